@@ -1,0 +1,12 @@
+//! OmniRoute: one endpoint in front of many LLM provider accounts.
+
+pub mod auth;
+pub mod config;
+pub mod demo;
+pub mod gateway;
+pub mod infra;
+pub mod providers;
+pub mod routes;
+pub mod store;
+pub mod upstream;
+pub mod wire;
