@@ -1,0 +1,148 @@
+//! A connection as an operator sees it.
+
+use std::sync::atomic::Ordering;
+
+use super::config::Source;
+use super::handle::ConnectionHandle;
+use crate::clock::{Now, UnixMillis};
+use crate::ids::{ConnectionId, ProviderId};
+use crate::ports::LockoutRecord;
+use crate::resilience::gate::BreakerState;
+use crate::resilience::health::{ConnectionState, ErrorNote, Remembered};
+use crate::resilience::outcome::{Outcome, Terminal};
+
+/// Everything about one connection at one moment, in wall time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its provider.
+    pub provider: ProviderId,
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// The one word that matters most now.
+    pub state: ConnectionState,
+    /// The breaker's state; an open one whose time is up shows as half open.
+    pub breaker: BreakerState,
+    /// The gate's generation.
+    pub generation: u32,
+    /// Since when.
+    pub since: UnixMillis,
+    /// Until when, if that is known.
+    pub until: Option<UnixMillis>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The last error and when.
+    pub last_error: Option<(UnixMillis, ErrorNote)>,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// Calls in the rolling window.
+    pub window_calls: u32,
+    /// Failures in the rolling window.
+    pub window_failures: u32,
+    /// Times it opened in a row.
+    pub open_cycles: u32,
+    /// The cooldown in force.
+    pub cooldown: Option<(UnixMillis, Outcome)>,
+    /// The step of the cooldown ladder.
+    pub backoff_level: u32,
+    /// The terminal state.
+    pub terminal: Option<Terminal>,
+    /// The locked models.
+    pub lockouts: Vec<LockoutRecord>,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// Peak EWMA of the time to first content, milliseconds.
+    pub latency_ms: f64,
+    /// Requests admitted since the start.
+    pub admitted: u64,
+    /// Whole answers since the start.
+    pub succeeded: u64,
+    /// Other ends since the start.
+    pub failed: u64,
+    /// The actor did not answer in time: this is what it last published.
+    pub stale: bool,
+}
+
+impl Snapshot {
+    /// Of this connection, from what is remembered about it.
+    pub fn of(handle: &ConnectionHandle, was: &Remembered, now: Now) -> Self {
+        let config = handle.config();
+        let view = handle.gate().view();
+        let cooling = was.cooldown.filter(|cooldown| cooldown.until > now.moment);
+        let breaker = match view.state {
+            BreakerState::Open if now.moment >= view.not_before => BreakerState::HalfOpen,
+            state => state,
+        };
+        let state = state(config.is_active, was.terminal, breaker, cooling.is_some());
+        let until = match state {
+            ConnectionState::Breaker(BreakerState::Open) => Some(view.not_before),
+            ConnectionState::CoolingDown => cooling.map(|cooldown| cooldown.until),
+            _ => None,
+        };
+        Self {
+            id: handle.id().clone(),
+            provider: handle.provider().clone(),
+            name: config.name.clone(),
+            source: config.source,
+            state,
+            breaker,
+            generation: view.generation.get(),
+            since: now.to_wall(was.since),
+            until: until.map(|moment| now.to_wall(moment)),
+            reason: reason(state, was, cooling.map(|cooldown| cooldown.reason)),
+            last_error: was.last_error.clone().map(|(at, note)| (now.to_wall(at), note)),
+            consecutive_failures: was.consecutive,
+            window_calls: was.counts.calls,
+            window_failures: was.counts.failures,
+            open_cycles: was.cycles,
+            cooldown: cooling.map(|cooldown| (now.to_wall(cooldown.until), cooldown.reason)),
+            backoff_level: was.level,
+            terminal: was.terminal,
+            lockouts: lockouts(was, now),
+            in_flight: handle.in_flight(),
+            latency_ms: handle.latency().millis(),
+            admitted: handle.totals().admitted.load(Ordering::Relaxed),
+            succeeded: handle.totals().succeeded.load(Ordering::Relaxed),
+            failed: handle.totals().failed.load(Ordering::Relaxed),
+            stale: false,
+        }
+    }
+}
+
+/// The locked models that are still locked, in wall time.
+pub(crate) fn lockouts(was: &Remembered, now: Now) -> Vec<LockoutRecord> {
+    was.lockouts
+        .iter()
+        .filter(|(_, lockout)| lockout.until > now.moment)
+        .map(|(model, lockout)| LockoutRecord {
+            model: model.clone(),
+            until: now.to_wall(lockout.until),
+            since: now.to_wall(lockout.since),
+            failures: lockout.failures,
+        })
+        .collect()
+}
+
+fn state(is_active: bool, terminal: Option<Terminal>, breaker: BreakerState, cooling: bool) -> ConnectionState {
+    match (is_active, terminal, breaker) {
+        (false, ..) => ConnectionState::Disabled,
+        (true, Some(terminal), _) => ConnectionState::Terminal(terminal),
+        (true, None, BreakerState::Open | BreakerState::HalfOpen) => ConnectionState::Breaker(breaker),
+        (true, None, _) if cooling => ConnectionState::CoolingDown,
+        (true, None, BreakerState::Degraded) => ConnectionState::Breaker(BreakerState::Degraded),
+        (true, None, BreakerState::Closed) => ConnectionState::Ready,
+    }
+}
+
+fn reason(state: ConnectionState, was: &Remembered, cooling: Option<Outcome>) -> Option<String> {
+    match state {
+        ConnectionState::Ready => None,
+        ConnectionState::Disabled => Some("switched off".into()),
+        ConnectionState::Terminal(terminal) => Some(terminal.as_str().into()),
+        ConnectionState::CoolingDown => cooling.map(|outcome| outcome.as_str().into()),
+        ConnectionState::Breaker(_) => was.last_error.as_ref().map(|(_, note)| note.outcome.as_str().into()),
+    }
+}

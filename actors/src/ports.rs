@@ -1,0 +1,90 @@
+//! What the actor system needs from outside: a place for its state and an ear for its events.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::clock::UnixMillis;
+use crate::connection::handle::ConnectionHandle;
+use crate::ids::{ConnectionId, ModelName};
+use crate::resilience::gate::BreakerState;
+use crate::resilience::health::{ErrorNote, Transition};
+use crate::resilience::outcome::{Outcome, Terminal};
+
+/// The health of a connection in wall time, as it outlives the process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateRecord {
+    /// Whose.
+    pub connection: ConnectionId,
+    /// The breaker's state.
+    pub breaker: BreakerState,
+    /// Until when it is open.
+    pub open_until: Option<UnixMillis>,
+    /// Cycles of the breaker.
+    pub cycles: u32,
+    /// Failures in a row.
+    pub consecutive: u32,
+    /// The gate's generation.
+    pub generation: u32,
+    /// The cooldown in force.
+    pub cooldown: Option<(UnixMillis, Outcome)>,
+    /// The step of the cooldown ladder.
+    pub level: u32,
+    /// The terminal state.
+    pub terminal: Option<Terminal>,
+    /// Since when the state is as it is.
+    pub since: UnixMillis,
+    /// The last error and when.
+    pub last_error: Option<(UnixMillis, ErrorNote)>,
+    /// The locked models.
+    pub lockouts: Vec<LockoutRecord>,
+}
+
+/// One locked model in wall time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockoutRecord {
+    /// The model.
+    pub model: ModelName,
+    /// Until then.
+    pub until: UnixMillis,
+    /// Since then.
+    pub since: UnixMillis,
+    /// How often in a row.
+    pub failures: u32,
+}
+
+/// Keeps the state of connections. Must not block: it is called on the control arbiter.
+pub trait StateStore: Send + Sync + 'static {
+    /// Remember this; a later record of the same connection replaces an earlier one.
+    fn save(&self, record: StateRecord);
+}
+
+/// Hears of every transition, once; the place for its metric and its broadcast.
+pub trait Observer: Send + Sync + 'static {
+    /// Something changed on this connection.
+    fn changed(&self, connection: &ConnectionHandle, transition: &Transition);
+}
+
+/// The outside, as every connection actor sees it.
+#[derive(Clone)]
+pub struct Ports {
+    /// The clocks.
+    pub clock: Arc<dyn crate::clock::Clock>,
+    /// The state store.
+    pub store: Arc<dyn StateStore>,
+    /// The observer.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Ports that lead nowhere: for tests and tools.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nowhere;
+
+impl StateStore for Nowhere {
+    fn save(&self, _: StateRecord) {}
+}
+
+impl Observer for Nowhere {
+    fn changed(&self, _: &ConnectionHandle, _: &Transition) {}
+}

@@ -1,0 +1,149 @@
+//! From an upstream's error answer to an [`Outcome`]: status and structured codes first, words last.
+//!
+//! Words are looked for only where a provider is known to use a status for two things, and only in the
+//! provider's own message, because messages echo what users wrote.
+
+use super::outcome::Outcome;
+
+/// The parts of an error answer that decide.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Failure<'a> {
+    /// HTTP status; for an error object inside a 200 the status that its code stands for, else 0.
+    pub status: u16,
+    /// `error.code`.
+    pub code: Option<&'a str>,
+    /// `error.type`.
+    pub kind: Option<&'a str>,
+    /// `error.message`.
+    pub message: &'a str,
+}
+
+impl Failure<'_> {
+    /// The outcome this answer means.
+    pub fn outcome(&self) -> Outcome {
+        self.by_code().unwrap_or_else(|| self.by_status())
+    }
+
+    fn by_code(&self) -> Option<Outcome> {
+        [self.code, self.kind].into_iter().flatten().find_map(outcome_of_code)
+    }
+
+    fn by_status(&self) -> Outcome {
+        match self.status {
+            400 if self.says(CONTEXT_WORDS) => Outcome::ContextTooLong,
+            400 if self.says(MODEL_WORDS) => Outcome::ModelFault,
+            401 => Outcome::AuthRefused,
+            402 => Outcome::CreditsExhausted,
+            403 if self.says(CLOSED_WORDS) => Outcome::Banned,
+            403 if self.says(CREDIT_WORDS) => Outcome::CreditsExhausted,
+            403 => Outcome::Forbidden,
+            404 | 410 => Outcome::ModelFault,
+            429 if self.says(CREDIT_WORDS) => Outcome::CreditsExhausted,
+            429 if self.says(QUOTA_WORDS) => Outcome::QuotaExhausted,
+            429 => Outcome::RateLimited,
+            408 => Outcome::ServerFault,
+            400..=499 => Outcome::ClientFault,
+            503 | 529 => Outcome::Overloaded,
+            500..=599 => Outcome::ServerFault,
+            _ => Outcome::BrokenAnswer,
+        }
+    }
+
+    fn says(&self, words: &[&str]) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        words.iter().any(|word| message.contains(word))
+    }
+}
+
+/// Codes that mean the same wherever they stand.
+fn outcome_of_code(code: &str) -> Option<Outcome> {
+    Some(match code {
+        "insufficient_quota"
+        | "billing_hard_limit_reached"
+        | "billing_error"
+        | "insufficient_balance"
+        | "payment_required" => Outcome::CreditsExhausted,
+        "account_deactivated" | "organization_deactivated" | "account_suspended" => Outcome::Banned,
+        "invalid_api_key" | "authentication_error" | "invalid_authentication" => Outcome::AuthRefused,
+        "permission_error" | "permission_denied" => Outcome::Forbidden,
+        "model_not_found"
+        | "model_not_supported"
+        | "model_decommissioned"
+        | "not_found_error"
+        | "unsupported_model" => Outcome::ModelFault,
+        "context_length_exceeded" => Outcome::ContextTooLong,
+        "rate_limit_exceeded" | "rate_limit_error" | "too_many_requests" => Outcome::RateLimited,
+        "overloaded_error" | "engine_overloaded" | "engine_overloaded_error" => Outcome::Overloaded,
+        "server_error" | "api_error" | "internal_server_error" => Outcome::ServerFault,
+        _ => return None,
+    })
+}
+
+const CONTEXT_WORDS: &[&str] =
+    &["maximum context length", "context length exceeded", "prompt is too long", "exceeds the context window"];
+const MODEL_WORDS: &[&str] =
+    &["model not found", "does not exist", "is not supported", "unknown model", "no longer available"];
+const CLOSED_WORDS: &[&str] = &["account has been deactivated", "account is suspended", "account has been disabled"];
+const CREDIT_WORDS: &[&str] = &[
+    "insufficient_quota",
+    "exceeded your current quota",
+    "insufficient balance",
+    "credit balance is too low",
+    "out of credits",
+    "billing",
+];
+const QUOTA_WORDS: &[&str] = &["per day", "daily limit", "monthly limit", "weekly limit", "quota will reset"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: u16, code: Option<&str>, message: &str) -> Outcome {
+        Failure { status, code, kind: None, message }.outcome()
+    }
+
+    #[test]
+    fn status_alone_decides_the_plain_cases() {
+        let table = [
+            (400, Outcome::ClientFault),
+            (401, Outcome::AuthRefused),
+            (402, Outcome::CreditsExhausted),
+            (403, Outcome::Forbidden),
+            (404, Outcome::ModelFault),
+            (408, Outcome::ServerFault),
+            (409, Outcome::ClientFault),
+            (413, Outcome::ClientFault),
+            (415, Outcome::ClientFault),
+            (422, Outcome::ClientFault),
+            (429, Outcome::RateLimited),
+            (500, Outcome::ServerFault),
+            (502, Outcome::ServerFault),
+            (503, Outcome::Overloaded),
+            (504, Outcome::ServerFault),
+            (529, Outcome::Overloaded),
+        ];
+        for (status, expected) in table {
+            assert_eq!(outcome(status, None, ""), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn out_of_money_is_not_a_rate_limit_although_it_arrives_as_429() {
+        assert_eq!(outcome(429, Some("insufficient_quota"), ""), Outcome::CreditsExhausted);
+        assert_eq!(outcome(429, None, "You exceeded your current quota, please check"), Outcome::CreditsExhausted);
+    }
+
+    #[test]
+    fn a_users_words_echoed_in_a_bad_request_do_not_change_its_class() {
+        let echo = "Invalid value: 'rate limit capacity quota exceeded billing'";
+
+        assert_eq!(outcome(400, None, echo), Outcome::ClientFault);
+        assert_eq!(outcome(422, None, echo), Outcome::ClientFault);
+    }
+
+    #[test]
+    fn a_prompt_that_does_not_fit_may_fit_elsewhere() {
+        assert_eq!(outcome(400, Some("context_length_exceeded"), ""), Outcome::ContextTooLong);
+        assert_eq!(outcome(400, None, "This model's maximum context length is 8192"), Outcome::ContextTooLong);
+    }
+}

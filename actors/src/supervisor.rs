@@ -1,0 +1,204 @@
+//! The registry: starts connection actors, watches them, re-creates any whose address died, and applies the
+//! configured set.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, MessageResult,
+    ResponseActFuture, Supervised, Supervisor, WrapFuture,
+};
+
+use crate::connection::config::ConnectionConfig;
+use crate::connection::handle::ConnectionHandle;
+use crate::connection::report::Report;
+use crate::connection::snapshot::Snapshot;
+use crate::connection::{ApplyConfig, Connection, GetSnapshot, Outcomes};
+use crate::guard::{Crashed, Rebuild, guarded};
+use crate::ids::ConnectionId;
+use crate::ports::{Ports, StateRecord};
+use crate::resilience::gate::{BreakerState, GateView, Generation};
+use crate::resilience::health::{Cooldown, Remembered};
+use crate::resilience::lockout::{Lockout, Lockouts};
+
+/// How often addresses are looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How long a connection may take to answer a question of an operator.
+const ANSWER_WITHIN: Duration = Duration::from_millis(100);
+
+/// The registry.
+pub struct Registry {
+    arbiter: ArbiterHandle,
+    ports: Ports,
+    handles: HashMap<ConnectionId, Arc<ConnectionHandle>>,
+    was: HashMap<ConnectionId, StateRecord>,
+}
+
+impl Registry {
+    /// A registry that starts its connections on that arbiter, in the state they were stored in.
+    pub fn new(arbiter: ArbiterHandle, ports: Ports, stored: Vec<StateRecord>) -> Self {
+        let was = stored.into_iter().map(|record| (record.connection.clone(), record)).collect();
+        Self { arbiter, ports, handles: HashMap::new(), was }
+    }
+
+    fn launch(&self, handle: Arc<ConnectionHandle>) {
+        let ports = self.ports.clone();
+        let shared = Arc::clone(&handle);
+        let address = Supervisor::start_in_arbiter(&self.arbiter, move |_| Connection::new(shared, ports));
+        handle.set_address(address);
+    }
+
+    fn apply(&mut self, configs: Vec<ConnectionConfig>, own: &Addr<Self>) -> Vec<Arc<ConnectionHandle>> {
+        let wanted: HashMap<_, _> = configs.into_iter().map(|config| (config.id.clone(), config)).collect();
+        self.handles.retain(|id, _| wanted.contains_key(id));
+        let mut handles: Vec<_> = wanted.into_values().map(|config| self.place(config, own)).collect();
+        handles.sort_by(|a, b| a.id().cmp(b.id()));
+        handles
+    }
+
+    /// A known connection is re-configured, an unknown one started.
+    fn place(&mut self, config: ConnectionConfig, own: &Addr<Self>) -> Arc<ConnectionHandle> {
+        if let Some(handle) = self.handles.get(&config.id).filter(|handle| *handle.provider() == config.provider) {
+            match handle.address() {
+                Some(address) => address.do_send(ApplyConfig(config)),
+                None => handle.configure(config),
+            }
+            return Arc::clone(handle);
+        }
+        let (gate, was) = match self.was.remove(&config.id) {
+            Some(record) => restored(&record, &self.ports),
+            None => (GateView::CLOSED, Remembered { since: self.ports.clock.now(), ..Remembered::default() }),
+        };
+        let handle = Arc::new(ConnectionHandle::new(config, gate, was, Some(own.clone())));
+        self.launch(Arc::clone(&handle));
+        self.handles.insert(handle.id().clone(), Arc::clone(&handle));
+        handle
+    }
+
+    fn revive(&self, id: &ConnectionId, reports: Vec<Report>) {
+        let Some(handle) = self.handles.get(id) else { return };
+        if handle.address().is_none() {
+            tracing::error!(connection.id = %id, "a connection actor was gone and is started again");
+            self.launch(Arc::clone(handle));
+        }
+        if let Some(address) = handle.address().filter(|_| !reports.is_empty()) {
+            address.do_send(Outcomes(reports));
+        }
+    }
+
+    fn watch(&self) {
+        self.handles.keys().for_each(|id| self.revive(id, Vec::new()));
+    }
+}
+
+/// Stored wall times become moments of this process. What ended meanwhile is over.
+fn restored(record: &StateRecord, ports: &Ports) -> (GateView, Remembered) {
+    let now = ports.clock.both();
+    let not_before = record.open_until.map_or(now.moment, |until| now.to_moment(until));
+    let generation = Generation::from_number(record.generation).next();
+    let gate = match record.breaker {
+        // A probe that was out died with its process: the next caller takes its place.
+        BreakerState::Open | BreakerState::HalfOpen => GateView { state: BreakerState::Open, not_before, generation },
+        state => GateView { state, generation, ..GateView::CLOSED },
+    };
+    let locked = record.lockouts.iter().map(|row| {
+        let (until, since) = (now.to_moment(row.until), now.to_moment(row.since));
+        (row.model.clone(), Lockout { until, since, failures: row.failures })
+    });
+    let was = Remembered {
+        cooldown: record.cooldown.map(|(until, reason)| Cooldown { until: now.to_moment(until), reason }),
+        level: record.level,
+        consecutive: record.consecutive,
+        cycles: record.cycles,
+        lockouts: Lockouts::restore(locked),
+        terminal: record.terminal,
+        since: now.to_moment(record.since),
+        last_error: record.last_error.clone().map(|(at, note)| (now.to_moment(at), note)),
+        counts: Default::default(),
+    };
+    (gate, was)
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(0);
+        ctx.run_interval(WATCH_EVERY, |registry, ctx| {
+            let _ = guarded(registry, ctx, "watch", |registry| registry.watch());
+        });
+    }
+}
+
+impl Supervised for Registry {}
+
+impl Rebuild for Registry {
+    /// Handles are shared and whole at any time: nothing to throw away.
+    fn rebuild(&mut self) {}
+
+    fn label(&self) -> String {
+        "registry".into()
+    }
+}
+
+/// These are the connections from now on. The answer lists their handles.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Arc<ConnectionHandle>>, Crashed>")]
+pub struct ApplyConnections(pub Vec<ConnectionConfig>);
+
+impl Handler<ApplyConnections> for Registry {
+    type Result = MessageResult<ApplyConnections>;
+
+    fn handle(&mut self, ApplyConnections(configs): ApplyConnections, ctx: &mut Self::Context) -> Self::Result {
+        let own = ctx.address();
+        MessageResult(guarded(self, ctx, "ApplyConnections", |registry| registry.apply(configs, &own)))
+    }
+}
+
+/// This connection did not take its reports.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Revive {
+    /// Which.
+    pub id: ConnectionId,
+    /// What it missed.
+    pub reports: Vec<Report>,
+}
+
+impl Handler<Revive> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Revive { id, reports }: Revive, ctx: &mut Self::Context) {
+        let _ = guarded(self, ctx, "Revive", |registry| registry.revive(&id, reports));
+    }
+}
+
+/// How is everybody? One that does not answer in time is shown as it last published itself.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<Snapshot>")]
+pub struct GetSnapshots;
+
+impl Handler<GetSnapshots> for Registry {
+    type Result = ResponseActFuture<Self, Vec<Snapshot>>;
+
+    fn handle(&mut self, _: GetSnapshots, _: &mut Self::Context) -> Self::Result {
+        let clock = Arc::clone(&self.ports.clock);
+        let asked: Vec<_> = self.handles.values().cloned().collect();
+        let answers =
+            async move { futures_util::future::join_all(asked.iter().map(|handle| ask(handle, clock.as_ref()))).await };
+        Box::pin(answers.into_actor(self).map(|mut snapshots, _, _| {
+            snapshots.sort_by(|a, b| (&a.provider, &a.name, &a.id).cmp(&(&b.provider, &b.name, &b.id)));
+            snapshots
+        }))
+    }
+}
+
+async fn ask(handle: &ConnectionHandle, clock: &dyn crate::clock::Clock) -> Snapshot {
+    if let Some(address) = handle.address()
+        && let Ok(Ok(snapshot)) = address.send(GetSnapshot).timeout(ANSWER_WITHIN).await
+    {
+        return snapshot;
+    }
+    Snapshot { stale: true, ..Snapshot::of(handle, &handle.remembered(), clock.both()) }
+}

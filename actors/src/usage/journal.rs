@@ -1,0 +1,263 @@
+//! The usage journal: an append-only file per worker. One `write` per record makes it survive a `kill -9`
+//! (the page cache keeps it); a background `fdatasync` bounds what a power cut takes.
+//!
+//! ```text
+//! frame = length u32 LE | crc32 u32 LE | JSON, length bytes
+//! ```
+//! A torn last frame, which only a crash in the middle of a write can leave, fails its checksum and ends the
+//! file: such a record was never acknowledged to anybody.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::record::UsageRecord;
+
+const HEADER: usize = 8;
+/// No record is longer: it is bounded by the attempts of one request.
+const LONGEST: usize = 1 << 20;
+
+/// Writes one file after the other.
+#[derive(Debug)]
+pub struct JournalWriter {
+    dir: PathBuf,
+    stem: String,
+    sequence: u64,
+    segment_bytes: u64,
+    current: Option<(File, u64)>,
+    frame: Vec<u8>,
+}
+
+impl JournalWriter {
+    /// A writer of files `<stem>-<n>.journal` in `dir`; the stem must be unique per writer and process start.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn new(dir: &Path, stem: String, segment_bytes: u64) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            stem,
+            sequence: 0,
+            segment_bytes,
+            current: None,
+            frame: Vec::with_capacity(1024),
+        })
+    }
+
+    /// Append one record with one write. When this returns, a crash of the process does not lose it.
+    ///
+    /// # Errors
+    /// When the disk refuses it; the record is then not in the journal, and a half-written frame is cut off.
+    pub fn append(&mut self, record: &UsageRecord) -> io::Result<()> {
+        self.encode(record)?;
+        let (mut file, length) = self.segment()?;
+        let written = file.write_all(&self.frame);
+        let now = match &written {
+            Ok(()) => length + self.frame.len() as u64,
+            Err(_) => {
+                file.set_len(length)?;
+                file.seek(SeekFrom::Start(length))?;
+                length
+            }
+        };
+        self.current = (now < self.segment_bytes).then_some((file, now));
+        written
+    }
+
+    fn encode(&mut self, record: &UsageRecord) -> io::Result<()> {
+        self.frame.clear();
+        self.frame.extend_from_slice(&[0; HEADER]);
+        serde_json::to_writer(&mut self.frame, record)?;
+        let (header, body) = self.frame.split_at_mut(HEADER);
+        let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let (first, second) = header.split_at_mut(4);
+        first.copy_from_slice(&length.to_le_bytes());
+        second.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+        Ok(())
+    }
+
+    fn segment(&mut self) -> io::Result<(File, u64)> {
+        if let Some(current) = self.current.take() {
+            return Ok(current);
+        }
+        let path = self.dir.join(format!("{}-{:06}.journal", self.stem, self.sequence));
+        self.sequence += 1;
+        Ok((OpenOptions::new().create_new(true).append(true).open(path)?, 0))
+    }
+}
+
+/// Reads a file from where it stopped.
+#[derive(Debug)]
+pub struct JournalReader {
+    path: PathBuf,
+    offset: u64,
+}
+
+/// What a read brought.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Whole records.
+    pub records: Vec<UsageRecord>,
+    /// Where the next read starts once these are stored.
+    pub next: u64,
+    /// Bytes after the last whole record: a frame that is being written, or a torn one.
+    pub rest: u64,
+}
+
+impl JournalReader {
+    /// A reader at the start of the file.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0 }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Up to `most` records from the current place; the place moves only with [`Self::advance`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(&self, most: usize) -> io::Result<Batch> {
+        let mut file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut source = io::BufReader::new(file);
+        let mut batch = Batch { next: self.offset, ..Batch::default() };
+        while batch.records.len() < most
+            && let Some((record, size)) = read_frame(&mut source)?
+        {
+            batch.next += size;
+            batch.records.extend(record);
+        }
+        batch.rest = length.saturating_sub(batch.next);
+        Ok(batch)
+    }
+
+    /// The batch is stored: go on behind it.
+    pub fn advance(&mut self, batch: &Batch) {
+        self.offset = batch.next;
+    }
+}
+
+/// One frame: its record, if it is one of ours, and its size. `None` at the end or at a torn frame.
+fn read_frame(source: &mut impl Read) -> io::Result<Option<(Option<UsageRecord>, u64)>> {
+    let mut header = [0; HEADER];
+    if !fill(source, &mut header)? {
+        return Ok(None);
+    }
+    let [a, b, c, d, e, f, g, h] = header;
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    let mut body = vec![0; length.min(LONGEST)];
+    let whole = length <= LONGEST && fill(source, &mut body)?;
+    if !whole || crc32fast::hash(&body) != u32::from_le_bytes([e, f, g, h]) {
+        return Ok(None);
+    }
+    let record = serde_json::from_slice(&body).inspect_err(|error| {
+        tracing::error!(%error, "a usage record of another version was passed over");
+    });
+    Ok(Some((record.ok(), (HEADER + length) as u64)))
+}
+
+fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match source.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The journal files of a directory, oldest first by name.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found: Vec<_> = fs::read_dir(dir)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "journal"))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::UnixMillis;
+    use crate::usage::record::Tokens;
+
+    fn record(id: u32) -> UsageRecord {
+        UsageRecord {
+            request_id: format!("r{id}"),
+            at: UnixMillis(1),
+            key_id: None,
+            connection: Some("c".into()),
+            provider: None,
+            model: None,
+            requested_model: "m".into(),
+            combo: None,
+            status: 200,
+            outcome: "success".into(),
+            streamed: false,
+            tokens: Tokens::default(),
+            first_content_ms: None,
+            total_ms: 3,
+            attempts: Vec::new(),
+        }
+    }
+
+    fn ids(dir: &Path) -> Vec<String> {
+        let read = |path: PathBuf| JournalReader::new(path).read(usize::MAX).unwrap().records;
+        files(dir).unwrap().into_iter().flat_map(read).map(|record| record.request_id).collect()
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_over_several_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = JournalWriter::new(dir.path(), "w".into(), 600).unwrap();
+
+        (0..20).for_each(|n| writer.append(&record(n)).unwrap());
+
+        assert!(files(dir.path()).unwrap().len() > 1);
+        assert_eq!(ids(dir.path()), (0..20).map(|n| format!("r{n}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = JournalWriter::new(dir.path(), "w".into(), u64::MAX).unwrap();
+        writer.append(&record(1)).unwrap();
+        let mut reader = JournalReader::new(files(dir.path()).unwrap().remove(0));
+        let first = reader.read(10).unwrap();
+        reader.advance(&first);
+
+        writer.append(&record(2)).unwrap();
+        let second = reader.read(10).unwrap();
+
+        assert_eq!(second.records, [record(2)]);
+        assert_eq!(second.rest, 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_file_cut_anywhere_gives_every_whole_record_and_no_other(cut in 0usize..4_000) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut writer = JournalWriter::new(dir.path(), "w".into(), u64::MAX).unwrap();
+            (0..10).for_each(|n| writer.append(&record(n)).unwrap());
+            let path = files(dir.path()).unwrap().remove(0);
+            let bytes = fs::read(&path).unwrap();
+            let cut = cut.min(bytes.len());
+            fs::write(&path, &bytes[..cut]).unwrap();
+
+            let batch = JournalReader::new(path).read(100).unwrap();
+
+            let size = bytes.len() / 10;
+            prop_assert_eq!(batch.records.len(), cut / size);
+        }
+    }
+}
