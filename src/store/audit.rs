@@ -3,13 +3,12 @@
 //! Triggers refuse changes; the chain shows the ones made around them. Cutting off the newest rows leaves a valid
 //! chain, so `verify` also takes a head that was written down elsewhere.
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::db::Db;
+use super::db::{Db, take_turns};
 use super::json::JsonText;
 use super::schema::audit;
 use super::{Store, StoreError};
@@ -130,10 +129,7 @@ impl Record {
 }
 
 fn append(db: &mut Db, entry: AuditEntry) -> Result<AuditRow, StoreError> {
-    // Two instances must not chain to the same row; SQLite's write lock is already ours.
-    if let Db::Postgres(connection) = db {
-        connection.batch_execute("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE")?;
-    }
+    take_turns(db, "audit")?;
     let newest: Option<(i64, String)> =
         audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(db).optional()?;
     let (id, prev_hash) = newest.map_or((1, GENESIS.to_owned()), |(id, hash)| (id + 1, hash));

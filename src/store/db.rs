@@ -45,8 +45,16 @@ pub enum Engine {
 /// Where the database is, ready to be connected to any number of times.
 #[derive(Clone)]
 pub(crate) enum Target {
-    Sqlite { path: PathBuf, busy_timeout: Duration, max_pages: Option<u32> },
-    Postgres { url: Arc<str>, tunnel: Option<Arc<Tunnel>> },
+    Sqlite {
+        path: PathBuf,
+        busy_timeout: Duration,
+        max_pages: Option<u32>,
+    },
+    Postgres {
+        url: Arc<str>,
+        #[expect(dead_code, reason = "kept alive for as long as anything may connect")]
+        tunnel: Option<Arc<Tunnel>>,
+    },
 }
 
 /// What a connection is for.
@@ -107,6 +115,15 @@ fn postgres_setup(access: Access) -> &'static str {
              SET client_min_messages = warning"
         }
     }
+}
+
+/// Let one transaction at a time read and then write `table`. SQLite's write lock already does that for the whole
+/// file; on PostgreSQL another instance could write between our read and our write.
+pub(crate) fn take_turns(db: &mut Db, table: &str) -> Result<(), StoreError> {
+    if let Db::Postgres(connection) = db {
+        connection.batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))?;
+    }
+    Ok(())
 }
 
 #[derive(QueryableByName)]

@@ -133,9 +133,20 @@ fn corrupt(cause: Cause) -> StoreError {
 fn unique_value(info: &dyn DatabaseErrorInformation) -> String {
     match (info.table_name(), info.constraint_name()) {
         (Some(table), Some(constraint)) => {
-            let column = constraint.strip_prefix(table).unwrap_or(constraint).trim_start_matches('_');
-            format!("{table}.{}", column.strip_suffix("_key").unwrap_or(column))
+            let rest = constraint.strip_prefix(table).unwrap_or(constraint).trim_start_matches('_');
+            let column = if rest == "pkey" { primary_key(table) } else { rest.strip_suffix("_key").unwrap_or(rest) };
+            format!("{table}.{column}")
         }
         _ => info.message().trim_start_matches("UNIQUE constraint failed: ").to_owned(),
+    }
+}
+
+fn primary_key(table: &str) -> &'static str {
+    match table {
+        "connection_state" => "connection_id",
+        "sessions" => "id_hash",
+        "settings" | "meta" => "key",
+        "usage_records" => "request_id",
+        _ => "id",
     }
 }

@@ -57,7 +57,7 @@ use reader::Readers;
 use writer::Writer;
 
 /// What the store needs to know at start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoreOptions {
     /// `sqlite:<path>`, a bare path (relative ones start at `data_dir`), or `postgres://...`.
     pub url: String,
@@ -67,6 +67,17 @@ pub struct StoreOptions {
     pub readers: u32,
     /// Seals and opens credentials.
     pub vault: Arc<Vault>,
+}
+
+// By hand: the url may hold a password.
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let engine = engine_of(&self.url);
+        f.debug_struct("StoreOptions")
+            .field("engine", &engine)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How long the store waits before it gives an answer anyway.

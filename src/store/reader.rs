@@ -60,7 +60,7 @@ impl Readers {
     {
         let permit = tokio::time::timeout(self.wait, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| StoreError::unavailable("every reader is in use"))?;
-        let permit = permit.map_err(|_| StoreError::unavailable("the store is shutting down"))?;
+        let permit = permit.map_err(|_| StoreError::unavailable("the readers are gone"))?;
         let pool = self.pool.clone();
         let work = tokio::task::spawn_blocking(move || {
             // Held by the thread, not by the future: an abandoned call still occupies its reader until it ends.

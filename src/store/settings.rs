@@ -4,13 +4,13 @@ use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::db::Db;
+use super::db::{Db, take_turns};
 use super::json::JsonText;
 use super::schema::settings;
 use super::{Store, StoreError};
 
 /// One setting.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Queryable, Insertable)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = settings)]
 #[serde(rename_all = "camelCase")]
 pub struct SettingRow {
@@ -48,28 +48,16 @@ impl Settings<'_> {
 }
 
 fn put(db: &mut Db, key: String, value: Value, expected: Option<i64>, at: i64) -> Result<SettingRow, StoreError> {
+    take_turns(db, "settings")?;
     let stored: i64 = settings::table.find(&key).select(settings::version).first(db).optional()?.unwrap_or(0);
     if expected.is_some_and(|version| version != stored) {
         return Err(StoreError::Conflict(format!("settings.{key} is at version {stored}")));
     }
     let row = SettingRow { key, value, version: stored + 1, updated_at: at };
-    match stored {
-        0 => diesel::insert_into(settings::table).values(row.clone()).execute(db)?,
-        _ => replace(db, &row, stored)?,
-    };
-    Ok(row)
-}
-
-/// The version is asked for again: on PostgreSQL another instance may have written since it was read.
-fn replace(db: &mut Db, row: &SettingRow, stored: i64) -> Result<usize, StoreError> {
-    let target = settings::table.filter(settings::key.eq(row.key.clone())).filter(settings::version.eq(stored));
-    let changes = (
-        settings::value.eq(JsonText::from(row.value.clone())),
-        settings::version.eq(row.version),
-        settings::updated_at.eq(row.updated_at),
-    );
-    match diesel::update(target).set(changes).execute(db)? {
-        0 => Err(StoreError::Conflict(format!("settings.{} was written by another instance", row.key))),
-        rows => Ok(rows),
+    if stored == 0 {
+        diesel::insert_into(settings::table).values(row.clone()).execute(db)?;
+    } else {
+        diesel::update(settings::table.find(row.key.clone())).set(row.clone()).execute(db)?;
     }
+    Ok(row)
 }

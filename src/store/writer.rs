@@ -32,7 +32,10 @@ impl Writer {
         let mut session = Session { target, db: Some(db) };
         let work = move || {
             while let Some(job) = queue.blocking_recv() {
-                job(&mut session);
+                // A job catches its body's panic itself; this one is for closing a connection in a bad state.
+                if catch_unwind(AssertUnwindSafe(|| job(&mut session))).is_err() {
+                    session.db = None;
+                }
             }
         };
         let started = std::thread::Builder::new().name("store-writer".into()).spawn(work);
@@ -48,13 +51,18 @@ impl Writer {
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |session| drop(reply.send(session.transaction(body))));
+        let job: Job = Box::new(move |session| {
+            // Nobody waits any more: what has not begun had better not happen.
+            if !reply.is_closed() {
+                drop(reply.send(session.transaction(body)));
+            }
+        });
         let enqueue = self.jobs.send_timeout(job, self.timeout).await;
         enqueue.map_err(|_| StoreError::Busy("the write queue is full".into()))?;
 
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(StoreError::unavailable("the store is shutting down")),
+            Ok(Err(_)) => Err(StoreError::unavailable("the writer gave the job up")),
             Err(_) => Err(StoreError::unavailable("no answer in time; the write may still happen")),
         }
     }
