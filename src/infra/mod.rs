@@ -1,1 +1,3 @@
-//! Filled in by the next slice.
+//! What the gateway needs from the machine beneath it.
+
+pub mod crypto;

@@ -1,1 +1,228 @@
-//! Filled in by the next slice.
+//! The store: everything durable, and the only place that knows SQL.
+//!
+//! ```text
+//!   Store (cheap to clone)
+//!     ├── write ──► bounded queue ──► one thread, one connection, one transaction per job
+//!     └── read ───► permit ──► blocking pool ──► small pool of read-only connections
+//! ```
+//!
+//! Two engines behind one set of queries: SQLite in this process, or PostgreSQL. What they do not share (`ON CONFLICT`,
+//! locks) matches on the engine in the noun's own file. No call blocks an async worker, and every wait has an end.
+
+mod api_keys;
+mod audit;
+mod combos;
+mod connection_state;
+mod connections;
+mod db;
+mod error;
+mod json;
+mod location;
+mod meta;
+mod migrate;
+mod nodes;
+mod pg_tls;
+mod reader;
+mod schema;
+mod sessions;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod writer;
+
+pub use api_keys::{ApiKeyRow, ApiKeys};
+pub use audit::{Audit, AuditEntry, AuditRow, AuditVerdict};
+pub use combos::{ComboRow, Combos};
+pub use connection_state::{ConnectionStateRow, ConnectionStates};
+pub use connections::{ConnectionRow, Connections};
+pub use db::Engine;
+pub use error::{Cause, StoreError};
+pub use location::{engine_of, sqlite_path};
+pub use meta::holds_sealed_rows;
+pub use nodes::{NodeRow, Nodes};
+pub use sessions::{SessionRow, Sessions};
+pub use settings::{SettingRow, Settings};
+pub use usage::{Usage, UsageRow};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use crate::infra::crypto::Vault;
+use db::{Access, Db, Target};
+use reader::Readers;
+use writer::Writer;
+
+/// What the store needs to know at start.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// `sqlite:<path>`, a bare path (relative ones start at `data_dir`), or `postgres://...`.
+    pub url: String,
+    /// The gateway's own directory.
+    pub data_dir: PathBuf,
+    /// How many reads run at once.
+    pub readers: u32,
+    /// Seals and opens credentials.
+    pub vault: Arc<Vault>,
+}
+
+// By hand: the url may hold a password.
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let engine = engine_of(&self.url);
+        f.debug_struct("StoreOptions")
+            .field("engine", &engine)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long the store waits before it gives an answer anyway.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// For another process that holds the SQLite file.
+    pub busy_timeout: Duration,
+    /// For a free reader.
+    pub pool_wait: Duration,
+    /// For the answer to one call, queueing included.
+    pub call_timeout: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            busy_timeout: Duration::from_secs(5),
+            pool_wait: Duration::from_secs(2),
+            call_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A handle to the database; clones share the writer and the readers.
+#[derive(Clone)]
+pub struct Store {
+    engine: Engine,
+    writer: Writer,
+    readers: Readers,
+    vault: Arc<Vault>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Open the database and bring its schema up to date. Blocking; for start-up.
+    pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_with(options, Timing::default())
+    }
+
+    /// [`Store::open`] with other waiting times.
+    pub fn open_with(options: &StoreOptions, timing: Timing) -> Result<Self, StoreError> {
+        let target = location::resolve(&options.url, &options.data_dir, timing.busy_timeout)?;
+        Self::open_target(target, options, timing)
+    }
+
+    fn open_target(target: Target, options: &StoreOptions, timing: Timing) -> Result<Self, StoreError> {
+        if let Target::Sqlite { path, .. } = &target {
+            db::check_sqlite_file(path)?;
+            db::prepare_sqlite_file(path, &options.data_dir)?;
+        }
+        let mut db = target.connect(Access::Write)?;
+        migrate::run(&mut db)?;
+        meta::check_vault(&mut db, &options.vault)?;
+
+        Ok(Self {
+            engine: target.engine(),
+            readers: Readers::new(target.clone(), options.readers, timing),
+            writer: Writer::start(target, db, timing.call_timeout)?,
+            vault: options.vault.clone(),
+        })
+    }
+
+    /// Which engine the store runs on.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Prove that the database answers: for readiness.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|db| Ok(diesel::sql_query("SELECT 1").execute(db).map(drop)?)).await
+    }
+
+    /// Wait until every write queued so far is done: for shutdown.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Provider accounts.
+    pub fn connections(&self) -> Connections<'_> {
+        Connections(self)
+    }
+
+    /// What resilience remembers about connections.
+    pub fn connection_states(&self) -> ConnectionStates<'_> {
+        ConnectionStates(self)
+    }
+
+    /// Custom provider endpoints.
+    pub fn nodes(&self) -> Nodes<'_> {
+        Nodes(self)
+    }
+
+    /// Named lists of targets.
+    pub fn combos(&self) -> Combos<'_> {
+        Combos(self)
+    }
+
+    /// Client keys.
+    pub fn api_keys(&self) -> ApiKeys<'_> {
+        ApiKeys(self)
+    }
+
+    /// Sessions of the management interface.
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions(self)
+    }
+
+    /// Settings changed at run time.
+    pub fn settings(&self) -> Settings<'_> {
+        Settings(self)
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> Audit<'_> {
+        Audit(self)
+    }
+
+    /// What was used, by whom, where.
+    pub fn usage(&self) -> Usage<'_> {
+        Usage(self)
+    }
+
+    async fn write<T, F>(&self, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.run(body).await
+    }
+
+    async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.readers.run(query).await
+    }
+}
+
+/// An update or delete by primary key met exactly its row, or there was none.
+fn one_row(affected: usize) -> Result<(), StoreError> {
+    if affected == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+}

@@ -1,0 +1,10 @@
+DROP TABLE usage_records;
+DROP TABLE audit;
+DROP TABLE settings;
+DROP TABLE sessions;
+DROP TABLE api_keys;
+DROP TABLE combos;
+DROP TABLE nodes;
+DROP TABLE connection_state;
+DROP TABLE connections;
+DROP TABLE meta;

@@ -1,0 +1,212 @@
+//! Connections: one account or key at one provider each. The credential is sealed on disk, bound to its row.
+
+use diesel::prelude::*;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::json::JsonText;
+use super::schema::connections;
+use super::{Store, StoreError, one_row};
+use crate::infra::crypto::{KEY_VERSION, Vault};
+
+/// One connection as the rest of the gateway knows it.
+#[derive(Debug, Clone)]
+pub struct ConnectionRow {
+    /// Identity; also part of what the credential is sealed with.
+    pub id: String,
+    /// The provider's catalogue name.
+    pub provider: String,
+    /// The operator's name for it.
+    pub name: String,
+    /// How it authenticates: `apikey`, `oauth`, `none`.
+    pub auth_type: String,
+    /// The key or token document.
+    pub credential: Option<SecretString>,
+    /// True when a credential is stored but does not open here. An update then leaves the stored text alone unless
+    /// it brings a new credential.
+    pub credential_unreadable: bool,
+    /// Order among the provider's connections; lower comes first.
+    pub priority: i32,
+    /// Order among all connections.
+    pub global_priority: Option<i32>,
+    /// Whether it takes part in routing.
+    pub is_active: bool,
+    /// The model used when none is named.
+    pub default_model: Option<String>,
+    /// Requests at once.
+    pub max_concurrent: Option<i32>,
+    /// Whether the rate-limit guard is on.
+    pub rate_limit_protection: bool,
+    /// A label to show connections together.
+    pub group_name: Option<String>,
+    /// What only this provider needs.
+    pub provider_specific_data: Value,
+    /// Result of the last test.
+    pub test_status: String,
+    /// When it was last tested.
+    pub last_tested: Option<i64>,
+    /// The last error's text.
+    pub last_error: Option<String>,
+    /// The last error's class.
+    pub last_error_type: Option<String>,
+    /// Where the last error came from.
+    pub last_error_source: Option<String>,
+    /// When the last error happened.
+    pub last_error_at: Option<i64>,
+    /// The last error's code.
+    pub error_code: Option<String>,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
+}
+
+/// Operations on connections.
+pub struct Connections<'a>(pub(super) &'a Store);
+
+impl Connections<'_> {
+    /// Every connection, by provider, priority and name.
+    pub async fn list(&self) -> Result<Vec<ConnectionRow>, StoreError> {
+        let order = (connections::provider, connections::priority, connections::name, connections::id);
+        let records = self.0.read(move |db| Ok(connections::table.order(order).load::<Record>(db)?)).await?;
+        Ok(records.into_iter().map(|record| record.open(&self.0.vault)).collect())
+    }
+
+    /// One connection.
+    pub async fn get(&self, id: &str) -> Result<ConnectionRow, StoreError> {
+        let id = id.to_owned();
+        let record = self.0.read(move |db| Ok(connections::table.find(id).first::<Record>(db)?)).await?;
+        Ok(record.open(&self.0.vault))
+    }
+
+    /// Store a new connection.
+    pub async fn insert(&self, row: &ConnectionRow) -> Result<(), StoreError> {
+        let record = Record::seal(row, &self.0.vault)?;
+        self.0.write(move |db| Ok(diesel::insert_into(connections::table).values(record).execute(db).map(drop)?)).await
+    }
+
+    /// Replace a connection.
+    pub async fn update(&self, row: &ConnectionRow) -> Result<(), StoreError> {
+        let record = Record::seal(row, &self.0.vault)?;
+        let keep_credential = row.credential_unreadable && row.credential.is_none();
+        self.0.write(move |db| one_row(replace(db, record, keep_credential)?)).await
+    }
+
+    /// Remove a connection and what resilience remembered about it.
+    pub async fn delete(&self, id: &str) -> Result<(), StoreError> {
+        use super::schema::connection_state;
+        let id = id.to_owned();
+        self.0
+            .write(move |db| {
+                diesel::delete(connection_state::table.find(id.clone())).execute(db)?;
+                one_row(diesel::delete(connections::table.find(id)).execute(db)?)
+            })
+            .await
+    }
+}
+
+fn replace(db: &mut super::db::Db, mut record: Record, keep_credential: bool) -> QueryResult<usize> {
+    let target = connections::table.find(record.id.clone());
+    if keep_credential {
+        record.credential = target.clone().select(connections::credential).first(db).optional()?.flatten();
+    }
+    diesel::update(target).set(record).execute(db)
+}
+
+fn aad(id: &str) -> String {
+    format!("connections|{id}|credential|{KEY_VERSION}")
+}
+
+/// The row as it lies on disk.
+#[derive(Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = connections, treat_none_as_null = true)]
+struct Record {
+    id: String,
+    provider: String,
+    name: String,
+    auth_type: String,
+    credential: Option<String>,
+    priority: i32,
+    global_priority: Option<i32>,
+    is_active: bool,
+    default_model: Option<String>,
+    max_concurrent: Option<i32>,
+    rate_limit_protection: bool,
+    group_name: Option<String>,
+    #[diesel(deserialize_as = JsonText, serialize_as = JsonText)]
+    provider_specific_data: Value,
+    test_status: String,
+    last_tested: Option<i64>,
+    last_error: Option<String>,
+    last_error_type: Option<String>,
+    last_error_source: Option<String>,
+    last_error_at: Option<i64>,
+    error_code: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl Record {
+    fn seal(row: &ConnectionRow, vault: &Vault) -> Result<Self, StoreError> {
+        let credential = row.credential.as_ref().map(|plain| vault.seal(&aad(&row.id), plain)).transpose()?;
+        let row = row.clone();
+        Ok(Self {
+            id: row.id,
+            provider: row.provider,
+            name: row.name,
+            auth_type: row.auth_type,
+            credential,
+            priority: row.priority,
+            global_priority: row.global_priority,
+            is_active: row.is_active,
+            default_model: row.default_model,
+            max_concurrent: row.max_concurrent,
+            rate_limit_protection: row.rate_limit_protection,
+            group_name: row.group_name,
+            provider_specific_data: row.provider_specific_data,
+            test_status: row.test_status,
+            last_tested: row.last_tested,
+            last_error: row.last_error,
+            last_error_type: row.last_error_type,
+            last_error_source: row.last_error_source,
+            last_error_at: row.last_error_at,
+            error_code: row.error_code,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+
+    /// One row that does not open must not keep the others from being served: it is marked and reported.
+    fn open(self, vault: &Vault) -> ConnectionRow {
+        let opened = self.credential.as_deref().map(|sealed| vault.open(&aad(&self.id), sealed));
+        let credential_unreadable = matches!(opened, Some(Err(_)));
+        if credential_unreadable {
+            tracing::error!(connection.id = %self.id, connection.name = %self.name, "the stored credential does not open");
+        }
+        ConnectionRow {
+            id: self.id,
+            provider: self.provider,
+            name: self.name,
+            auth_type: self.auth_type,
+            credential: opened.and_then(Result::ok),
+            credential_unreadable,
+            priority: self.priority,
+            global_priority: self.global_priority,
+            is_active: self.is_active,
+            default_model: self.default_model,
+            max_concurrent: self.max_concurrent,
+            rate_limit_protection: self.rate_limit_protection,
+            group_name: self.group_name,
+            provider_specific_data: self.provider_specific_data,
+            test_status: self.test_status,
+            last_tested: self.last_tested,
+            last_error: self.last_error,
+            last_error_type: self.last_error_type,
+            last_error_source: self.last_error_source,
+            last_error_at: self.last_error_at,
+            error_code: self.error_code,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The tables as Diesel sees them: one schema for both engines.
+//!
+//! Written by hand beside `migrations/`; a test compares it with what the migrations really make.
+
+diesel::table! {
+    meta (key) {
+        key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    connections (id) {
+        id -> Text,
+        provider -> Text,
+        name -> Text,
+        auth_type -> Text,
+        credential -> Nullable<Text>,
+        priority -> Integer,
+        global_priority -> Nullable<Integer>,
+        is_active -> Bool,
+        default_model -> Nullable<Text>,
+        max_concurrent -> Nullable<Integer>,
+        rate_limit_protection -> Bool,
+        group_name -> Nullable<Text>,
+        provider_specific_data -> Text,
+        test_status -> Text,
+        last_tested -> Nullable<BigInt>,
+        last_error -> Nullable<Text>,
+        last_error_type -> Nullable<Text>,
+        last_error_source -> Nullable<Text>,
+        last_error_at -> Nullable<BigInt>,
+        error_code -> Nullable<Text>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    connection_state (connection_id) {
+        connection_id -> Text,
+        breaker -> Text,
+        open_until -> Nullable<BigInt>,
+        open_cycles -> Integer,
+        cooldown_until -> Nullable<BigInt>,
+        cooldown_reason -> Nullable<Text>,
+        backoff_level -> Integer,
+        terminal -> Nullable<Text>,
+        since -> BigInt,
+        reason -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+        lockouts -> Text,
+        generation -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    nodes (id) {
+        id -> Text,
+        #[sql_name = "type"]
+        kind -> Text,
+        name -> Text,
+        prefix -> Text,
+        api_type -> Nullable<Text>,
+        base_url -> Text,
+        chat_path -> Nullable<Text>,
+        models_path -> Nullable<Text>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    combos (id) {
+        id -> Text,
+        name -> Text,
+        strategy -> Text,
+        is_active -> Bool,
+        sort_order -> Integer,
+        data -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        name -> Text,
+        secret_hash -> Text,
+        prefix -> Text,
+        last4 -> Text,
+        scopes -> Text,
+        allowed_models -> Text,
+        allowed_connections -> Text,
+        is_active -> Bool,
+        expires_at -> Nullable<BigInt>,
+        max_requests_per_minute -> Nullable<Integer>,
+        max_requests_per_day -> Nullable<Integer>,
+        max_sessions -> Nullable<Integer>,
+        no_log -> Bool,
+        extra -> Text,
+        created_at -> BigInt,
+        last_used_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    sessions (id_hash) {
+        id_hash -> Text,
+        created_at -> BigInt,
+        last_seen -> BigInt,
+        expires_at -> BigInt,
+        client_ip -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    settings (key) {
+        key -> Text,
+        value -> Text,
+        version -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        action -> Text,
+        target -> Text,
+        detail -> Text,
+        prev_hash -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    usage_records (request_id) {
+        request_id -> Text,
+        at -> BigInt,
+        key_id -> Nullable<Text>,
+        connection_id -> Nullable<Text>,
+        provider -> Nullable<Text>,
+        model -> Nullable<Text>,
+        requested_model -> Text,
+        combo -> Nullable<Text>,
+        status -> Integer,
+        outcome -> Text,
+        streamed -> Bool,
+        prompt_tokens -> BigInt,
+        completion_tokens -> BigInt,
+        cached_tokens -> BigInt,
+        reasoning_tokens -> BigInt,
+        estimated -> Bool,
+        ttft_ms -> Nullable<BigInt>,
+        total_ms -> BigInt,
+        attempts -> Text,
+    }
+}

@@ -1,0 +1,11 @@
+//! What the store promises, on both engines.
+//!
+//! PostgreSQL is used when `OMNIROUTE_TEST_POSTGRES` names a server, each test in a schema of its own.
+
+mod audit;
+mod bed;
+mod faults;
+mod migrations;
+mod nouns;
+mod secrets;
+mod tls;
