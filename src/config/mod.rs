@@ -1,1 +1,53 @@
-//! Filled in by the next slice.
+//! Configuration: defaults < `config.toml` < `OMNIROUTE__SECTION__KEY`, checked as a whole before anything starts.
+//!
+//! Each section is declared once with the `section!` macro, which also makes the text of `config.toml`.
+//! Nothing here is global: the loader is given its file and its environment, and hands out one value.
+
+pub mod environment;
+pub mod network;
+pub mod resilience;
+pub mod secret;
+pub mod section;
+pub mod server;
+pub mod setting;
+pub mod upstream;
+
+pub use environment::Environment;
+pub use network::{HostException, Network};
+pub use resilience::{
+    Breaker, ConnectionCooldown, Cooldown, ProviderBreaker, RequestQueue, Resilience, WaitForCooldown,
+};
+pub use secret::{Secret, SecretError};
+pub use server::{Auth, Demo, Logging, Server, Storage, Usage};
+pub use setting::{LedgerUnavailable, LogFormat, When};
+pub use upstream::{Deadlines, Providers, Routing, Upstream};
+
+use section::section;
+
+section! {
+    /// Everything an operator can set.
+    pub struct Config {
+        /// Where the gateway listens and how it treats its clients' connections.
+        server: Server = Server::default();
+        /// Who may call, and how the management session behaves.
+        auth: Auth = Auth::default();
+        /// Where everything durable lives.
+        storage: Storage = Storage::default();
+        /// Connections to providers and what may be reached.
+        upstream: Upstream = Upstream::default();
+        /// How long a call may take, phase by phase.
+        deadlines: Deadlines = Deadlines::default();
+        /// How a call finds its connection.
+        routing: Routing = Routing::default();
+        /// What keeps a failing account or provider from spoiling calls.
+        resilience: Resilience = Resilience::default();
+        /// Where providers come from beside the store.
+        providers: Providers = Providers::default();
+        /// What is written to standard error.
+        logging: Logging = Logging::default();
+        /// The built-in provider that lets a fresh installation answer.
+        demo: Demo = Demo::default();
+        /// The append-only journal in which usage is safe before it reaches the store.
+        usage: Usage = Usage::default();
+    }
+}

@@ -1,0 +1,64 @@
+//! The sections about the way to the providers: connections, deadlines, routing.
+
+use super::network::HostException;
+use super::section::section;
+
+section! {
+    /// Connections to providers and what may be reached.
+    pub struct Upstream {
+        /// Private hosts that providers may live on all the same, as `host:port` or `host:*`.
+        allow_private_hosts: Vec<HostException> = Vec::new();
+        /// Allow plain http to public hosts; private hosts that are listed may always use it.
+        allow_http: bool = false;
+        /// Time to resolve, connect and shake hands.
+        connect_timeout_ms: u64 = 5000, within 50..=300_000;
+        /// How long an idle connection to a provider is kept for the next call.
+        keep_alive_s: u64 = 55, within 1..=3600;
+        /// Age at which a connection to a provider is no longer reused.
+        lifetime_s: u64 = 3600, within 1..=86_400;
+        /// How long a resolved address is used.
+        dns_cache_s: u64 = 60, within 0..=86_400;
+        /// How long an old address is used when resolving fails.
+        dns_stale_s: u64 = 300, within 0..=604_800;
+        /// Largest answer that is not a stream.
+        max_response_bytes: usize = 32 * 1024 * 1024, within 1024..=1_073_741_824;
+        /// Largest single event of a stream.
+        max_event_bytes: usize = 1024 * 1024, within 1024..=67_108_864;
+        /// Value of `User-Agent` towards providers.
+        user_agent: String = concat!("omniroute/", env!("CARGO_PKG_VERSION")).to_owned();
+    }
+}
+
+section! {
+    /// How long a call may take, phase by phase.
+    pub struct Deadlines {
+        /// Time to the first real content of one attempt.
+        first_content_ms: u64 = 60_000, within 10..=3_600_000;
+        /// Longest silence between two pieces of content.
+        idle_ms: u64 = 60_000, within 10..=3_600_000;
+        /// Whole call, all attempts together.
+        total_ms: u64 = 600_000, within 10..=86_400_000;
+        /// How long a client may refuse to read before its stream is given up.
+        write_stall_ms: u64 = 60_000, within 10..=3_600_000;
+    }
+}
+
+section! {
+    /// How a call finds its connection.
+    pub struct Routing {
+        /// Attempts per call, the first included.
+        max_attempts: u32 = 3, within 1..=6;
+        /// How deep combos may contain combos.
+        max_combo_depth: u32 = 5, within 1..=16;
+        /// Combo for calls that name no model; empty refuses them.
+        default_combo: String = String::new();
+    }
+}
+
+section! {
+    /// Where providers come from beside the store.
+    pub struct Providers {
+        /// Make a connection of each provider key found under its usual name, such as OPENAI_API_KEY.
+        from_environment: bool = true;
+    }
+}
