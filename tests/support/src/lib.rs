@@ -6,5 +6,8 @@
     reason = "a test tool: a broken expectation should stop the run"
 )]
 
+pub mod admin;
+pub mod gateway;
 pub mod http;
 pub mod mock;
+pub mod proc;

@@ -1,13 +1,14 @@
 //! The mock upstream as a program, for benchmarks and for clients in other languages.
 
 use omniroute_testkit::mock::{MockUpstream, Settings};
+use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
 A scripted OpenAI-compatible upstream.
 
 usage: mock-upstream [--port PORT] [--workers N] [--record N]
 
-  --port PORT   port on 127.0.0.1 (default 0: a free one)
+  --port PORT   port on 127.0.0.1 (default: the variable PORT, or a free one)
   --workers N   threads that serve connections (default 1)
   --record N    requests kept for GET /__mock/requests (default 32; 0 for benchmarks)
 
@@ -26,7 +27,7 @@ async fn main() -> std::process::ExitCode {
     match MockUpstream::start_with(settings).await {
         Ok(mock) => {
             println!("{}", mock.addr);
-            drop(tokio::signal::ctrl_c().await);
+            ended().await;
             mock.stop().await;
             0.into()
         }
@@ -37,8 +38,19 @@ async fn main() -> std::process::ExitCode {
     }
 }
 
+/// Comes back at SIGINT or SIGTERM.
+async fn ended() {
+    let terminated = signal(SignalKind::terminate());
+    let Ok(mut terminated) = terminated else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
 fn settings(mut words: impl Iterator<Item = String>) -> Result<Settings, String> {
     let mut settings = Settings { kept_requests: 32, ..Settings::default() };
+    settings.port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
     while let Some(word) = words.next() {
         if word == "--help" {
             return Err(HELP.into());

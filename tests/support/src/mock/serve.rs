@@ -143,6 +143,7 @@ impl Session<'_> {
         match request.method() {
             "POST" if path.ends_with("/chat/completions") => self.chat(stream, buffer, request).await,
             "GET" if path.ends_with("/models") => self.models(stream, request).await,
+            "GET" if path == "/readyz" => answer(stream, "200 OK", "{}").await.is_ok(),
             method if path.starts_with("/__mock/") => {
                 let (status, body) = admin::answer(self.worker, method, request.path(), &request.body);
                 answer(stream, status, &body).await.is_ok()
