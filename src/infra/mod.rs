@@ -1,3 +1,4 @@
 //! What the gateway needs from the machine beneath it.
 
 pub mod crypto;
+pub mod lifecycle;

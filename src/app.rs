@@ -1,0 +1,43 @@
+//! The running gateway: everything that handlers share, built once at start and cheap to clone.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use omniroute_actors::clock::Clock;
+use omniroute_actors::router::PublishedPlan;
+use omniroute_actors::supervisor::Registry;
+
+use crate::auth::{KeyRing, LoginThrottle};
+use crate::config::ConfigHandle;
+use crate::gateway::directory::Directory;
+use crate::infra::crypto::Vault;
+use crate::infra::lifecycle::Lifecycle;
+use crate::store::Store;
+use crate::upstream::ClientFactory;
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// The configuration in force.
+    pub config: ConfigHandle,
+    /// Everything durable.
+    pub store: Store,
+    /// Seals credentials, hashes keys.
+    pub vault: Arc<Vault>,
+    /// The client keys, in memory.
+    pub keys: KeyRing,
+    /// Counts failed logins.
+    pub logins: Arc<LoginThrottle>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The routing plan.
+    pub plan: PublishedPlan,
+    /// The connection actors.
+    pub registry: Addr<Registry>,
+    /// Rebuilds plan and connections after a change.
+    pub directory: Arc<Directory>,
+    /// The way to providers.
+    pub clients: ClientFactory,
+    /// Starting, ready, draining.
+    pub lifecycle: Arc<Lifecycle>,
+}

@@ -1,0 +1,93 @@
+//! Where the process is in its life, and how much it carries.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use omniroute_actors::clock::Moment;
+use tokio::sync::watch;
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+/// The phases of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not yet.
+    Starting,
+    /// Takes requests.
+    Ready,
+    /// Takes no new connections, ends what it carries.
+    Draining,
+}
+
+/// The shared state.
+#[derive(Debug)]
+pub struct Lifecycle {
+    phase: AtomicU8,
+    in_flight: AtomicU64,
+    started_at: Moment,
+    cut: watch::Sender<bool>,
+}
+
+impl Lifecycle {
+    /// A process that starts now.
+    pub fn new(started_at: Moment) -> Self {
+        Self { phase: AtomicU8::new(STARTING), in_flight: AtomicU64::new(0), started_at, cut: watch::Sender::new(false) }
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            STARTING => Phase::Starting,
+            READY => Phase::Ready,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// When it started.
+    pub const fn started_at(&self) -> Moment {
+        self.started_at
+    }
+
+    /// It serves from now on.
+    pub fn ready(&self) {
+        // Draining is final.
+        let _ = self.phase.compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// It is going away.
+    pub fn drain(&self) {
+        self.phase.store(DRAINING, Ordering::Release);
+    }
+
+    /// Every stream that still runs ends now, with its format's error event.
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// For a stream: resolves when it must end.
+    pub fn watch_cut(&self) -> watch::Receiver<bool> {
+        self.cut.subscribe()
+    }
+
+    /// Data-plane requests in flight.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Count a request until the guard is dropped.
+    pub fn enter(self: &std::sync::Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(std::sync::Arc::clone(self))
+    }
+}
+
+/// One counted request.
+#[derive(Debug)]
+pub struct InFlight(std::sync::Arc<Lifecycle>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
