@@ -84,7 +84,9 @@ fn request(options: &Options) -> Vec<u8> {
     let stream = options.stream || options.slow_streams > 0;
     let message = json!({"role": "user", "content": options.prompt});
     let body = json!({"model": options.model, "messages": [message], "stream": stream});
-    Request::post(&options.path, &body).key(&options.key).to_bytes(options.addr)
+    let request = Request::post(&options.path, &body);
+    let request = if options.key.is_empty() { request } else { request.key(&options.key) };
+    request.to_bytes(options.addr)
 }
 
 /// How many requests are still to be made.

@@ -120,13 +120,14 @@ impl Process {
     fn report(&self, finished: u64) -> Value {
         let used = proc::cpu_ms(self.pid).map(|now| now.saturating_sub(self.cpu_before) as f64 / 1e3);
         let per_thousand = used.filter(|_| finished > 0).map(|used| used * 1e3 / finished as f64);
+        let now = proc::rss_bytes(self.pid);
         json!({
             "pid": self.pid,
             "cpuSeconds": used,
             "cpuSecondsPer1000": per_thousand,
             "rssBeforeBytes": self.rss_before,
-            "rssBytes": proc::rss_bytes(self.pid),
-            "rssPeakBytes": self.rss_peak.load(Relaxed),
+            "rssBytes": now,
+            "rssPeakBytes": self.rss_peak.load(Relaxed).max(now.unwrap_or(0)),
         })
     }
 }
