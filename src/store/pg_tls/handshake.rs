@@ -38,7 +38,7 @@ where
 }
 
 /// A length that counts itself, and what follows it.
-async fn read_counted(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<([u8; 4], Vec<u8>)> {
+pub(super) async fn read_counted(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<([u8; 4], Vec<u8>)> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
     let size = usize::try_from(u32::from_be_bytes(length)).ok().and_then(|size| size.checked_sub(length.len()));

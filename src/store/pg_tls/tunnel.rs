@@ -152,9 +152,8 @@ async fn refuse(client: &mut UnixStream, reason: &str) {
     let fields = format!("SFATAL\0VFATAL\0C08001\0M{reason}\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
     let message = [b"E".as_slice(), &length, fields.as_bytes()].concat();
-    let mut startup = [0; 4096];
     let told = async {
-        client.read(&mut startup).await?;
+        handshake::read_counted(client).await?;
         client.write_all(&message).await?;
         client.shutdown().await
     };
