@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The mock upstream as a program, for benchmarks and for clients in other languages.
 
 use omniroute_testkit::mock::{MockUpstream, Settings};
@@ -65,3 +66,6 @@ fn settings(mut words: impl Iterator<Item = String>) -> Result<Settings, String>
     }
     Ok(settings)
 }
+=======
+fn main(){}
+>>>>>>> wt-store
