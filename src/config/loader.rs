@@ -128,11 +128,11 @@ impl Merge {
     fn walk(&mut self, node: &Value, path: &str, known: &Known<'_>) {
         let ValueKind::Table(table) = &node.kind else {
             let message = format!("expected a section, found {}", hint::in_words(&layers::to_json(node), true));
-            return self.problem(path, &Source::from_origin(node.origin()), message, None);
+            return self.problem(path, &Source::from_origin(origin(node)), message, None);
         };
         for (name, value) in table {
             let path = super::section::join(path, name);
-            let source = Source::from_origin(value.origin());
+            let source = Source::from_origin(origin(value));
             match known.keys.get(path.as_str()) {
                 Some(key) => self.take(key, layers::to_json(value), source),
                 None if known.is_section(&path) => self.walk(value, &path, known),
@@ -169,6 +169,15 @@ impl Merge {
         }
         ConfigProblems::collect(self.problems).map_or(Ok(loaded), Err)
     }
+}
+
+/// Merging forgets where a table came from, but not where its values did.
+fn origin(value: &Value) -> Option<&str> {
+    let inside = || match &value.kind {
+        ValueKind::Table(table) => table.values().find_map(origin),
+        _ => None,
+    };
+    value.origin().or_else(inside)
 }
 
 /// A list says itself which of its entries is wrong; of anything else the kind and the value are told.
