@@ -24,8 +24,11 @@ pub(super) fn for_value(key: &Key, value: &Value) -> Option<String> {
     if key.expected.starts_with("an integer") && text.starts_with(|c: char| c.is_ascii_digit()) {
         return unit(&key.path).map(|unit| format!("the key's name gives the unit, write the number of {unit} alone"));
     }
-    let quoted = (key.from_text)(text) != Value::from(text) && key.default.is_array() != value.is_string();
-    quoted.then(|| "write it without quotes".to_owned())
+    match (key.from_text)(text) {
+        Value::Bool(_) | Value::Number(_) => Some("write it without quotes".to_owned()),
+        Value::Array(_) => Some("write it as a list, in square brackets".to_owned()),
+        _ => None,
+    }
 }
 
 fn unit(path: &str) -> Option<&'static str> {

@@ -157,6 +157,11 @@ fn an_unknown_variable_is_answered_with_the_name_of_the_right_one() {
     "[logging]\nformat = \"xml\"",
     "logging.format (config.toml): expected \"auto\", \"text\" or \"json\", found the text \"xml\""
 )]
+#[case(
+    "[server]\ntrusted_proxies = \"10.0.0.0/8\"",
+    "server.trusted_proxies (config.toml): expected a list of networks such as 10.0.0.0/8, \
+     found the text \"10.0.0.0/8\"; write it as a list, in square brackets"
+)]
 #[case("server = 5", "server (config.toml): expected a section, found the number")]
 #[case("[server]\nport = -1", "server.port (config.toml): expected an integer from 0 to 65535, found the number -1")]
 fn a_value_of_the_wrong_type_is_explained(#[case] file: &str, #[case] message: &str) {
