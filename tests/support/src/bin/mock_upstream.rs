@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The mock upstream as a program, for benchmarks and for clients in other languages.
 
 use omniroute_testkit::mock::{MockUpstream, Settings};
@@ -66,6 +65,3 @@ fn settings(mut words: impl Iterator<Item = String>) -> Result<Settings, String>
     }
     Ok(settings)
 }
-=======
-fn main(){}
->>>>>>> wt-store
