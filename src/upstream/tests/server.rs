@@ -34,7 +34,7 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (accepted, open): (Rc<Cell<usize>>, Rc<Cell<usize>>) = Rc::default();
+    let (accepted, open): (Rc<Cell<usize>>, Rc<Cell<usize>>) = Default::default();
     let server = Server { address, accepted: Rc::clone(&accepted), open: Rc::clone(&open) };
     actix_rt::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
