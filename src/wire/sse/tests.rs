@@ -116,7 +116,7 @@ fn half_a_byte_order_mark_is_not_lost() {
 
 #[test]
 fn an_endless_line_and_an_endless_event_are_refused_and_freed() {
-    let line = vec![b'x'; CAP + 1];
+    let line = [b'x'; CAP + 1];
     let many_lines = "data: x\n".repeat(CAP);
 
     for stream in [&line[..], many_lines.as_bytes()] {
