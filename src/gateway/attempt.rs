@@ -9,6 +9,7 @@ use actix_http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValu
 use awc::http::Method;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::connection::config::ConnectionConfig;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
@@ -27,7 +28,7 @@ use crate::wire::openai_chat::RewriteOptions;
 use crate::wire::openai_chat_answer::{AnswerFacts, check_answer};
 use crate::wire::openai_chat_stream::EndRules;
 use crate::wire::openai_error::UpstreamErrorBody;
-use crate::wire::retry_hint;
+use crate::wire::retry_hint::RetryHint;
 
 /// An error answer is read up to here; more of it says nothing.
 const LONGEST_ERROR: usize = 64 * 1024;
@@ -61,6 +62,8 @@ pub struct Means<'a> {
     pub clients: &'a ClientFactory,
     /// The configuration.
     pub config: &'a Config,
+    /// The wall time, for hints that name one.
+    pub now: UnixMillis,
 }
 
 /// Try one connection.
@@ -75,7 +78,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
     let client = means.clients.thread_client();
     let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
     if !response.status.is_success() {
-        return Err(refused(response, &secret(&lease.config)).await);
+        return Err(refused(response, &secret(&lease.config), means.now).await);
     }
     if inbound.chat.stream {
         hold(means.config, inbound, lease, response.body, head_by).await.map(Answer::Stream)
@@ -138,14 +141,14 @@ pub fn secret(config: &ConnectionConfig) -> String {
     header.map_or_else(String::new, |value| value.rsplit(' ').next().unwrap_or(value).to_owned())
 }
 
-async fn refused(response: UpstreamResponse, secret: &str) -> Fault {
-    let status = response.status.as_u16();
+async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> Fault {
+    let (status, headers) = (response.status.as_u16(), response.headers);
     let limits =
         CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
     let body = collect(response.body, limits).await.unwrap_or_default();
-    let hint = retry_hint::find(&response.headers, &body, retry_hint::unix_now());
-    let retry_after = hint.filter(|_| matches!(status, 400..=599)).map(|hint| hint.after);
-    Fault::reported(status, UpstreamErrorBody::parse(&body), retry_after, &[secret])
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let hint = RetryHint::find(header, &body, now.0);
+    Fault::reported(status, UpstreamErrorBody::parse(&body), hint.map(|hint| hint.after), &[secret])
 }
 
 async fn whole(config: &Config, inbound: &Inbound, lease: &Lease, body: Body) -> Result<Answer, Fault> {
