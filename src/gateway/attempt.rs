@@ -143,8 +143,7 @@ pub fn secret(config: &ConnectionConfig) -> String {
 
 async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> Fault {
     let (status, headers) = (response.status.as_u16(), response.headers);
-    let limits =
-        CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
+    let limits = CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
     let body = collect(response.body, limits).await.unwrap_or_default();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let hint = RetryHint::find(header, &body, now.0);

@@ -38,14 +38,15 @@ impl Fault {
     }
 
     /// One that the upstream reported. `secrets` are taken out of its words.
-    pub fn reported(status: u16, mut error: UpstreamErrorBody, retry_after: Option<Duration>, secrets: &[&str]) -> Self {
+    pub fn reported(
+        status: u16,
+        mut error: UpstreamErrorBody,
+        retry_after: Option<Duration>,
+        secrets: &[&str],
+    ) -> Self {
         error.message = redact(&error.message, secrets);
-        let failure = Failure {
-            status,
-            code: error.code.as_deref(),
-            kind: error.kind.as_deref(),
-            message: &error.message,
-        };
+        let failure =
+            Failure { status, code: error.code.as_deref(), kind: error.kind.as_deref(), message: &error.message };
         Self { outcome: failure.outcome(), status, error, from_upstream: true, retry_after }
     }
 

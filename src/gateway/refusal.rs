@@ -26,8 +26,12 @@ pub fn refusal(failed: Failed, model: &str) -> (ApiError, Outcome) {
 fn no_route(none: NoRoute, model: &str) -> (ApiError, Outcome) {
     match none {
         NoRoute::Unresolved(problem) => (unresolved(&problem, model), Outcome::ClientFault),
-        NoRoute::Crashed => (ApiError::new(Problem::Internal, "The router failed on this request."), Outcome::GatewayFault),
-        NoRoute::Exhausted { skipped, retry_after, .. } => (nobody_free(&skipped, retry_after, model), Outcome::Abandoned),
+        NoRoute::Crashed => {
+            (ApiError::new(Problem::Internal, "The router failed on this request."), Outcome::GatewayFault)
+        }
+        NoRoute::Exhausted { skipped, retry_after, .. } => {
+            (nobody_free(&skipped, retry_after, model), Outcome::Abandoned)
+        }
     }
 }
 
@@ -39,7 +43,9 @@ fn unresolved(problem: &Unresolved, model: &str) -> ApiError {
         Unresolved::Unknown => Problem::ModelNotFound,
     };
     let shown: String = model.chars().filter(|c| !c.is_control()).take(100).collect();
-    ApiError::new(kind, format!("Model '{shown}': {problem}. GET /v1/models lists what there is.")).at("model").retry(false)
+    ApiError::new(kind, format!("Model '{shown}': {problem}. GET /v1/models lists what there is."))
+        .at("model")
+        .retry(false)
 }
 
 /// Nothing was tried: the client learns what keeps each candidate.
@@ -71,7 +77,9 @@ fn reasons(skipped: &[Skip]) -> String {
     if skipped.is_empty() {
         return "it has no candidates".into();
     }
-    let named = |skip: &Skip| format!("{} is {}", skip.candidate.connection.config().name, skip.reason.as_str().replace('_', " "));
+    let named = |skip: &Skip| {
+        format!("{} is {}", skip.candidate.connection.config().name, skip.reason.as_str().replace('_', " "))
+    };
     let shown: Vec<_> = skipped.iter().take(MOST).map(named).collect();
     let more = skipped.len().saturating_sub(MOST);
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -90,7 +98,8 @@ fn exhausted(fault: Fault, skipped: &[Skip], retry_after: Option<Duration>, mode
         }
         Outcome::RateLimited | Outcome::QuotaExhausted => {
             let message = format!("Every connection for '{model}' is rate limited: {}", fault.error.message);
-            let mut error = ApiError::new(Problem::KeyRateLimited, message).after(wait.or(Some(Duration::from_secs(1))));
+            let mut error =
+                ApiError::new(Problem::KeyRateLimited, message).after(wait.or(Some(Duration::from_secs(1))));
             error.body.code = fault.error.code.map(Into::into).or(error.body.code);
             error
         }

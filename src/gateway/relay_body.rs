@@ -86,7 +86,8 @@ impl RelayBody {
             ended: false,
             _in_flight: parts.in_flight,
         };
-        body.timer.as_mut().reset(body.next_alarm());
+        let alarm = body.next_alarm();
+        body.timer.as_mut().reset(alarm);
         body
     }
 

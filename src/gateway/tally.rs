@@ -104,9 +104,9 @@ impl Tally {
 
     /// Candidates were passed over.
     pub fn skip(&mut self, skipped: &[Skip]) {
-        self.skipped.extend(skipped.iter().map(|skip| {
-            format!("{}:{}", skip.candidate.connection.config().name, skip.reason.as_str())
-        }));
+        self.skipped.extend(
+            skipped.iter().map(|skip| format!("{}:{}", skip.candidate.connection.config().name, skip.reason.as_str())),
+        );
     }
 
     /// The first content came.
@@ -126,9 +126,11 @@ impl Tally {
 
     /// Why the answering connection was not the first choice: `name:reason, ...`; empty when it was.
     pub fn fallback_reasons(&self) -> String {
-        let failed = self.record.iter().flat_map(|record| &record.attempts).filter(|attempt| {
-            !attempt.outcome.is_empty() && attempt.outcome != Outcome::Success.as_str()
-        });
+        let failed = self
+            .record
+            .iter()
+            .flat_map(|record| &record.attempts)
+            .filter(|attempt| !attempt.outcome.is_empty() && attempt.outcome != Outcome::Success.as_str());
         let failed = failed.map(|attempt| format!("{}:{}", attempt.connection, attempt.outcome));
         self.skipped.iter().cloned().chain(failed).collect::<Vec<_>>().join(", ")
     }

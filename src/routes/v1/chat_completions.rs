@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::body::read_body;
 use crate::app::App;
-use crate::auth::Principal;
+use crate::auth::{Kind, Principal};
 use crate::config::Config;
 use crate::error::{ApiError, Problem};
 use crate::gateway::attempt::{Answer, Means};
@@ -49,7 +49,6 @@ pub async fn chat_completions(
 /// A request that may be dispatched.
 struct Call {
     inbound: Inbound,
-    principal: Arc<Principal>,
     config: Arc<Config>,
     tally: Tally,
 }
@@ -66,7 +65,7 @@ impl Call {
         let config = app.config.load_full();
         let body = read_body(request, payload, &config.server).await?;
         let mut chat = ChatRequest::parse(body).map_err(|bad| ApiError::relayed(400, bad.body()))?;
-        chat.default_stream(principal.streams_by_default());
+        chat.default_stream(principal.stream_default_legacy);
         if !principal.may_use_model(&chat.model) {
             return Err(ApiError::new(Problem::Forbidden, format!("This key may not use model '{}'.", chat.model)).at("model").retry(false));
         }
@@ -77,7 +76,7 @@ impl Call {
                 id: &id,
                 at: app.clock.wall(),
                 started,
-                key_id: principal.key_id().map(str::to_owned),
+                key_id: key_id(&principal),
                 model: &chat.model,
                 streamed: chat.stream,
             },
@@ -86,11 +85,11 @@ impl Call {
         let inbound = Inbound {
             id,
             chat,
-            only: Only { allowed: principal.allowed_connections(), forced: forced(headers) },
+            only: Only { allowed: principal.allowed_connections.clone(), forced: forced(headers) },
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
             max_attempts: config.routing.max_attempts as usize,
         };
-        Ok(Self { inbound, principal, config, tally })
+        Ok(Self { inbound, config, tally })
     }
 
     async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
@@ -116,7 +115,6 @@ impl Call {
                 self.deliver_whole(lease, body, facts.usage.unwrap_or_else(estimate))
             }
             Answer::Stream(stream) => {
-                let mut response = HttpResponse::Ok();
                 let headers = self.stream_headers(&lease);
                 let parts = StreamParts {
                     stream,
@@ -128,8 +126,10 @@ impl Call {
                     prompt_chars: self.inbound.chat.prompt_chars,
                     attempt_started,
                 };
-                let mut response = response.body(RelayBody::new(parts));
-                response.headers_mut().extend(headers);
+                let mut response = HttpResponse::Ok().body(RelayBody::new(parts));
+                for (name, value) in headers {
+                    response.headers_mut().insert(name, value);
+                }
                 response
             }
         }
@@ -181,7 +181,6 @@ impl Call {
         if !reasons.is_empty() {
             put("x-omniroute-fallback-reason", &capped(&reasons));
         }
-        let _ = &self.principal;
     }
 }
 
@@ -201,6 +200,14 @@ fn admit(principal: &Principal, app: &App) -> Result<(), ApiError> {
         return Err(ApiError::new(Problem::LedgerUnavailable, message).after(Some(Duration::from_secs(5))));
     }
     Ok(())
+}
+
+fn key_id(principal: &Principal) -> Option<String> {
+    match &principal.kind {
+        Kind::Key { id, .. } => Some(id.clone()),
+        Kind::Service => Some("service".into()),
+        Kind::Session { .. } | Kind::Anonymous => None,
+    }
 }
 
 fn request_id(request: &HttpRequest) -> String {
