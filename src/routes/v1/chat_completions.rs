@@ -111,8 +111,9 @@ impl Call {
         let Dispatched { answer, lease, attempt_started } = dispatched;
         match answer {
             Answer::Whole { body, facts } => {
-                let estimate = || Usage::estimate(self.inbound.chat.prompt_chars, facts.chars_out);
-                self.deliver_whole(lease, body, facts.usage.unwrap_or_else(estimate))
+                let prompt_chars = self.inbound.chat.prompt_chars;
+                let usage = facts.usage.unwrap_or_else(|| Usage::estimate(prompt_chars, facts.chars_out));
+                self.deliver_whole(lease, body, usage)
             }
             Answer::Stream(stream) => {
                 let headers = self.stream_headers(&lease);
