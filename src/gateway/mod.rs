@@ -16,4 +16,5 @@ pub mod inbound;
 pub mod refusal;
 pub mod relay;
 pub mod relay_body;
+pub mod stall;
 pub mod tally;

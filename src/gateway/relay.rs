@@ -4,6 +4,7 @@
 //! [`RelayBody`](super::relay_body) afterwards.
 
 use bytes::{Bytes, BytesMut};
+use omniroute_actors::resilience::outcome::Outcome;
 
 use super::fault::Fault;
 use crate::wire::openai_chat_stream::{DONE_FRAME, EndRules, Kind, StreamWatch};
@@ -29,6 +30,7 @@ pub struct Relay {
     watch: StreamWatch,
     rules: EndRules,
     out: BytesMut,
+    contents: u64,
     secret: String,
 }
 
@@ -40,6 +42,7 @@ impl Relay {
             watch: StreamWatch::new(client_wants_usage),
             rules,
             out: BytesMut::new(),
+            contents: 0,
             secret,
         }
     }
@@ -95,9 +98,9 @@ impl Relay {
         self.watch.usage().unwrap_or_else(|| Usage::estimate(prompt_chars, self.watch.chars_out()))
     }
 
-    /// Whether content came.
-    pub fn content_seen(&self) -> bool {
-        self.watch.content_seen()
+    /// How many events brought content or an end; pings and comments are neither.
+    pub const fn contents(&self) -> u64 {
+        self.contents
     }
 
     fn step(&mut self, event: &SseEvent) -> Result<Progress, Fault> {
@@ -105,15 +108,11 @@ impl Relay {
         match step.kind {
             Kind::Error(error) => return Err(Fault::inside_ok(error, &[&self.secret])),
             Kind::InvalidJson => {
-                return Err(Fault::of_ending(self.watch.end(self.rules)).unwrap_or_else(|| {
-                    Fault::own(
-                        omniroute_actors::resilience::outcome::Outcome::BrokenAnswer,
-                        "the provider's stream held something that is not JSON",
-                    )
-                }));
+                return Err(Fault::own(Outcome::BrokenAnswer, "the provider's stream held something that is not JSON"));
             }
             Kind::Done => return Ok(Progress::Done),
-            Kind::Lifecycle | Kind::Content { .. } | Kind::Finish { .. } | Kind::Usage => {}
+            Kind::Content { .. } | Kind::Finish { .. } => self.contents += 1,
+            Kind::Lifecycle | Kind::Usage => {}
         }
         if let Some(bytes) = step.forward {
             self.out.extend_from_slice(&bytes);

@@ -1,8 +1,10 @@
 //! The response body of a stream. It carries the lease: when the client leaves, the body is dropped, and with it
 //! the upstream connection, the slot and the open tally, in that one step.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use super::attempt::{OpenStream, release};
 use super::fault::Fault;
 use super::inbound::Deadlines;
 use super::relay::{Progress, Relay};
-use super::tally::{Tally, tokens};
+use super::tally::{CLIENT_GONE, Tally, tokens};
 use crate::infra::lifecycle::{Cut, InFlight};
 use crate::upstream::Body;
 use crate::wire::openai_error::{ErrorBody, HEARTBEAT};
@@ -48,8 +50,8 @@ pub struct StreamParts {
     pub attempt_started: Instant,
 }
 
-/// The body.
-pub struct RelayBody {
+/// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
+pub(super) struct RunningStream {
     relay: Relay,
     upstream: Option<Body>,
     lease: Option<Lease>,
@@ -63,12 +65,13 @@ pub struct RelayBody {
     last_write: Instant,
     timer: Pin<Box<Sleep>>,
     ended: bool,
+    /// The last poll gave bytes: until the next one, it is the client that everybody waits for.
+    handed_out: bool,
     _in_flight: InFlight,
 }
 
-impl RelayBody {
-    /// A body that begins with what was held back.
-    pub fn new(parts: StreamParts) -> Self {
+impl RunningStream {
+    fn new(parts: StreamParts) -> Self {
         let now = Instant::now();
         let mut body = Self {
             relay: parts.stream.relay,
@@ -84,6 +87,7 @@ impl RelayBody {
             last_write: now,
             timer: Box::pin(tokio::time::sleep_until(now)),
             ended: false,
+            handed_out: false,
             _in_flight: parts.in_flight,
         };
         let alarm = body.next_alarm();
@@ -100,7 +104,7 @@ impl RelayBody {
 
     fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some(upstream) = self.upstream.as_mut() else { return Poll::Ready(Some(self.whole())) };
-        let mut came = false;
+        let (mut came, mut contents) = (false, self.relay.contents());
         loop {
             let next = match Pin::new(&mut *upstream).poll_next(cx) {
                 Poll::Pending if came && self.relay.waiting() > 0 => return Poll::Ready(Some(self.relay.take_out())),
@@ -117,7 +121,10 @@ impl RelayBody {
                 Ok(Progress::Done) => return Poll::Ready(Some(self.close())),
                 Ok(Progress::More) => {
                     came = true;
-                    self.last_content = Instant::now();
+                    if self.relay.contents() > contents {
+                        contents = self.relay.contents();
+                        self.last_content = Instant::now();
+                    }
                 }
             }
             if self.relay.waiting() >= MOST_AT_ONCE {
@@ -158,7 +165,8 @@ impl RelayBody {
         let now = Instant::now();
         self.tally.upstream_took(now.duration_since(self.attempt_started));
         self.tally.attempt_ended(outcome, status, now);
-        self.tally.finish(outcome, 200, tokens(&self.relay.usage(self.prompt_chars)));
+        let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
+        self.tally.finish(outcome, sent, tokens(&self.relay.usage(self.prompt_chars)));
         if let Some(mut lease) = self.lease.take() {
             let first_content = Some(self.first_content);
             lease.permit.settle(match fault {
@@ -193,6 +201,57 @@ fn error_event(fault: &Fault) -> ErrorBody {
     ErrorBody { message, kind: kind.into(), param: None, code: Some(code.into()) }
 }
 
+impl RunningStream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.upstream.is_some() && self.relay.waiting() > 0 {
+            return Poll::Ready(Some(self.relay.take_out()));
+        }
+        if let Poll::Ready(bytes) = self.pull(cx) {
+            return Poll::Ready(bytes);
+        }
+        if self.cut.poll(cx).is_ready() {
+            let fault = Fault::own(Outcome::GatewayFault, "the gateway is shutting down");
+            return Poll::Ready(Some(self.fail(&fault)));
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let due = self.on_alarm(Instant::now());
+            let next = self.next_alarm();
+            self.timer.as_mut().reset(next);
+            if due.is_some() {
+                return Poll::Ready(due);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The client has not read for that long although something lay ready for it.
+    pub(super) fn stalled_since(&self, limit: Duration) -> bool {
+        !self.ended && self.handed_out && Instant::now().duration_since(self.last_write) > limit
+    }
+
+    /// Give the upstream up: the client does not read. It is treated as one that left.
+    pub(super) fn give_up(&mut self) {
+        if !self.ended {
+            self.settle(Outcome::ClientGone, CLIENT_GONE, None);
+        }
+    }
+}
+
+/// The body.
+pub struct RelayBody(Rc<RefCell<RunningStream>>);
+
+impl RelayBody {
+    /// A body that begins with what was held back, under the watch for clients that do not read.
+    pub fn new(parts: StreamParts) -> Self {
+        let stream = Rc::new(RefCell::new(RunningStream::new(parts)));
+        super::stall::watch(&stream);
+        Self(stream)
+    }
+}
+
 impl MessageBody for RelayBody {
     type Error = std::convert::Infallible;
 
@@ -201,41 +260,19 @@ impl MessageBody for RelayBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let this = self.get_mut();
-        if this.ended {
-            return Poll::Ready(None);
+        let mut stream = self.0.borrow_mut();
+        let polled = stream.poll(cx);
+        stream.handed_out = polled.is_ready();
+        if polled.is_ready() {
+            stream.last_write = Instant::now();
         }
-        if this.upstream.is_some() && this.relay.waiting() > 0 {
-            return Poll::Ready(Some(Ok(this.relay.take_out())));
-        }
-        if let Poll::Ready(Some(bytes)) = this.pull(cx) {
-            this.last_write = Instant::now();
-            return Poll::Ready(Some(Ok(bytes)));
-        }
-        if this.cut.poll(cx).is_ready() {
-            let fault = Fault::own(Outcome::GatewayFault, "the gateway is shutting down");
-            return Poll::Ready(Some(Ok(this.fail(&fault))));
-        }
-        while this.timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if let Some(bytes) = this.on_alarm(now) {
-                this.last_write = now;
-                let next = this.next_alarm();
-                this.timer.as_mut().reset(next);
-                return Poll::Ready(Some(Ok(bytes)));
-            }
-            let next = this.next_alarm();
-            this.timer.as_mut().reset(next);
-        }
-        Poll::Pending
+        polled.map(|bytes| bytes.map(Ok))
     }
 }
 
-impl Drop for RelayBody {
-    /// The client left in the middle: what it got is billed, nobody is blamed. A finished body does nothing.
+impl Drop for RunningStream {
+    /// The client left in the middle: what it got is billed, nobody is blamed. A finished stream does nothing.
     fn drop(&mut self) {
-        if !self.ended {
-            self.settle(Outcome::ClientGone, super::tally::CLIENT_GONE, None);
-        }
+        self.give_up();
     }
 }

@@ -22,6 +22,7 @@ use crate::gateway::dispatch::{Dispatched, Waiting, dispatch};
 use crate::gateway::inbound::{Deadlines, Inbound, TIMEOUT_HEADER};
 use crate::gateway::refusal::refusal;
 use crate::gateway::relay_body::{RelayBody, StreamParts};
+use crate::gateway::stall;
 use crate::gateway::tally::{Opening, Tally, tokens};
 use crate::infra::lifecycle::InFlight;
 use crate::routes::RequestId;
@@ -63,6 +64,7 @@ impl Call {
         let principal = principal(request)?;
         admit(&principal, app)?;
         let config = app.config.load_full();
+        stall::set_limit(Duration::from_millis(config.deadlines.write_stall_ms));
         let body = read_body(request, payload, &config.server).await?;
         let mut chat = ChatRequest::parse(body).map_err(|bad| ApiError::relayed(400, bad.body()))?;
         chat.default_stream(principal.stream_default_legacy);
