@@ -151,7 +151,8 @@ impl Directory {
     /// Why it cannot become a connection; safe to show.
     pub fn prepare(&self, row: &ConnectionRow) -> Result<ConnectionConfig, String> {
         let contents = self.contents.load();
-        Assembler::new(&contents.nodes, &contents.resilience, self.demo_url.as_deref()).connection(row, Source::Database)
+        Assembler::new(&contents.nodes, &contents.resilience, self.demo_url.as_deref())
+            .connection(row, Source::Database)
     }
 
     async fn rows(&self) -> Result<Vec<(ConnectionRow, Source)>, StoreError> {
