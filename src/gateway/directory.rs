@@ -17,7 +17,7 @@ use omniroute_actors::router::plan::{ProviderEntry, RoutingPlan};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 
 use super::assemble::{Assembler, combo};
-use crate::config::{ConfigHandle, Environment};
+use crate::config::ConfigHandle;
 use crate::demo;
 use crate::providers::{Catalog, EnvironmentConnection};
 use crate::routes::api::resilience::{SETTING as RESILIENCE_SETTING, effective_resilience};

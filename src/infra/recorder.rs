@@ -60,6 +60,8 @@ pub struct Recorder {
 }
 
 struct WorkerJournal {
+    /// The recorder it belongs to.
+    start: String,
     writer: JournalWriter,
     waiting: VecDeque<UsageRecord>,
 }
@@ -96,8 +98,8 @@ impl Recorder {
     pub fn record(&self, record: UsageRecord) -> io::Result<()> {
         let kept = JOURNAL.with_borrow_mut(|slot| {
             let journal = match slot {
-                Some(journal) => journal,
-                None => slot.insert(self.open()?),
+                Some(journal) if journal.start == self.start => journal,
+                _ => slot.insert(self.open()?),
             };
             journal.waiting.push_back(record);
             self.write_waiting(journal)
@@ -130,7 +132,11 @@ impl Recorder {
         let worker = self.workers.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{}-{worker:03}", self.start);
         let writer = JournalWriter::new(&self.options.dir, stem, self.options.segment_bytes)?;
-        Ok(WorkerJournal { writer: writer.syncing(self.options.fsync.is_zero()), waiting: VecDeque::new() })
+        Ok(WorkerJournal {
+            start: self.start.clone(),
+            writer: writer.syncing(self.options.fsync.is_zero()),
+            waiting: VecDeque::new(),
+        })
     }
 
     fn write_waiting(&self, journal: &mut WorkerJournal) -> io::Result<()> {
