@@ -1,6 +1,7 @@
 //! OmniRoute: one endpoint in front of many LLM provider accounts.
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod gateway;

@@ -4,16 +4,26 @@
 //! Nothing here is global: the loader is given its file and its environment, and hands out one value.
 
 pub mod environment;
+mod hint;
+pub mod layers;
+pub mod loader;
 pub mod network;
+pub mod outline;
+pub mod problems;
+pub mod reload;
 pub mod resilience;
 pub mod secret;
 pub mod section;
 pub mod server;
 pub mod setting;
 pub mod upstream;
+mod validate;
 
 pub use environment::Environment;
+pub use loader::{Loaded, Loader};
 pub use network::{HostException, Network};
+pub use problems::{ConfigProblems, Problem, Source};
+pub use reload::{ConfigHandle, ReloadReport};
 pub use resilience::{
     Breaker, ConnectionCooldown, Cooldown, ProviderBreaker, RequestQueue, Resilience, WaitForCooldown,
 };

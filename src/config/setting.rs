@@ -90,7 +90,7 @@ macro_rules! leaf {
 
 leaf! {
     bool, "true or false", switch;
-    u16, "an integer", integer;
+    u16, "an integer from 0 to 65535", integer;
     u32, "an integer", integer;
     u64, "an integer", integer;
     usize, "an integer", integer;

@@ -1,1 +1,11 @@
-//! Filled in by the next slice.
+//! Providers as data: `catalog.toml` says where each lives, how it wants its key and what is odd about it.
+//!
+//! Code asks for values of this data (a quirk, a path, a header), never for the name of a provider.
+
+pub mod catalog;
+pub mod endpoint;
+pub mod environment;
+
+pub use catalog::{AuthHeader, Catalog, CatalogError, Class, ProviderSpec, Quirk, Wire};
+pub use endpoint::EndpointError;
+pub use environment::{EnvironmentConnection, discover};

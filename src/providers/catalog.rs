@@ -1,0 +1,309 @@
+//! The catalogue: parsed once from the file that is compiled in, then only read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// The wire format a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wire {
+    /// OpenAI chat completions.
+    OpenaiChat,
+}
+
+/// What kind of account a connection is, which decides its resilience defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// A key.
+    #[default]
+    Apikey,
+    /// A signed-in account.
+    Oauth,
+    /// A server of one's own.
+    Local,
+}
+
+/// What is odd about a provider; each is handled in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quirk {
+    /// `stream_options` must not be sent.
+    NoStreamOptions,
+    /// A stream may end well without a `finish_reason`.
+    FinishReasonOptional,
+    /// A stream may end well without `[DONE]`.
+    DoneMarkerOptional,
+    /// New models want `max_completion_tokens` instead of `max_tokens`.
+    MaxCompletionTokens,
+    /// Comments arrive while the call waits in the provider's queue; they are no content.
+    CommentsWhileQueued,
+    /// Errors arrive inside an answer or a stream with status 200.
+    ErrorsInOk,
+}
+
+/// The header that carries the key, and the word before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthHeader {
+    /// Name of the header, lower case.
+    pub header: String,
+    /// Word before the key, such as `Bearer`.
+    pub scheme: Option<String>,
+}
+
+impl Default for AuthHeader {
+    fn default() -> Self {
+        Self { header: "authorization".to_owned(), scheme: Some("Bearer".to_owned()) }
+    }
+}
+
+/// One provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderSpec {
+    /// Unique name, the key of the entry.
+    #[serde(skip_deserializing)]
+    pub id: String,
+    /// Short name, also accepted before the slash of a model string; the id when the entry gives none.
+    #[serde(default)]
+    pub alias: String,
+    /// Name for people.
+    pub name: String,
+    /// Format it speaks.
+    pub wire: Wire,
+    /// What stands before the paths; may hold `{variables}`.
+    pub base_url: String,
+    /// Path of a chat call.
+    #[serde(default = "chat_path")]
+    pub chat_path: String,
+    /// Path of the list of models.
+    #[serde(default = "models_path")]
+    pub models_path: String,
+    /// How the key is sent.
+    #[serde(default)]
+    pub auth: AuthHeader,
+    /// Kind of account.
+    #[serde(default)]
+    pub class: Class,
+    /// Whether it answers without a key.
+    #[serde(default)]
+    pub key_optional: bool,
+    /// Environment variables that usually hold its key, the first one found wins.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Variables of the base URL, each with the environment variable that usually holds it.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Headers sent with every call.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Models known without asking.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Whether any other model name is passed on as well.
+    #[serde(default)]
+    pub passthrough_models: bool,
+    /// Context window of models nothing else is known of, in tokens.
+    pub context: Option<u32>,
+    /// What is odd about it.
+    #[serde(default)]
+    pub quirks: Vec<Quirk>,
+    /// A remark for operators.
+    pub notes: Option<String>,
+}
+
+fn chat_path() -> String {
+    "/chat/completions".to_owned()
+}
+
+fn models_path() -> String {
+    "/models".to_owned()
+}
+
+impl ProviderSpec {
+    /// Whether it has this quirk.
+    pub fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    /// Name and value of the header that carries the key.
+    pub fn auth_header(&self, secret: &SecretString) -> (&str, SecretString) {
+        let value = match &self.auth.scheme {
+            Some(scheme) => SecretString::from(format!("{scheme} {}", secret.expose_secret())),
+            None => secret.clone(),
+        };
+        (&self.auth.header, value)
+    }
+}
+
+/// Why a catalogue cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// It is no valid TOML, lacks a field or has one too many.
+    #[error("the catalogue of providers cannot be read: {0}")]
+    Unreadable(#[from] toml::de::Error),
+    /// Two entries answer to one name.
+    #[error("two providers are called {0}")]
+    DuplicateName(String),
+}
+
+/// All providers.
+#[derive(Debug)]
+pub struct Catalog {
+    providers: Vec<ProviderSpec>,
+    by_name: HashMap<String, usize>,
+    by_model: HashMap<String, Vec<usize>>,
+}
+
+static BUILTIN: LazyLock<Catalog> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "the text is compiled in, and a test proves that it can be read")]
+    Catalog::parse(include_str!("catalog.toml")).expect("the built-in catalogue is valid")
+});
+
+impl Catalog {
+    /// The catalogue that is compiled in.
+    pub fn builtin() -> &'static Self {
+        &BUILTIN
+    }
+
+    /// Read a catalogue.
+    pub fn parse(text: &str) -> Result<Self, CatalogError> {
+        let entries: BTreeMap<String, ProviderSpec> = toml::from_str(text)?;
+        let mut catalog = Self { providers: Vec::new(), by_name: HashMap::new(), by_model: HashMap::new() };
+        for (id, spec) in entries {
+            let alias = if spec.alias.is_empty() { id.clone() } else { spec.alias.clone() };
+            catalog.add(ProviderSpec { id, alias, ..spec })?;
+        }
+        Ok(catalog)
+    }
+
+    fn add(&mut self, spec: ProviderSpec) -> Result<(), CatalogError> {
+        let index = self.providers.len();
+        for name in [&spec.id, &spec.alias] {
+            let known = self.by_name.insert(name.clone(), index);
+            if known.is_some_and(|known| known != index) {
+                return Err(CatalogError::DuplicateName(name.clone()));
+            }
+        }
+        for model in &spec.models {
+            self.by_model.entry(model.clone()).or_default().push(index);
+        }
+        self.providers.push(spec);
+        Ok(())
+    }
+
+    /// The provider with this id.
+    pub fn get(&self, id: &str) -> Option<&ProviderSpec> {
+        self.by_alias(id).filter(|spec| spec.id == id)
+    }
+
+    /// The provider that answers to this name: its id or its alias.
+    pub fn by_alias(&self, name: &str) -> Option<&ProviderSpec> {
+        self.by_name.get(name).and_then(|index| self.providers.get(*index))
+    }
+
+    /// All providers in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &ProviderSpec> {
+        self.providers.iter()
+    }
+
+    /// The providers that list a bare model name: more than one makes it ambiguous.
+    pub fn knowing(&self, model: &str) -> impl Iterator<Item = &ProviderSpec> {
+        let indices = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
+        indices.iter().filter_map(|index| self.providers.get(*index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const ENTRY: &str = "name = \"X\"\nwire = \"openai-chat\"\nbase_url = \"https://x.example/v1\"\n";
+
+    #[test]
+    fn the_builtin_catalogue_has_at_least_sixty_providers_of_the_openai_format() {
+        let count = Catalog::builtin().iter().filter(|spec| spec.wire == Wire::OpenaiChat).count();
+
+        assert!(count >= 60, "only {count}");
+    }
+
+    #[test]
+    fn no_two_providers_are_found_under_one_variable() {
+        let names: Vec<_> = Catalog::builtin().iter().flat_map(|spec| &spec.env).collect();
+
+        let unique: HashSet<_> = names.iter().collect();
+
+        assert_eq!(unique.len(), names.len());
+    }
+
+    #[test]
+    fn only_local_providers_are_reached_without_tls() {
+        for spec in Catalog::builtin().iter() {
+            let scheme = if spec.class == Class::Local { "http://" } else { "https://" };
+            assert!(spec.base_url.starts_with(scheme), "{}: {}", spec.id, spec.base_url);
+        }
+    }
+
+    #[test]
+    fn every_provider_knows_models_or_passes_names_on() {
+        for spec in Catalog::builtin().iter() {
+            assert!(!spec.models.is_empty() || spec.passthrough_models, "{} can serve nothing", spec.id);
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_in_the_catalogue_is_an_error() {
+        let error = Catalog::parse(&format!("[x]\n{ENTRY}quriks = []\n")).unwrap_err();
+
+        assert!(error.to_string().contains("quriks"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_quirk_is_an_error() {
+        let error = Catalog::parse(&format!("[x]\n{ENTRY}quirks = [\"odd\"]\n")).unwrap_err();
+
+        assert!(error.to_string().contains("odd"), "{error}");
+    }
+
+    #[test]
+    fn an_alias_that_is_the_id_of_another_is_an_error() {
+        let error = Catalog::parse(&format!("[x]\n{ENTRY}[y]\nalias = \"x\"\n{ENTRY}")).unwrap_err();
+
+        assert_eq!(error.to_string(), "two providers are called x");
+    }
+
+    #[test]
+    fn an_alias_leads_to_the_provider_and_only_the_id_is_an_id() {
+        let catalog = Catalog::builtin();
+
+        assert_eq!(catalog.by_alias("ds").map(|spec| spec.id.as_str()), Some("deepseek"));
+        assert!(catalog.get("ds").is_none() && catalog.get("deepseek").is_some());
+    }
+
+    #[test]
+    fn a_model_that_several_providers_list_is_known_to_be_ambiguous() {
+        let ids: Vec<_> = Catalog::builtin().knowing("kimi-k2.5").map(|spec| spec.id.as_str()).collect();
+
+        assert!(ids.len() > 1 && ids.contains(&"kimi"), "{ids:?}");
+        assert_eq!(Catalog::builtin().knowing("no-such-model").count(), 0);
+    }
+
+    #[test]
+    fn the_key_is_sent_as_the_entry_says() {
+        let secret = SecretString::from("k");
+        let header = |id: &str| {
+            let (name, value) = Catalog::builtin().get(id).unwrap().auth_header(&secret);
+            format!("{name}: {}", value.expose_secret())
+        };
+
+        let headers = ["openai", "maritalk", "azure-ai"].map(header);
+
+        assert_eq!(headers, ["authorization: Bearer k", "authorization: Key k", "api-key: k"]);
+    }
+}
