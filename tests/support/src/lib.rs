@@ -9,5 +9,6 @@
 pub mod admin;
 pub mod gateway;
 pub mod http;
+pub mod load;
 pub mod mock;
 pub mod proc;

@@ -19,9 +19,19 @@ async fn a_started_program_answers_is_measured_and_ends_with_its_harness() {
 
     assert_eq!(answer.status(), 200);
     assert!(gateway.is_running() && gateway.rss_bytes() > 500_000 && gateway.cpu_ms() < 5_000);
-    assert!(gateway.log().contains(&gateway.addr.to_string()));
     drop(gateway);
     assert_eq!(proc::rss_bytes(pid), None, "the process is gone");
+}
+
+#[tokio::test]
+async fn an_orderly_end_has_its_status_and_its_log() {
+    let mut gateway = program().start().await;
+
+    gateway.signal(Signal::TERM);
+    let status = gateway.ended(Duration::from_secs(5)).await;
+
+    assert_eq!(status.code(), Some(0));
+    assert!(gateway.log().contains(&gateway.addr.to_string()));
 }
 
 #[tokio::test]

@@ -24,28 +24,27 @@ async fn main() -> std::process::ExitCode {
             return 64.into();
         }
     };
-    match MockUpstream::start_with(settings).await {
-        Ok(mock) => {
-            println!("{}", mock.addr);
-            ended().await;
-            mock.stop().await;
-            0.into()
-        }
+    match serve(settings).await {
+        Ok(()) => 0.into(),
         Err(error) => {
-            eprintln!("cannot listen on port {}: {error}", settings.port);
+            eprintln!("cannot serve on port {}: {error}", settings.port);
             1.into()
         }
     }
 }
 
-/// Comes back at SIGINT or SIGTERM.
-async fn ended() {
-    let terminated = signal(SignalKind::terminate());
-    let Ok(mut terminated) = terminated else { return };
+async fn serve(settings: Settings) -> std::io::Result<()> {
+    // Listening for the signals first: one that comes during the start is not lost and does not kill.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mock = MockUpstream::start_with(settings).await?;
+    println!("{}", mock.addr);
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
         _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
     }
+    mock.stop().await;
+    Ok(())
 }
 
 fn settings(mut words: impl Iterator<Item = String>) -> Result<Settings, String> {

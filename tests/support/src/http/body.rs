@@ -9,7 +9,7 @@ use super::Head;
 
 /// What is still to come of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Empty,
     Length(u64),
     UntilClose,
@@ -22,7 +22,7 @@ pub(super) enum Body {
 }
 
 impl Body {
-    pub(super) fn of(head: &Head) -> io::Result<Self> {
+    pub(crate) fn of(head: &Head) -> io::Result<Self> {
         if head.status == 204 || head.status == 304 {
             return Ok(Body::Empty);
         }
@@ -37,16 +37,16 @@ impl Body {
         }
     }
 
-    pub(super) fn is_done(self) -> bool {
+    pub(crate) fn is_done(self) -> bool {
         self == Body::Empty
     }
 
-    pub(super) fn ends_by_close(self) -> bool {
+    pub(crate) fn ends_by_close(self) -> bool {
         self == Body::UntilClose
     }
 
     /// The next piece that is in the buffer; nothing means read more, or done.
-    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Bytes>> {
+    pub(crate) fn take(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Bytes>> {
         loop {
             match *self {
                 Body::Empty => return Ok(None),

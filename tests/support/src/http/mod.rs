@@ -2,7 +2,7 @@
 //!
 //! A cut body is an error here, never a short success, for that is what many of our tests ask about.
 
-mod body;
+pub(crate) mod body;
 mod hang_up;
 
 use std::io;

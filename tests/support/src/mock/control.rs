@@ -4,7 +4,7 @@
 //! key, the common queue, the common standing behaviour, and at last a plain complete answer.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,8 +91,8 @@ impl Control {
         self.common.reset();
         lock(&self.accounts).values().for_each(|account| account.reset());
         self.recorder.clear();
-        self.connections.store(0, Relaxed);
-        self.model_lists.store(0, Relaxed);
+        self.connections.store(0, SeqCst);
+        self.model_lists.store(0, SeqCst);
         lock(&self.cancels).clear();
     }
 
@@ -101,9 +101,9 @@ impl Control {
         let keys = lock(&self.accounts).iter().map(|(key, account)| (key.clone(), account.counts())).collect();
         Stats {
             now_us: self.now_us(),
-            connections: self.connections.load(Relaxed),
-            open_connections: self.open_connections.load(Relaxed),
-            model_lists: self.model_lists.load(Relaxed),
+            connections: self.connections.load(SeqCst),
+            open_connections: self.open_connections.load(SeqCst),
+            model_lists: self.model_lists.load(SeqCst),
             total: self.common.counts(),
             cancels_us: lock(&self.cancels).iter().copied().collect(),
             keys,
@@ -132,6 +132,20 @@ impl Control {
         true
     }
 
+    /// The counts once no request is under way: a client can hold its answer a moment before the mock has counted it.
+    ///
+    /// # Panics
+    /// When a request is still under way after 5 seconds.
+    pub async fn settled(&self) -> Stats {
+        let idle = |stats: &Stats| {
+            let Counts { started, answered, cancelled, in_flight, .. } = stats.total;
+            in_flight == 0 && answered + cancelled >= started
+        };
+        let idle = self.wait_until(Duration::from_secs(5), idle).await;
+        assert!(idle, "a request is still under way: {:?}", self.stats());
+        self.stats()
+    }
+
     /// The scripted behaviour for a request of `account`.
     pub(super) fn choose(&self, account: &Account) -> Arc<Behaviour> {
         let chosen = account.take().or_else(|| self.common.take());
@@ -150,8 +164,8 @@ impl Control {
     }
 
     pub(super) fn answered(&self, account: &Account) {
-        self.common.answered();
         account.answered();
+        self.common.answered();
     }
 
     pub(super) fn cancelled(&self, account: &Account) {
@@ -161,8 +175,8 @@ impl Control {
         }
         cancels.push_back(self.now_us());
         drop(cancels);
-        self.common.cancelled();
         account.cancelled();
+        self.common.cancelled();
     }
 
     pub(super) fn plain(&self) -> Arc<Behaviour> {
@@ -197,11 +211,11 @@ impl Account {
     /// What was counted for this key.
     pub fn counts(&self) -> Counts {
         Counts {
-            started: self.started.load(Relaxed),
-            answered: self.answered.load(Relaxed),
-            cancelled: self.cancelled.load(Relaxed),
-            in_flight: self.in_flight.load(Relaxed),
-            peak_in_flight: self.peak_in_flight.load(Relaxed),
+            started: self.started.load(SeqCst),
+            answered: self.answered.load(SeqCst),
+            cancelled: self.cancelled.load(SeqCst),
+            in_flight: self.in_flight.load(SeqCst),
+            peak_in_flight: self.peak_in_flight.load(SeqCst),
         }
     }
 
@@ -209,11 +223,11 @@ impl Account {
         let mut script = lock(&self.script);
         script.queue.extend(order.queue);
         script.standing = order.standing.or(script.standing.take());
-        self.scripted.store(true, Relaxed);
+        self.scripted.store(true, SeqCst);
     }
 
     fn take(&self) -> Option<Arc<Behaviour>> {
-        if !self.scripted.load(Relaxed) {
+        if !self.scripted.load(SeqCst) {
             return None;
         }
         let mut script = lock(&self.script);
@@ -226,26 +240,27 @@ impl Account {
 
     fn reset(&self) {
         *lock(&self.script) = Order::default();
-        self.scripted.store(false, Relaxed);
+        self.scripted.store(false, SeqCst);
         for count in [&self.started, &self.answered, &self.cancelled, &self.peak_in_flight] {
-            count.store(0, Relaxed);
+            count.store(0, SeqCst);
         }
     }
 
     fn started(&self) {
-        self.started.fetch_add(1, Relaxed);
-        let now = self.in_flight.fetch_add(1, Relaxed) + 1;
-        self.peak_in_flight.fetch_max(now, Relaxed);
+        self.started.fetch_add(1, SeqCst);
+        let now = self.in_flight.fetch_add(1, SeqCst) + 1;
+        self.peak_in_flight.fetch_max(now, SeqCst);
     }
 
+    // The count that tests wait for moves last: who sees it sees the others too.
     fn answered(&self) {
-        self.answered.fetch_add(1, Relaxed);
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.fetch_sub(1, SeqCst);
+        self.answered.fetch_add(1, SeqCst);
     }
 
     fn cancelled(&self) {
-        self.cancelled.fetch_add(1, Relaxed);
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.fetch_sub(1, SeqCst);
+        self.cancelled.fetch_add(1, SeqCst);
     }
 }
 

@@ -116,6 +116,8 @@ async fn serve(worker: &Worker, stream: &mut TcpStream) {
             _ = gate.wait_for(|gate| *gate != Gate::Open) => return,
         };
         let request = match request {
+            // A request that came after `refuse` had returned must find nobody, even if this thread was slow to notice.
+            Ok(Some(_)) if *gate.borrow() != Gate::Open => return,
             Ok(Some(request)) => request,
             Ok(None) => return,
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
@@ -169,8 +171,8 @@ impl Session<'_> {
         if played == Played::Cancelled {
             control.recorder.mark(id, |entry| entry.cancelled_us = Some(now));
         } else {
-            flight.answered();
             control.recorder.mark(id, |entry| entry.answered_us = Some(now));
+            flight.answered();
         }
         played == Played::Whole
     }

@@ -288,7 +288,7 @@ async fn scripts_are_obeyed_in_their_order_and_per_key() {
     let marked = ask(&mock, "ok", false).await.unwrap().status();
 
     assert_eq!((of_b, of_others, marked), ([200, 401], [500, 503], 200));
-    let stats = mock.control.stats();
+    let stats = mock.control.settled().await;
     assert_eq!((stats.total.started, stats.total.answered, stats.keys["sk-b"].started), (5, 5, 2));
 }
 
@@ -305,6 +305,7 @@ async fn the_control_interface_works_over_http() {
     let unknown = control("/__mock/behaviour", serde_json::json!({"default": "nonsense"})).await.status();
 
     assert_eq!((first, of_b, unknown), (429, 403, 400));
+    mock.control.settled().await;
     let stats = http::request(mock.addr, &Request::get("/__mock/stats")).await.unwrap().json();
     assert_eq!((&stats["started"], &stats["keys"]["sk-b"]["answered"]), (&2.into(), &1.into()));
     let last = http::request(mock.addr, &Request::get("/__mock/requests?n=1")).await.unwrap().json();
@@ -372,6 +373,7 @@ async fn requests_are_recorded_with_headers_and_body() {
     http::request(mock.addr, &Request::chat("m7", &body, false).key("sk-a").header("X-Thing", "7")).await.unwrap();
     http::request(mock.addr, &Request::chat("m8", "short", false)).await.unwrap();
 
+    mock.control.settled().await;
     let recorded = mock.control.requests();
     assert_eq!((recorded[0].key.as_str(), recorded[0].header("x-thing")), ("sk-a", Some("7")));
     assert!(recorded[0].body_bytes > 3_000_000 && recorded[0].body.len() == 1024 * 1024);
@@ -414,7 +416,7 @@ async fn several_threads_serve_many_connections_at_once() {
         assert_eq!(task.await.unwrap(), 200);
     }
 
-    let total = mock.control.stats().total;
+    let total = mock.control.settled().await.total;
     assert_eq!((total.started, total.answered, total.in_flight), (200, 200, 0));
     assert!(total.peak_in_flight > 1);
     mock.stop().await;

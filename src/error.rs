@@ -1,0 +1,209 @@
+//! Every error that the data plane answers with: one table of code, type and status, one encoder per client
+//! format (so far OpenAI's).
+//!
+//! Use [`Problem`] for what the gateway decides itself and [`ApiError::relayed`] for what an upstream said.
+//! The message is for the caller; causes go to the log with the request's id.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+
+use crate::wire::openai_error::ErrorBody;
+
+/// Tells SDKs whether to try again; they look here before they look at the status.
+pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Read by SDKs before `retry-after`.
+pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// Waits beyond this are not worth a client's patience: it is told not to retry.
+const LONGEST_WORTH_WAITING: Duration = Duration::from_secs(60);
+
+/// What the gateway refuses or fails by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Problem {
+    /// The body cannot be used.
+    BadRequest,
+    /// No key, or a wrong one.
+    Unauthorized,
+    /// The key may not do this.
+    Forbidden,
+    /// Nobody serves this model.
+    ModelNotFound,
+    /// Several providers serve this model.
+    AmbiguousModel,
+    /// The provider is known but nobody configured it.
+    NoConnection,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The body did not come in time.
+    BodyTimeout,
+    /// The key's own rate limit.
+    KeyRateLimited,
+    /// Every candidate cools down.
+    CoolingDown,
+    /// Every candidate's breaker is open.
+    CircuitOpen,
+    /// Every candidate is out of service until somebody acts.
+    NoUsableConnection,
+    /// Every candidate carries as much as it may.
+    Saturated,
+    /// Every candidate failed.
+    UpstreamFailed,
+    /// No candidate answered in time.
+    UpstreamTimeout,
+    /// Usage cannot be recorded and policy says to refuse then.
+    LedgerUnavailable,
+    /// The process is going away.
+    Draining,
+    /// A defect of ours.
+    Internal,
+}
+
+impl Problem {
+    /// The table: code, type, status.
+    pub const fn row(self) -> (&'static str, &'static str, u16) {
+        match self {
+            Self::BadRequest => ("bad_request", "invalid_request_error", 400),
+            Self::Unauthorized => ("invalid_api_key", "authentication_error", 401),
+            Self::Forbidden => ("permission_denied", "permission_error", 403),
+            Self::ModelNotFound => ("model_not_found", "invalid_request_error", 404),
+            Self::AmbiguousModel => ("ambiguous_model", "invalid_request_error", 400),
+            Self::NoConnection => ("no_connection", "invalid_request_error", 400),
+            Self::TooLarge => ("request_too_large", "invalid_request_error", 413),
+            Self::BodyTimeout => ("request_timeout", "invalid_request_error", 408),
+            Self::KeyRateLimited => ("rate_limit_exceeded", "rate_limit_error", 429),
+            Self::CoolingDown => ("model_cooldown", "rate_limit_error", 429),
+            Self::CircuitOpen => ("provider_circuit_open", "server_error", 503),
+            Self::NoUsableConnection => ("no_usable_connection", "server_error", 503),
+            Self::Saturated => ("local_capacity", "rate_limit_error", 429),
+            Self::UpstreamFailed => ("bad_gateway", "server_error", 502),
+            Self::UpstreamTimeout => ("gateway_timeout", "server_error", 504),
+            Self::LedgerUnavailable => ("ledger_unavailable", "server_error", 503),
+            Self::Draining => ("shutting_down", "server_error", 503),
+            Self::Internal => ("internal_server_error", "server_error", 500),
+        }
+    }
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body's content.
+    pub body: ErrorBody,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+    /// Whether trying again can help; `None` leaves it to the client's own rules.
+    pub should_retry: Option<bool>,
+}
+
+impl ApiError {
+    /// One of our own.
+    pub fn new(problem: Problem, message: impl Into<String>) -> Self {
+        let (code, kind, status) = problem.row();
+        let body =
+            ErrorBody { message: message.into(), kind: kind.into(), param: None, code: Some(Cow::Borrowed(code)) };
+        Self { status, body, retry_after: None, should_retry: None }
+    }
+
+    /// What an upstream said about the request itself, in its own words.
+    pub fn relayed(status: u16, body: ErrorBody) -> Self {
+        Self { status, body, retry_after: None, should_retry: Some(false) }
+    }
+
+    /// Names the field to blame.
+    #[must_use]
+    pub fn at(mut self, param: impl Into<String>) -> Self {
+        self.body.param = Some(param.into());
+        self
+    }
+
+    /// Says when to come back. Waiting long is not worth it: then the client is told not to retry.
+    #[must_use]
+    pub fn after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait.map(|wait| wait.max(Duration::from_millis(1)));
+        if let Some(wait) = wait {
+            self.should_retry = Some(wait <= LONGEST_WORTH_WAITING);
+        }
+        self
+    }
+
+    /// Says whether to retry.
+    #[must_use]
+    pub const fn retry(mut self, should: bool) -> Self {
+        self.should_retry = Some(should);
+        self
+    }
+
+    /// The answer for an OpenAI client.
+    pub fn to_response(&self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let mut response = HttpResponse::build(status).body(self.body.to_json());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(should) = self.should_retry {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static(if should { "true" } else { "false" }));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+            headers.insert(RETRY_AFTER_MS, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+        }
+        response
+    }
+}
+
+/// Rounded up: a client that comes back a moment early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(response: &HttpResponse, name: &str) -> Option<String> {
+        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_short_wait_invites_a_retry_and_a_long_one_does_not() {
+        let error = |seconds| ApiError::new(Problem::CoolingDown, "").after(Some(Duration::from_millis(seconds)));
+
+        let (short, long) = (error(1_500).to_response(), error(3_600_000).to_response());
+
+        assert_eq!(header(&short, "retry-after").as_deref(), Some("2"));
+        assert_eq!(header(&short, "retry-after-ms").as_deref(), Some("1500"));
+        assert_eq!(header(&short, "x-should-retry").as_deref(), Some("true"));
+        assert_eq!(header(&long, "x-should-retry").as_deref(), Some("false"));
+    }
+
+    #[test]
+    fn codes_are_unique() {
+        let all = [
+            Problem::BadRequest,
+            Problem::Unauthorized,
+            Problem::Forbidden,
+            Problem::ModelNotFound,
+            Problem::AmbiguousModel,
+            Problem::NoConnection,
+            Problem::TooLarge,
+            Problem::BodyTimeout,
+            Problem::KeyRateLimited,
+            Problem::CoolingDown,
+            Problem::CircuitOpen,
+            Problem::NoUsableConnection,
+            Problem::Saturated,
+            Problem::UpstreamFailed,
+            Problem::UpstreamTimeout,
+            Problem::LedgerUnavailable,
+            Problem::Draining,
+            Problem::Internal,
+        ];
+        let codes: std::collections::HashSet<_> = all.iter().map(|problem| problem.row().0).collect();
+
+        assert_eq!(codes.len(), all.len());
+    }
+}
