@@ -1,1 +1,33 @@
-//! Filled in by the next slice.
+//! The one way out: every outbound HTTP call of the gateway goes through [`ClientFactory`] and [`send`].
+//!
+//! ```text
+//! send ── awc::Client (one per worker thread) ── pool ── PolicyConnector ── Resolver ── DNS
+//!                                                             │                │
+//!                                                       AddressPolicy ◄────────┘
+//! ```
+//!
+//! Invariants kept here, each with a test:
+//! - the address that was checked is the address that is used (a rebinding name is refused at connect);
+//! - no redirect is followed, no 1xx or 3xx is ever an answer, no body that was cut looks complete;
+//! - a connection whose answer was not understood never serves another request;
+//! - an error says whether the provider may have accepted the request ([`Delivery`]).
+
+mod body;
+mod client;
+mod connector;
+mod error;
+mod policy;
+mod resolver;
+mod send;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{Body, CollectLimits, collect};
+pub use client::{ClientFactory, FactoryError, UpstreamSettings};
+pub use connector::ConnectFailure;
+pub use error::{BodyError, ConnectStep, Delivery, SendError, SendErrorKind};
+pub use policy::{AddressPolicy, AddressRange, PolicyError, Refusal, range_of};
+pub use resolver::{DnsSettings, Lookup, Resolver, system_lookup};
+pub use send::{UpstreamRequest, UpstreamResponse, send};

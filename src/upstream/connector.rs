@@ -1,0 +1,176 @@
+//! Opening TCP connections for awc: policy, DNS, happy eyeballs, `TCP_NODELAY`, one deadline for all of it.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_rt::net::TcpStream;
+use actix_service::Service;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::http::Uri;
+use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    policy::{AddressPolicy, Refusal},
+    resolver::Resolver,
+    wire::{WireStream, note_connected, note_dialing},
+};
+
+/// How long one address may be silent before the next one is tried beside it.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Why no TCP connection came about. It travels inside awc's error and is taken out again by `send`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectFailure {
+    /// The address policy forbids it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The name could not be resolved.
+    #[error("cannot resolve `{host}`: {detail}")]
+    Dns {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        detail: String,
+    },
+    /// Name and connection together took longer than the connect timeout.
+    #[error("no connection within the connect timeout")]
+    Timeout,
+    /// No address accepted a connection.
+    #[error("cannot connect: {detail}")]
+    Io {
+        /// The kind of the last error.
+        kind: io::ErrorKind,
+        /// Its text.
+        detail: String,
+    },
+}
+
+/// The TCP half of awc's connector; TLS is put on top by awc.
+#[derive(Clone)]
+pub(super) struct PolicyConnector {
+    policy: Arc<AddressPolicy>,
+    resolver: Resolver,
+    limit: Duration,
+}
+
+impl PolicyConnector {
+    pub(super) fn new(policy: Arc<AddressPolicy>, resolver: Resolver, limit: Duration) -> Self {
+        Self { policy, resolver, limit }
+    }
+
+    async fn open(&self, uri: &Uri) -> Result<WireStream, ConnectFailure> {
+        let secure = uri.scheme_str() == Some("https");
+        let host = uri.host().ok_or(Refusal::NoHost)?;
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        self.policy.check_endpoint(secure, host, port)?;
+        let addresses = self.resolver.resolve(host, port).await?;
+        let tcp = first_to_answer(&addresses).await.map_err(io_failure)?;
+        tcp.set_nodelay(true).map_err(io_failure)?;
+        Ok(WireStream::new(tcp))
+    }
+}
+
+impl Service<ConnectInfo<Uri>> for PolicyConnector {
+    type Response = Connection<Uri, WireStream>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    actix_service::always_ready!();
+
+    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            note_dialing();
+            let uri = info.request().clone();
+            let opened = timeout(connector.limit, connector.open(&uri)).await.unwrap_or(Err(ConnectFailure::Timeout));
+            let stream = opened.map_err(|failure| ConnectError::Resolver(Box::new(failure)))?;
+            note_connected();
+            Ok(Connection::new(uri, stream))
+        })
+    }
+}
+
+/// Connect to each address in turn, the next one starting when the last one failed or was silent for [`STAGGER`].
+async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut waiting = addresses.iter().copied();
+    let mut attempts = FuturesUnordered::new();
+    let mut last_error = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no usable address");
+    loop {
+        match waiting.next() {
+            Some(address) => attempts.push(TcpStream::connect(address)),
+            None if attempts.is_empty() => return Err(last_error),
+            None => {}
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            Some(attempt) = attempts.next() => match attempt {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last_error = error,
+            },
+            () = sleep(STAGGER), if more => {}
+            else => return Err(last_error),
+        }
+    }
+}
+
+fn io_failure(error: io::Error) -> ConnectFailure {
+    ConnectFailure::Io { kind: error.kind(), detail: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_refused_address_gives_way_to_the_next_one_at_once() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let started = Instant::now();
+
+        let stream = first_to_answer(&[closed, open]).await.unwrap();
+
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(started.elapsed() < STAGGER);
+    }
+
+    #[actix_rt::test]
+    async fn a_silent_address_costs_one_stagger() {
+        let silent = full_backlog().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let started = Instant::now();
+
+        let stream = first_to_answer(&[silent.0, open]).await.unwrap();
+
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(started.elapsed() >= STAGGER && started.elapsed() < STAGGER * 3, "{:?}", started.elapsed());
+    }
+
+    #[actix_rt::test]
+    async fn the_last_error_is_told_when_nothing_answers() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+
+        let error = first_to_answer(&[closed]).await.unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// A listener whose queue is full: the kernel drops further SYNs, as a black hole does.
+    async fn full_backlog() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            queued.push(stream);
+            assert!(queued.len() < 64, "the backlog never filled");
+        }
+        (address, queued, listener)
+    }
+}

@@ -1,0 +1,185 @@
+//! The socket under awc, with a notebook: what awc does not tell its caller is read from the stream itself.
+//!
+//! awc neither says whether a request went out on a pooled connection, nor whether a body ended or was cut, nor can it be
+//! told that a pooled connection must not be used again. Each [`WireStream`] therefore shares a [`Wire`] with whoever asks,
+//! and each request carries a task-local [`Probe`] which the stream fills in while awc works inside that request's future.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll},
+};
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+tokio::task_local! {
+    /// The request that is being sent by the current task.
+    static PROBE: Rc<Probe>;
+}
+
+/// Facts about one connection. It lives exactly as long as its stream: only the stream owns it.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    read: Cell<u64>,
+    retired: Cell<bool>,
+}
+
+impl Wire {
+    /// Never serve another request: the pool sees a closed connection.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+    }
+}
+
+/// What one request has done so far.
+#[derive(Debug, Default)]
+pub(super) struct Probe {
+    /// Let the pool believe that its idle connections are closed, so that this request gets a new one.
+    avoid_idle: bool,
+    dialed: Cell<bool>,
+    connected: Cell<bool>,
+    body_taken: Cell<bool>,
+    read_before: Cell<u64>,
+    wire: RefCell<Weak<Wire>>,
+}
+
+impl Probe {
+    pub(super) fn new(avoid_idle: bool) -> Rc<Self> {
+        Rc::new(Self { avoid_idle, ..Self::default() })
+    }
+
+    /// Run one request under this probe.
+    pub(super) async fn watch<F: Future>(self: Rc<Self>, request: F) -> F::Output {
+        PROBE.scope(self, request).await
+    }
+
+    /// Whether a new connection was opened (or tried) for this request.
+    pub(super) fn dialed(&self) -> bool {
+        self.dialed.get()
+    }
+
+    /// Whether there is a TCP connection: a pooled one or a new one.
+    pub(super) fn has_connection(&self) -> bool {
+        self.connected.get() || self.wire.borrow().strong_count() > 0
+    }
+
+    /// Whether awc began to write the request.
+    pub(super) fn started_sending(&self) -> bool {
+        self.body_taken.get()
+    }
+
+    /// Whether a byte came back on the connection since the request began to use it.
+    pub(super) fn heard_anything(&self) -> bool {
+        self.wire.borrow().upgrade().is_some_and(|wire| wire.read.get() > self.read_before.get())
+    }
+
+    /// The connection in use.
+    pub(super) fn wire(&self) -> Weak<Wire> {
+        self.wire.borrow().clone()
+    }
+
+    pub(super) fn mark_body_taken(&self) {
+        self.body_taken.set(true);
+    }
+
+    fn claim(&self, wire: &Rc<Wire>) {
+        let mut current = self.wire.borrow_mut();
+        if current.as_ptr() != Rc::as_ptr(wire) {
+            self.read_before.set(wire.read.get());
+            *current = Rc::downgrade(wire);
+        }
+    }
+
+    fn is_choosing(&self) -> bool {
+        self.wire.borrow().as_ptr() == Weak::new().as_ptr()
+    }
+}
+
+/// Tell the request of this task that a connection is being opened for it.
+pub(super) fn note_dialing() {
+    let _ = PROBE.try_with(|probe| probe.dialed.set(true));
+}
+
+/// Tell the request of this task that its TCP connection stands.
+pub(super) fn note_connected() {
+    let _ = PROBE.try_with(|probe| probe.connected.set(true));
+}
+
+/// A TCP connection that keeps its [`Wire`] up to date.
+#[derive(Debug)]
+pub struct WireStream {
+    tcp: TcpStream,
+    wire: Rc<Wire>,
+}
+
+impl WireStream {
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        Self { tcp, wire: Rc::default() }
+    }
+
+    /// Whether to pose as closed: a retired connection for good, an idle one to a request that avoids idle ones.
+    fn poses_as_closed(&self) -> bool {
+        self.wire.retired.get() || PROBE.try_with(|probe| probe.avoid_idle && probe.is_choosing()).unwrap_or(false)
+    }
+
+    fn claim(&self) {
+        let _ = PROBE.try_with(|probe| probe.claim(&self.wire));
+    }
+}
+
+impl AsyncRead for WireStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.poses_as_closed() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.tcp).poll_read(cx, buf);
+        let count = buf.filled().len().saturating_sub(before) as u64;
+        this.wire.read.set(this.wire.read.get().saturating_add(count));
+        polled
+    }
+}
+
+impl AsyncWrite for WireStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.claim();
+        Pin::new(&mut this.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.claim();
+        Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+}
+
+impl ActixStream for WireStream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_read_ready(&self.tcp, cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_write_ready(&self.tcp, cx)
+    }
+}
