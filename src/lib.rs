@@ -1,5 +1,6 @@
 //! OmniRoute: one endpoint in front of many LLM provider accounts.
 
+pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -1,1 +1,3 @@
-//! Filled in by the next slice.
+//! From a request to an answer.
+
+pub mod directory;
