@@ -20,7 +20,7 @@ use super::assemble::{Assembler, combo};
 use crate::config::ConfigHandle;
 use crate::demo;
 use crate::providers::{Catalog, EnvironmentConnection};
-use crate::routes::api::resilience::{SETTING as RESILIENCE_SETTING, effective_resilience};
+use crate::routes::api::resilience_patch::{SETTING as RESILIENCE_SETTING, effective_resilience};
 use crate::store::{ComboRow, ConnectionRow, NodeRow, Store, StoreError};
 
 /// A connection with where it comes from.
