@@ -32,7 +32,12 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A process that starts now.
     pub fn new(started_at: Moment) -> Self {
-        Self { phase: AtomicU8::new(STARTING), in_flight: AtomicU64::new(0), started_at, cut: watch::Sender::new(false) }
+        Self {
+            phase: AtomicU8::new(STARTING),
+            in_flight: AtomicU64::new(0),
+            started_at,
+            cut: watch::Sender::new(false),
+        }
     }
 
     /// Where it is.
