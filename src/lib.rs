@@ -1,9 +1,11 @@
 //! OmniRoute: one endpoint in front of many LLM provider accounts.
 
+pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod error;
 pub mod gateway;
 pub mod infra;
 pub mod providers;

@@ -17,7 +17,7 @@ use omniroute_actors::router::plan::{ProviderEntry, RoutingPlan};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 
 use super::assemble::{Assembler, combo};
-use crate::config::{ConfigHandle, Environment};
+use crate::config::ConfigHandle;
 use crate::demo;
 use crate::providers::{Catalog, EnvironmentConnection};
 use crate::routes::api::resilience::{SETTING as RESILIENCE_SETTING, effective_resilience};
@@ -151,7 +151,8 @@ impl Directory {
     /// Why it cannot become a connection; safe to show.
     pub fn prepare(&self, row: &ConnectionRow) -> Result<ConnectionConfig, String> {
         let contents = self.contents.load();
-        Assembler::new(&contents.nodes, &contents.resilience, self.demo_url.as_deref()).connection(row, Source::Database)
+        Assembler::new(&contents.nodes, &contents.resilience, self.demo_url.as_deref())
+            .connection(row, Source::Database)
     }
 
     async fn rows(&self) -> Result<Vec<(ConnectionRow, Source)>, StoreError> {

@@ -96,8 +96,9 @@ pub(crate) struct Filled {
     pub(crate) any: bool,
 }
 
-impl std::ops::AddAssign for Filled {
-    fn add_assign(&mut self, other: Self) {
+impl Filled {
+    /// Counts `other` in.
+    pub(crate) fn add(&mut self, other: Self) {
         self.chars = self.chars.saturating_add(other.chars);
         self.any |= other.any;
     }
@@ -111,7 +112,7 @@ impl<'de> FromJson<'de> for Filled {
     fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
         let mut sum = Self::default();
         while let Some(Any(part)) = items.next_element::<Any<Part>>()? {
-            sum += Self { chars: part.0.chars, any: true };
+            sum.add(Self { chars: part.0.chars, any: true });
         }
         Ok(sum)
     }
@@ -138,7 +139,7 @@ impl<'de> FromJson<'de> for Part {
         let mut sum = Filled::default();
         while let Some(key) = members.next_key::<PartKey>()? {
             match key {
-                PartKey::Text | PartKey::Refusal => sum += members.next_value::<Any<Filled>>()?.0,
+                PartKey::Text | PartKey::Refusal => sum.add(members.next_value::<Any<Filled>>()?.0),
                 PartKey::Other => {
                     members.next_value::<IgnoredAny>()?;
                 }

@@ -149,7 +149,7 @@ impl<'de> FromJson<'de> for Calls {
     fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
         let mut sum = Filled::default();
         while let Some(Any(call)) = items.next_element::<Any<Call>>()? {
-            sum += Filled { any: true, ..call.0 };
+            sum.add(Filled { any: true, ..call.0 });
         }
         Ok(Self(sum))
     }
@@ -164,9 +164,9 @@ impl<'de> FromJson<'de> for Call {
         let mut sum = Filled::default();
         while let Some(key) = members.next_key::<CallKey>()? {
             match key {
-                CallKey::Function | CallKey::Custom => sum += members.next_value::<Any<Call>>()?.0.0,
+                CallKey::Function | CallKey::Custom => sum.add(members.next_value::<Any<Call>>()?.0.0),
                 CallKey::Name | CallKey::Arguments | CallKey::Input => {
-                    sum += members.next_value::<Any<Filled>>()?.0;
+                    sum.add(members.next_value::<Any<Filled>>()?.0);
                 }
                 CallKey::Other => {
                     members.next_value::<IgnoredAny>()?;

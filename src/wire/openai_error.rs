@@ -146,8 +146,9 @@ fn redact_prefixed(text: &str) -> String {
     let mut before = ' ';
     while let Some(next) = rest.chars().next() {
         let starts_word = !before.is_alphanumeric() && before != '_' && before != '-';
-        let length = token_len(rest);
-        let is_key = starts_word && length >= 8 && KEY_PREFIXES.iter().any(|prefix| rest.starts_with(prefix));
+        let like_key = starts_word && KEY_PREFIXES.iter().any(|prefix| rest.starts_with(prefix));
+        let length = if like_key { token_len(rest) } else { 0 };
+        let is_key = length >= 8;
         let step = if is_key { length } else { next.len_utf8() };
         let (taken, left) = rest.split_at(step);
         out.push_str(if is_key { REDACTED } else { taken });

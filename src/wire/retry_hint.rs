@@ -51,7 +51,7 @@ pub enum HintSource {
 impl RetryHint {
     /// Looks for a hint in an answer's headers (`header` gives a value by lower-case name) and body at `now` in Unix milliseconds.
     pub fn find<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8], now: i64) -> Option<Self> {
-        let retry_after_ms = || header("retry-after-ms").and_then(|value| number(value)).and_then(millis);
+        let retry_after_ms = || header("retry-after-ms").and_then(number).and_then(millis);
         let retry_after = || header("retry-after").and_then(|value| retry_after(value.trim(), now));
         let hint = |source| move |after: Duration| Self { after: after.min(MAX_HINT), source };
         let (json, text) = read_body(body);

@@ -96,11 +96,11 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The bytes between the member before and this one, or a bare comma for the first.
+    /// The bytes between the member before and this one, their comma included.
     fn separator(&self, index: usize) -> &'a str {
         let end = self.keys.get(index).map_or(0, |key| key.start);
         let start = index.checked_sub(1).map_or(end, |before| self.value_range(before).end);
-        self.text.get(start..end).filter(|between| !between.is_empty()).unwrap_or(",")
+        self.text.get(start..end).unwrap_or(",")
     }
 
     fn first_key(&self) -> usize {

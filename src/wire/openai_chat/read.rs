@@ -197,11 +197,11 @@ impl<'de> FromJson<'de> for Message {
             match key {
                 MessageKey::Role => out.role = members.next_value::<Any<Role>>()?.0,
                 MessageKey::Content | MessageKey::ReasoningContent | MessageKey::Refusal => {
-                    out.filled += members.next_value::<Any<Filled>>()?.0;
+                    out.filled.add(members.next_value::<Any<Filled>>()?.0);
                 }
                 MessageKey::ToolCalls | MessageKey::FunctionCall => {
                     let calls: &RawValue = members.next_value()?;
-                    out.filled += Filled { chars: calls.get().len() as u64, any: true };
+                    out.filled.add(Filled { chars: calls.get().len() as u64, any: true });
                 }
                 MessageKey::Other => drop(members.next_value::<IgnoredAny>()?),
             }

@@ -240,7 +240,7 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec(("\\PC{0,5}", inner), 0..4).prop_map(|m| Value::from_iter(m)),
+            prop::collection::vec(("\\PC{0,5}", inner), 0..4).prop_map(Value::from_iter),
         ]
     })
 }

@@ -47,6 +47,21 @@ fn data_lines_are_joined_and_only_one_space_is_taken() {
     assert_eq!(data_of("data:  a\ndata\ndata: b\u{2028}c\n\n"), [" a\n\nb\u{2028}c"]);
 }
 
+#[rstest::rstest]
+#[case("\n")]
+#[case("\r\n")]
+#[case("\r")]
+fn the_lines_of_one_event_stay_together_in_its_exact_bytes(#[case] end: &str) {
+    let stream = ["event: e", "data: a", "data: b", "", "data: c", "", ""].join(end);
+
+    let (events, ..) = read(&[stream.as_bytes(), b": next"], CAP);
+
+    let raw: Vec<&[u8]> = events.iter().map(|event| &event.raw[..]).collect();
+    let (first, second) = stream.as_bytes().split_at(22 + 4 * end.len());
+    assert_eq!(raw, [first, second]);
+    assert_eq!((&events[0].data[..], events[0].event.as_deref()), (&b"a\nb"[..], Some(&b"e"[..])));
+}
+
 #[test]
 fn a_field_whose_name_only_begins_like_data_is_no_data() {
     assert_eq!(data_of("database: x\ndata: y\n\n"), ["y"]);
@@ -116,7 +131,7 @@ fn half_a_byte_order_mark_is_not_lost() {
 
 #[test]
 fn an_endless_line_and_an_endless_event_are_refused_and_freed() {
-    let line = vec![b'x'; CAP + 1];
+    let line = [b'x'; CAP + 1];
     let many_lines = "data: x\n".repeat(CAP);
 
     for stream in [&line[..], many_lines.as_bytes()] {
