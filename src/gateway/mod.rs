@@ -18,3 +18,5 @@ pub mod relay;
 pub mod relay_body;
 pub mod stall;
 pub mod tally;
+#[cfg(test)]
+mod tests;

@@ -60,8 +60,17 @@ pub struct Recorder {
 }
 
 struct WorkerJournal {
-    writer: JournalWriter,
+    /// The recorder it belongs to.
+    start: String,
+    /// Opened with the first record that the disk takes.
+    writer: Option<JournalWriter>,
     waiting: VecDeque<UsageRecord>,
+}
+
+impl WorkerJournal {
+    const fn new(start: String) -> Self {
+        Self { start, writer: None, waiting: VecDeque::new() }
+    }
 }
 
 thread_local! {
@@ -96,8 +105,8 @@ impl Recorder {
     pub fn record(&self, record: UsageRecord) -> io::Result<()> {
         let kept = JOURNAL.with_borrow_mut(|slot| {
             let journal = match slot {
-                Some(journal) => journal,
-                None => slot.insert(self.open()?),
+                Some(journal) if journal.start == self.start => journal,
+                _ => slot.insert(WorkerJournal::new(self.start.clone())),
             };
             journal.waiting.push_back(record);
             self.write_waiting(journal)
@@ -126,16 +135,38 @@ impl Recorder {
         (read(&self.recorded), read(&self.dropped), read(&self.stored))
     }
 
-    fn open(&self) -> io::Result<WorkerJournal> {
+    fn open(&self) -> io::Result<JournalWriter> {
         let worker = self.workers.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{}-{worker:03}", self.start);
         let writer = JournalWriter::new(&self.options.dir, stem, self.options.segment_bytes)?;
-        Ok(WorkerJournal { writer: writer.syncing(self.options.fsync.is_zero()), waiting: VecDeque::new() })
+        Ok(writer.syncing(self.options.fsync.is_zero()))
+    }
+
+    /// While the disk refuses, requests may be refused too, and nobody would ever notice that there is room again.
+    fn look_for_room(&self) {
+        if !self.refused.load(Ordering::Relaxed) {
+            return;
+        }
+        let path = self.options.dir.join("room");
+        let room = std::fs::create_dir_all(&self.options.dir).and_then(|()| std::fs::write(&path, [0; 4096]));
+        if room.and_then(|()| std::fs::remove_file(&path)).is_ok() {
+            tracing::info!("the disk takes usage records again");
+            self.refused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn append(&self, journal: &mut WorkerJournal) -> io::Result<()> {
+        let Some(oldest) = journal.waiting.front() else { return Ok(()) };
+        let writer = match &mut journal.writer {
+            Some(writer) => writer,
+            None => journal.writer.insert(self.open()?),
+        };
+        writer.append(oldest)
     }
 
     fn write_waiting(&self, journal: &mut WorkerJournal) -> io::Result<()> {
-        while let Some(oldest) = journal.waiting.front() {
-            if let Err(error) = journal.writer.append(oldest) {
+        while !journal.waiting.is_empty() {
+            if let Err(error) = self.append(journal) {
                 while journal.waiting.len() > KEPT {
                     journal.waiting.pop_front();
                     self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -166,16 +197,23 @@ impl Replay {
     pub async fn run(mut self) {
         loop {
             match self.pass().await {
-                Ok(()) => {
-                    self.recorder.written.notified().await;
-                    tokio::time::sleep(SETTLE).await;
-                }
+                Ok(()) => self.wait().await,
                 Err(error) => {
                     tracing::warn!(%error, "usage waits in the journal");
                     tokio::time::sleep(RETRY).await;
                 }
             }
         }
+    }
+
+    /// Until there is something to do: a record, or a disk to look at.
+    async fn wait(&self) {
+        while self.recorder.refused.load(Ordering::Relaxed) {
+            tokio::time::sleep(RETRY).await;
+            self.recorder.look_for_room();
+        }
+        self.recorder.written.notified().await;
+        tokio::time::sleep(SETTLE).await;
     }
 
     /// One pass over all files, until nothing is left to store.
@@ -288,3 +326,6 @@ fn row(record: &UsageRecord) -> UsageRow {
         attempts: serde_json::to_string(&record.attempts).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! What must hold while something breaks.
+
+mod nginx;
