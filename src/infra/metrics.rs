@@ -10,7 +10,7 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-pub use handles::Handles;
+pub use handles::{Handles, request};
 
 use std::sync::Arc;
 use std::time::Duration;

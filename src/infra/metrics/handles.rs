@@ -15,6 +15,19 @@ const STATUSES: usize = 24;
 
 type ByStatus = SmallVec<[(u16, Counter); 2]>;
 
+thread_local! {
+    static HANDLES: RefCell<Option<Handles>> = const { RefCell::new(None) };
+}
+
+/// A data-plane request ended on this thread. Counted where the thread is a worker ([`Handles::install`]).
+pub fn request(outcome: Outcome, status: u16, total: Duration, first_content: Option<Duration>, overhead: Duration) {
+    HANDLES.with_borrow(|handles| {
+        if let Some(handles) = handles {
+            handles.request(outcome, status, total, first_content, overhead);
+        }
+    });
+}
+
 /// The handles of one worker; they are not shared between threads.
 pub struct Handles {
     metrics: Arc<Metrics>,
@@ -33,6 +46,11 @@ impl Handles {
             requests: RefCell::default(),
             metrics,
         }
+    }
+
+    /// Make them those of this thread, for [`request`].
+    pub fn install(self) {
+        HANDLES.set(Some(self));
     }
 
     /// A data-plane request ended. `overhead` is the part of `total` that was spent in the gateway itself.

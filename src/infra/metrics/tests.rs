@@ -65,6 +65,19 @@ fn requests_are_counted_by_outcome_and_status_over_all_workers() {
 }
 
 #[test]
+fn a_thread_counts_from_the_moment_it_is_a_worker() {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let count = || request(Outcome::Success, 200, Duration::ZERO, None, Duration::ZERO);
+
+    count();
+    metrics.handles().install();
+    count();
+
+    let page = metrics.render(&VITALS, &[]);
+    assert!(line(&page, "omniroute_requests_total{outcome=\"success\",status=\"200\"}").ends_with(" 1"));
+}
+
+#[test]
 fn statuses_that_upstreams_make_up_do_not_grow_the_page_without_end() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let worker = metrics.handles();
