@@ -16,7 +16,7 @@ mod provider_nodes;
 mod providers;
 mod rate_limits;
 pub mod resilience;
-pub mod resilience_patch;
+mod resilience_patch;
 
 pub use resilience_patch::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
