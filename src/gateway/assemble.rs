@@ -41,7 +41,8 @@ impl<'a> Assembler<'a> {
         }
         let spec = self.spec(row, source)?;
         let queue = &self.resilience.request_queue;
-        let paced = row.rate_limit_protection;
+        let paced = row.rate_limit_protection
+            || (queue.auto_enable_api_key_providers && spec.class == Class::Apikey && source != Source::Demo);
         let own_limit = row.max_concurrent.and_then(|most| u32::try_from(most).ok()).filter(|most| *most > 0);
         Ok(ConnectionConfig {
             id: ConnectionId::from(row.id.as_str()),

@@ -69,7 +69,9 @@ impl Call {
         let mut chat = ChatRequest::parse(body).map_err(|bad| ApiError::relayed(400, bad.body()))?;
         chat.default_stream(principal.stream_default_legacy);
         if !principal.may_use_model(&chat.model) {
-            return Err(ApiError::new(Problem::Forbidden, format!("This key may not use model '{}'.", chat.model)).at("model").retry(false));
+            return Err(ApiError::new(Problem::Forbidden, format!("This key may not use model '{}'.", chat.model))
+                .at("model")
+                .retry(false));
         }
         let id = request_id(request);
         let tally = Tally::open(
@@ -115,7 +117,7 @@ impl Call {
             Answer::Whole { body, facts } => {
                 let prompt_chars = self.inbound.chat.prompt_chars;
                 let usage = facts.usage.unwrap_or_else(|| Usage::estimate(prompt_chars, facts.chars_out));
-                self.deliver_whole(lease, body, usage)
+                self.deliver_whole(lease, body, usage, attempt_started)
             }
             Answer::Stream(stream) => {
                 let headers = self.stream_headers(&lease);
@@ -138,7 +140,7 @@ impl Call {
         }
     }
 
-    fn deliver_whole(mut self, mut lease: Lease, body: bytes::Bytes, usage: Usage) -> HttpResponse {
+    fn deliver_whole(mut self, mut lease: Lease, body: bytes::Bytes, usage: Usage, began: Instant) -> HttpResponse {
         let now = Instant::now();
         let mut response = HttpResponse::Ok().body(body);
         let headers = response.headers_mut();
@@ -148,7 +150,7 @@ impl Call {
         headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), used.prompt.into());
         headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), used.completion.into());
         self.tally.attempt_ended(Outcome::Success, 200, now);
-        let first_content = now.duration_since(self.inbound.deadlines.started);
+        let first_content = now.duration_since(began);
         lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
         self.tally.finish(Outcome::Success, 200, used);
         response
@@ -231,7 +233,7 @@ fn waiting(app: &App) -> Waiting {
     let set = app.directory.resilience().wait_for_cooldown;
     Waiting {
         times: if set.enabled { set.max_retries } else { 0 },
-        longest: Duration::from_secs(u64::from(set.max_retry_wait_sec)),
+        longest: Duration::from_secs(set.max_retry_wait_sec),
     }
 }
 

@@ -61,12 +61,17 @@ fn visible(request: &HttpRequest, app: &App) -> Vec<Model> {
 pub fn models(plan: &RoutingPlan, created: i64) -> Vec<Model> {
     let mut combos: Vec<_> = plan.combos.keys().map(|name| combo(name.as_str(), created)).collect();
     combos.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut own: Vec<_> = plan.providers.keys().filter(|id| plan.serves(id)).flat_map(|id| {
-        let entry = plan.providers.get(id);
-        let prefix = prefix(plan, id.as_str());
-        let models = entry.into_iter().flat_map(|entry| &entry.models);
-        models.map(move |model| provided(&prefix, id.as_str(), model.as_str(), created)).collect::<Vec<_>>()
-    }).collect();
+    let mut own: Vec<_> = plan
+        .providers
+        .keys()
+        .filter(|id| plan.serves(id))
+        .flat_map(|id| {
+            let entry = plan.providers.get(id);
+            let prefix = prefix(plan, id.as_str());
+            let models = entry.into_iter().flat_map(|entry| &entry.models);
+            models.map(move |model| provided(&prefix, id.as_str(), model.as_str(), created)).collect::<Vec<_>>()
+        })
+        .collect();
     own.sort_by(|a, b| a.id.cmp(&b.id));
     combos.into_iter().chain(own).collect()
 }
