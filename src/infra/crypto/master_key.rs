@@ -147,7 +147,7 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, CryptoError> {
 
 /// systemd's `LoadCredential=` grants the service's user access by an ACL, which shows as a readable group; nobody else gets
 /// in, for the owner and the group are root's and nobody may write.
-fn is_system_credential(mode: u32, uid: u32, gid: u32) -> bool {
+pub(super) const fn is_system_credential(mode: u32, uid: u32, gid: u32) -> bool {
     mode == 0o440 && uid == 0 && gid == 0
 }
 
