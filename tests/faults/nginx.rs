@@ -137,9 +137,13 @@ async fn the_address_that_counts_is_the_clients_own_and_not_the_one_it_claims() 
         answers.push(wrong_login(site.nginx.addr, guesser, &format!("203.0.113.{n}")).await);
     }
     let of_another = wrong_login(site.nginx.addr, other, "127.0.0.2").await;
+    let log = site.gateway.admin().await.get("/api/compliance/audit-log?action=auth.login.failed").await;
 
     assert_eq!(answers, [401, 401, 401, 401, 401, 429], "another claimed address each time is no way round the lock");
     assert_eq!(of_another, 401, "and whoever claims the locked address is not locked out");
+    let addresses: Vec<_> = log.as_array().into_iter().flatten().map(|entry| entry["ip"].clone()).collect();
+    assert!(addresses.contains(&json!("127.0.0.2")) && addresses.contains(&json!("127.0.0.3")), "{log}");
+    assert!(!log.to_string().contains("203.0.113."), "a claimed address stands in the log: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
