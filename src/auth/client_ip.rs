@@ -27,20 +27,15 @@ impl Origin {
     pub fn of(request: &HttpRequest, trusted: &[Network]) -> Self {
         let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
         let by_proxy = peer.is_some_and(|peer| is_trusted(peer, trusted));
-        Self {
-            ip: client_ip(peer, request.headers(), trusted),
-            secure: by_proxy && says_https(request.headers()),
-        }
+        Self { ip: client_ip(peer, request.headers(), trusted), secure: by_proxy && says_https(request.headers()) }
     }
 }
 
 /// The client's address: the right-most entry that no trusted proxy is.
 pub fn client_ip(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
     let mut client = peer?.to_canonical();
-    let entries: Vec<&str> = headers
-        .get_all(FORWARDED_FOR)
-        .flat_map(|value| value.to_str().unwrap_or("unreadable").split(','))
-        .collect();
+    let entries: Vec<&str> =
+        headers.get_all(FORWARDED_FOR).flat_map(|value| value.to_str().unwrap_or("unreadable").split(',')).collect();
     for entry in entries.into_iter().rev() {
         if !is_trusted(client, trusted) {
             break;

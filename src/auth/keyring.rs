@@ -230,7 +230,8 @@ fn same(a: &str, b: &str) -> bool {
 fn credential(headers: &HeaderMap) -> Result<Option<&str>, AuthFailure> {
     let mut found: Option<&str> = None;
     let bearers = headers.get_all(AUTHORIZATION).map(|value| value.to_str().ok().and_then(bearer));
-    let plain = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(|value| value.to_str().ok().map(str::trim));
+    let plain =
+        KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(|value| value.to_str().ok().map(str::trim));
     for key in bearers.chain(plain) {
         let key = key.filter(|key| !key.is_empty()).ok_or(AuthFailure::Malformed)?;
         if found.is_some_and(|other| other != key) {

@@ -215,7 +215,8 @@ impl Limits {
     fn of(row: &ApiKeyRow, before: Option<&Arc<Self>>) -> Arc<Self> {
         let positive = |limit: Option<i32>| limit.and_then(|limit| u32::try_from(limit).ok()).and_then(NonZeroU32::new);
         let (minute, per_day) = (positive(row.max_requests_per_minute), positive(row.max_requests_per_day));
-        let same = |limits: &Self| limits.per_minute.as_ref().map(|(rate, _)| *rate) == minute && limits.per_day == per_day;
+        let same =
+            |limits: &Self| limits.per_minute.as_ref().map(|(rate, _)| *rate) == minute && limits.per_day == per_day;
         if let Some(before) = before.filter(|before| same(before)) {
             return Arc::clone(before);
         }

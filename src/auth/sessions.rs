@@ -183,12 +183,7 @@ impl Sessions {
 
 impl From<SessionRow> for Session {
     fn from(row: SessionRow) -> Self {
-        Self {
-            id_hash: row.id_hash,
-            created_at: row.created_at,
-            last_seen: row.last_seen,
-            expires_at: row.expires_at,
-        }
+        Self { id_hash: row.id_hash, created_at: row.created_at, last_seen: row.last_seen, expires_at: row.expires_at }
     }
 }
 

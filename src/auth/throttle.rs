@@ -122,11 +122,9 @@ impl LoginThrottle {
 
     fn take_back(&self, bucket: Bucket) {
         self.tries.entry(bucket).and_compute_with(|entry| match entry.map(moka::Entry::into_value) {
-            Some(tries) => Op::Put(Tries {
-                failures: tries.failures.saturating_sub(1),
-                locked_until: Moment::START,
-                ..tries
-            }),
+            Some(tries) => {
+                Op::Put(Tries { failures: tries.failures.saturating_sub(1), locked_until: Moment::START, ..tries })
+            }
             None => Op::Nop,
         });
     }

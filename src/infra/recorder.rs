@@ -52,6 +52,7 @@ pub struct Recorder {
     start: String,
     workers: AtomicU64,
     written: Notify,
+    dirty: AtomicBool,
     refused: AtomicBool,
     overfull: AtomicBool,
     recorded: AtomicU64,
@@ -90,6 +91,7 @@ impl Recorder {
             start: uuid::Uuid::now_v7().simple().to_string(),
             workers: AtomicU64::new(0),
             written: Notify::new(),
+            dirty: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             overfull: AtomicBool::new(false),
             recorded: AtomicU64::new(0),
@@ -115,6 +117,7 @@ impl Recorder {
         if let Err(error) = &kept {
             tracing::error!(%error, "the disk refuses usage records");
         }
+        self.dirty.store(true, Ordering::Release);
         self.written.notify_one();
         kept
     }
@@ -140,6 +143,35 @@ impl Recorder {
         let stem = format!("{}-{worker:03}", self.start);
         let writer = JournalWriter::new(&self.options.dir, stem, self.options.segment_bytes)?;
         Ok(writer.syncing(self.options.fsync.is_zero()))
+    }
+
+    /// Force what was written to the disk, again and again: it bounds what a power cut takes. A `kill -9` takes
+    /// nothing in any case.
+    async fn keep_synced(self: Arc<Self>) {
+        // Zero means that each record was forced already.
+        while !self.options.fsync.is_zero() {
+            tokio::time::sleep(self.options.fsync).await;
+            if self.dirty.swap(false, Ordering::AcqRel) {
+                let recorder = Arc::clone(&self);
+                let synced = tokio::task::spawn_blocking(move || recorder.sync()).await;
+                if let Ok(Err(error)) = synced {
+                    tracing::error!(%error, "the journal cannot be forced to the disk");
+                }
+            }
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let ours = journal::files(&self.options.dir)?.into_iter().filter(|path| is_of(path, &self.start));
+        for path in ours {
+            match std::fs::File::open(path) {
+                Ok(file) => file.sync_data()?,
+                // Stored and deleted meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// While the disk refuses, requests may be refused too, and nobody would ever notice that there is room again.
@@ -194,7 +226,12 @@ impl Replay {
     }
 
     /// Work for ever.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let synced = Arc::clone(&self.recorder).keep_synced();
+        futures_util::future::join(self.carry(), synced).await;
+    }
+
+    async fn carry(mut self) {
         loop {
             match self.pass().await {
                 Ok(()) => self.wait().await,
