@@ -285,14 +285,14 @@ impl Booted {
     /// The first model of the first connection that can be used.
     fn some_model(&self) -> Option<String> {
         let plan = self.app.plan.load();
-        let usable = self.app.directory.listed().iter().find_map(|listed| {
+        let listed = self.app.directory.listed();
+        listed.iter().find_map(|listed| {
             let row = Some(&listed.row).filter(|row| row.is_active && listed.problem.is_none())?;
             let entry = plan.providers.iter().find(|(id, _)| id.as_str() == row.provider)?.1;
             let named = row.default_model.as_deref();
             let model = named.or_else(|| entry.models.first().map(|model| model.as_str()))?;
             Some(format!("{}/{model}", row.provider))
-        });
-        usable
+        })
     }
 
     /// Read the configuration again and put into force what can be.

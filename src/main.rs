@@ -1,6 +1,6 @@
 //! Reads the command line and does what it says. Serving is told here from start to end: configure, build, run, drain.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,15 +27,27 @@ fn main() -> ExitCode {
     let loader = cli.loader(Environment::of_the_process());
     let done = match cli.command() {
         Command::Serve => serve(loader),
-        command => commands::run(command, &loader, cli.json, &mut std::io::stdout()),
+        command => {
+            let mut answer = Vec::new();
+            let done = commands::run(command, &loader, cli.json, &mut answer);
+            print(&answer).map_err(CliError::from).and(done)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // There is nobody to tell when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "{}", error.render(cli.json));
+            let _ = writeln!(io::stderr(), "{}", error.render(cli.json));
             ExitCode::from(&error)
         }
+    }
+}
+
+/// Whoever has read enough closes the pipe; that is no failure.
+fn print(text: &[u8]) -> io::Result<()> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
     }
 }
 
@@ -58,7 +70,7 @@ async fn run(loader: Loader, config: Config, log: LogControl) -> Result<(), CliE
     let Bound { server, address } = server::bind(&booted.app, &booted.management, &booted.metrics)?;
     let (handle, mut serving) = (server.handle(), actix_rt::spawn(server));
     booted.app.lifecycle.ready();
-    std::io::stdout().write_all(booted.welcome(address).text().as_bytes())?;
+    print(booted.welcome(address).text().as_bytes())?;
     ServiceManager.ready();
     tracing::info!(%address, "serving");
 
@@ -91,7 +103,7 @@ async fn until_stopped(signals: &mut Signals, booted: &Booted) {
 /// A person who presses Ctrl-C while nothing runs has no load balancer that must notice first.
 fn schedule(booted: &Booted) -> Schedule {
     let config = booted.app.config.load();
-    let hurry = std::io::stdin().is_terminal() && booted.app.lifecycle.in_flight() == 0;
+    let hurry = io::stdin().is_terminal() && booted.app.lifecycle.in_flight() == 0;
     let delay = Duration::from_millis(config.server.drain_delay_ms);
     let timeout = Duration::from_secs(config.server.drain_timeout_s);
     Schedule::new(booted.app.clock.now(), delay, timeout, hurry)

@@ -71,7 +71,8 @@ fn ask(url: &Url) -> io::Result<u16> {
 fn exchange(mut stream: TcpStream, path: &str, authority: &str) -> io::Result<u16> {
     stream.set_read_timeout(Some(WITHIN))?;
     stream.set_write_timeout(Some(WITHIN))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ENOUGH).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);

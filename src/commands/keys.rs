@@ -41,9 +41,7 @@ async fn create(wish: CreateKey, foundation: &Foundation, json: bool, out: &mut 
     foundation.store.api_keys().insert(&row).await?;
     let secret = secret.expose_secret();
     if json {
-        let mut shown = masked(&row);
-        shown["key"] = Value::from(secret);
-        return Ok(writeln!(out, "{shown}")?);
+        return Ok(writeln!(out, "{}", with(masked(&row), "key", secret))?);
     }
     writeln!(out, "{secret}")?;
     Ok(writeln!(out, "Key '{}' ({}) is shown only now. Keep it.", row.name, row.id)?)
@@ -96,8 +94,13 @@ async fn revoke(id: &str, foundation: &Foundation, json: bool, out: &mut dyn Wri
 
 /// Everything but the secret and its hash.
 fn masked(row: &ApiKeyRow) -> Value {
-    let mut shown = serde_json::to_value(row).unwrap_or_default();
-    shown["state"] = Value::from(state(row, now()));
+    with(serde_json::to_value(row).unwrap_or_default(), "state", state(row, now()))
+}
+
+fn with(mut shown: Value, name: &str, text: &str) -> Value {
+    if let Some(members) = shown.as_object_mut() {
+        members.insert(name.to_owned(), Value::from(text));
+    }
     shown
 }
 

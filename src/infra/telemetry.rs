@@ -16,8 +16,9 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{LogFormat, Logging};
 
-/// Targets that print headers below the level of warnings.
-const WIRE: [&str; 8] = ["awc", "actix_http", "actix_web", "actix_tls", "rustls", "tokio_rustls", "h2", "actix_codec"];
+/// Targets that print headers below the level of warnings, and one whose notices mean nothing to an operator.
+const CAPPED: [&str; 9] =
+    ["awc", "actix_http", "actix_web", "actix_tls", "rustls", "tokio_rustls", "h2", "actix_codec", "actix_server"];
 
 /// Why the logs cannot be set up or changed.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +81,12 @@ where
 }
 
 fn capped() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
-    filter_fn(|metadata| *metadata.level() <= Level::WARN || !prints_the_wire(metadata.target()))
+    filter_fn(|metadata| *metadata.level() <= Level::WARN || !is_capped(metadata.target()))
 }
 
-fn prints_the_wire(target: &str) -> bool {
+fn is_capped(target: &str) -> bool {
     let root = target.split("::").next().unwrap_or(target);
-    WIRE.contains(&root)
+    CAPPED.contains(&root)
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {
