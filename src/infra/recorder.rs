@@ -52,6 +52,7 @@ pub struct Recorder {
     start: String,
     workers: AtomicU64,
     written: Notify,
+    dirty: AtomicBool,
     refused: AtomicBool,
     overfull: AtomicBool,
     recorded: AtomicU64,
@@ -62,8 +63,15 @@ pub struct Recorder {
 struct WorkerJournal {
     /// The recorder it belongs to.
     start: String,
-    writer: JournalWriter,
+    /// Opened with the first record that the disk takes.
+    writer: Option<JournalWriter>,
     waiting: VecDeque<UsageRecord>,
+}
+
+impl WorkerJournal {
+    const fn new(start: String) -> Self {
+        Self { start, writer: None, waiting: VecDeque::new() }
+    }
 }
 
 thread_local! {
@@ -83,6 +91,7 @@ impl Recorder {
             start: uuid::Uuid::now_v7().simple().to_string(),
             workers: AtomicU64::new(0),
             written: Notify::new(),
+            dirty: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             overfull: AtomicBool::new(false),
             recorded: AtomicU64::new(0),
@@ -99,7 +108,7 @@ impl Recorder {
         let kept = JOURNAL.with_borrow_mut(|slot| {
             let journal = match slot {
                 Some(journal) if journal.start == self.start => journal,
-                _ => slot.insert(self.open()?),
+                _ => slot.insert(WorkerJournal::new(self.start.clone())),
             };
             journal.waiting.push_back(record);
             self.write_waiting(journal)
@@ -108,6 +117,7 @@ impl Recorder {
         if let Err(error) = &kept {
             tracing::error!(%error, "the disk refuses usage records");
         }
+        self.dirty.store(true, Ordering::Release);
         self.written.notify_one();
         kept
     }
@@ -128,20 +138,67 @@ impl Recorder {
         (read(&self.recorded), read(&self.dropped), read(&self.stored))
     }
 
-    fn open(&self) -> io::Result<WorkerJournal> {
+    fn open(&self) -> io::Result<JournalWriter> {
         let worker = self.workers.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{}-{worker:03}", self.start);
         let writer = JournalWriter::new(&self.options.dir, stem, self.options.segment_bytes)?;
-        Ok(WorkerJournal {
-            start: self.start.clone(),
-            writer: writer.syncing(self.options.fsync.is_zero()),
-            waiting: VecDeque::new(),
-        })
+        Ok(writer.syncing(self.options.fsync.is_zero()))
+    }
+
+    /// Force what was written to the disk, again and again: it bounds what a power cut takes. A `kill -9` takes
+    /// nothing in any case.
+    async fn keep_synced(self: Arc<Self>) {
+        // Zero means that each record was forced already.
+        while !self.options.fsync.is_zero() {
+            tokio::time::sleep(self.options.fsync).await;
+            if self.dirty.swap(false, Ordering::AcqRel) {
+                let recorder = Arc::clone(&self);
+                let synced = tokio::task::spawn_blocking(move || recorder.sync()).await;
+                if let Ok(Err(error)) = synced {
+                    tracing::error!(%error, "the journal cannot be forced to the disk");
+                }
+            }
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let ours = journal::files(&self.options.dir)?.into_iter().filter(|path| is_of(path, &self.start));
+        for path in ours {
+            match std::fs::File::open(path) {
+                Ok(file) => file.sync_data()?,
+                // Stored and deleted meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// While the disk refuses, requests may be refused too, and nobody would ever notice that there is room again.
+    fn look_for_room(&self) {
+        if !self.refused.load(Ordering::Relaxed) {
+            return;
+        }
+        let path = self.options.dir.join("room");
+        let room = std::fs::create_dir_all(&self.options.dir).and_then(|()| std::fs::write(&path, [0; 4096]));
+        if room.and_then(|()| std::fs::remove_file(&path)).is_ok() {
+            tracing::info!("the disk takes usage records again");
+            self.refused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn append(&self, journal: &mut WorkerJournal) -> io::Result<()> {
+        let Some(oldest) = journal.waiting.front() else { return Ok(()) };
+        let writer = match &mut journal.writer {
+            Some(writer) => writer,
+            None => journal.writer.insert(self.open()?),
+        };
+        writer.append(oldest)
     }
 
     fn write_waiting(&self, journal: &mut WorkerJournal) -> io::Result<()> {
-        while let Some(oldest) = journal.waiting.front() {
-            if let Err(error) = journal.writer.append(oldest) {
+        while !journal.waiting.is_empty() {
+            if let Err(error) = self.append(journal) {
                 while journal.waiting.len() > KEPT {
                     journal.waiting.pop_front();
                     self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -169,19 +226,31 @@ impl Replay {
     }
 
     /// Work for ever.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let synced = Arc::clone(&self.recorder).keep_synced();
+        futures_util::future::join(self.carry(), synced).await;
+    }
+
+    async fn carry(mut self) {
         loop {
             match self.pass().await {
-                Ok(()) => {
-                    self.recorder.written.notified().await;
-                    tokio::time::sleep(SETTLE).await;
-                }
+                Ok(()) => self.wait().await,
                 Err(error) => {
                     tracing::warn!(%error, "usage waits in the journal");
                     tokio::time::sleep(RETRY).await;
                 }
             }
         }
+    }
+
+    /// Until there is something to do: a record, or a disk to look at.
+    async fn wait(&self) {
+        while self.recorder.refused.load(Ordering::Relaxed) {
+            tokio::time::sleep(RETRY).await;
+            self.recorder.look_for_room();
+        }
+        self.recorder.written.notified().await;
+        tokio::time::sleep(SETTLE).await;
     }
 
     /// One pass over all files, until nothing is left to store.
@@ -294,3 +363,6 @@ fn row(record: &UsageRecord) -> UsageRow {
         attempts: serde_json::to_string(&record.attempts).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

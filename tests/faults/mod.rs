@@ -7,4 +7,5 @@ mod drain;
 mod failover;
 mod hang_up;
 mod ledger;
+mod nginx;
 mod storage;

@@ -38,15 +38,7 @@ pub fn sqlite() -> Bed {
     Bed { store: Store::open(&options).unwrap(), options, dir, schema: None }
 }
 
-/// The named variable, or a loud notice that a test did not run.
-pub fn service(variable: &str) -> Option<String> {
-    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        eprintln!("SKIPPED: {test} without {variable}; run scripts/check, which starts the services");
-    }
-    value
-}
+pub use omniroute_testkit::services::variable as service;
 
 pub fn postgres() -> Option<Bed> {
     Some(postgres_at(service("OMNIROUTE_TEST_POSTGRES")?, ""))

@@ -79,13 +79,7 @@ async fn a_request_of_another_sites_page_changes_nothing() {
         let request = Request::post("/api/keys", &body).header("Cookie", site.admin.cookie()).header(name, value);
         assert_eq!(site.gateway.ask(&request).await.status(), 403, "{name}");
     }
-    assert_eq!(site.admin.get("/api/keys").await["total"].as_u64().unwrap_or(0), keys_at_start(&site).await);
-}
-
-/// Keys that the first start made.
-async fn keys_at_start(site: &Site) -> u64 {
-    let keys = site.admin.get("/api/keys").await["keys"].as_array().cloned().unwrap_or_default();
-    keys.iter().filter(|key| key["name"] != "stolen").count() as u64
+    assert!(!site.admin.get("/api/keys").await.to_string().contains("stolen"));
 }
 
 #[tokio::test]
