@@ -2,7 +2,9 @@
 
 pub mod app;
 pub mod auth;
+pub mod boot;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod error;
@@ -10,6 +12,7 @@ pub mod gateway;
 pub mod infra;
 pub mod providers;
 pub mod routes;
+pub mod server;
 pub mod store;
 pub mod upstream;
 pub mod wire;

@@ -1,1 +1,24 @@
-//! Filled in by the next slice.
+//! Who calls, and what they may do: client keys, management sessions, the one administrator, login throttling.
+//!
+//! ```text
+//!  /v1   key in a header ──► KeyRing (published map, no await) ──► Principal
+//!  /api  session cookie ──► Sessions (cache, then store) ─┬──────► Principal
+//!        key with scope manage ──► KeyRing ───────────────┘
+//! ```
+//! Nothing here decides what a route demands: each route declares that, and [`crate::routes`] asks.
+
+mod admin;
+mod client_ip;
+mod csrf;
+mod keyring;
+mod principal;
+mod sessions;
+mod throttle;
+
+pub use admin::{Admin, AdminError, PASSWORD_CHARS, SetUp};
+pub use client_ip::{Origin, client_ip};
+pub use csrf::{CsrfFailure, check_csrf, is_json, is_safe};
+pub use keyring::{AuthFailure, KeyRing};
+pub use principal::{Kind, ModelPatterns, Principal, Scopes};
+pub use sessions::{COOKIE, Session, SessionToken, Sessions};
+pub use throttle::{Attempt, LoginThrottle};

@@ -20,7 +20,7 @@ use super::assemble::{Assembler, combo};
 use crate::config::ConfigHandle;
 use crate::demo;
 use crate::providers::{Catalog, EnvironmentConnection};
-use crate::routes::api::resilience::{SETTING as RESILIENCE_SETTING, effective_resilience};
+use crate::routes::api::{RESILIENCE_SETTING, effective_resilience};
 use crate::store::{ComboRow, ConnectionRow, NodeRow, Store, StoreError};
 
 /// A connection with where it comes from.
@@ -109,7 +109,7 @@ impl Directory {
         let _turn = self.turn.lock().await;
         let (nodes, combos) = (self.store.nodes().list().await?, self.store.combos().list().await?);
         let stored = self.store.settings().get(RESILIENCE_SETTING).await?;
-        let resilience = effective_resilience(&self.config.load(), stored.as_ref().map(|row| &row.value));
+        let resilience = effective_resilience(&self.config.load().resilience, stored.as_ref().map(|row| &row.value));
         let rows = self.rows().await?;
         let assembler = Assembler::new(&nodes, &resilience, self.demo_url.as_deref());
         let (listed, configs) = assemble(&assembler, rows);

@@ -1,0 +1,328 @@
+//! The caller of a request and what it may do.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use omniroute_actors::clock::Clock;
+use omniroute_actors::ids::ConnectionId;
+use serde_json::Value;
+
+use crate::store::ApiKeyRow;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What kind of caller it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A client key from the store.
+    Key {
+        /// Its id.
+        id: String,
+        /// Its name.
+        name: String,
+    },
+    /// The administrator in a browser.
+    Session {
+        /// The stored hash of the session's id.
+        id_hash: String,
+    },
+    /// The key from the configuration.
+    Service,
+    /// Nobody in particular; only where no key is required.
+    Anonymous,
+}
+
+/// Which planes a caller may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scopes {
+    /// The data plane.
+    pub inference: bool,
+    /// The management API.
+    pub management: bool,
+}
+
+impl Scopes {
+    /// The words that a key may carry; none of them means inference only.
+    pub const WORDS: [&'static str; 3] = ["inference", "manage", "admin"];
+
+    /// From the words of a key. A word of another version grants nothing.
+    pub fn of(words: &Value) -> Self {
+        let words: Vec<&str> = words.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        Self {
+            inference: words.is_empty() || words.contains(&"inference"),
+            management: words.contains(&"manage") || words.contains(&"admin"),
+        }
+    }
+}
+
+/// The models that a key may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelPatterns {
+    /// Every model.
+    All,
+    /// These ids, and what starts with these prefixes (which end in a slash).
+    Only {
+        /// Whole ids.
+        exact: HashSet<String>,
+        /// Prefixes with their slash.
+        under: Vec<String>,
+    },
+}
+
+impl ModelPatterns {
+    /// From the list of a key; an empty list allows everything. Entries that are no pattern match nothing.
+    pub fn of(list: &Value) -> Self {
+        let entries: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if entries.is_empty() && list.as_array().is_none_or(Vec::is_empty) || entries.contains(&"*") {
+            return Self::All;
+        }
+        let (under, exact): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.ends_with("/*"));
+        let prefix = |entry: &str| entry.strip_suffix('*').unwrap_or(entry).to_owned();
+        Self::Only {
+            exact: exact.into_iter().map(ToOwned::to_owned).collect(),
+            under: under.into_iter().map(prefix).collect(),
+        }
+    }
+
+    /// Whether `text` can stand in the list: an id, `prefix/*` or `*`.
+    pub fn is_pattern(text: &str) -> bool {
+        let stem = text.strip_suffix("/*").unwrap_or(text);
+        text == "*" || (!stem.is_empty() && !stem.contains('*'))
+    }
+
+    fn matches(&self, model: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only { exact, under } => {
+                exact.contains(model) || under.iter().any(|prefix| model.starts_with(prefix.as_str()))
+            }
+        }
+    }
+}
+
+/// An authenticated caller.
+pub struct Principal {
+    /// What kind of caller it is.
+    pub kind: Kind,
+    /// Which planes it may use.
+    pub scopes: Scopes,
+    /// Which models it may use.
+    pub allowed_models: ModelPatterns,
+    /// Which connections may serve it; `None` is all.
+    pub allowed_connections: Option<Arc<HashSet<ConnectionId>>>,
+    /// Whether its requests stay out of the request log.
+    pub no_log: bool,
+    /// Whether a request that does not say `stream` streams.
+    pub stream_default_legacy: bool,
+    /// When it ends, in milliseconds since the epoch.
+    pub expires_at: Option<i64>,
+    /// What its secret hashes to; empty for callers without one.
+    pub(super) hash: String,
+    /// Whether it may be used at all.
+    pub(super) usable: bool,
+    pub(super) limits: Arc<Limits>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Principal").field("kind", &self.kind).field("scopes", &self.scopes).finish_non_exhaustive()
+    }
+}
+
+impl Principal {
+    /// A caller without limits.
+    pub(super) fn free(kind: Kind, scopes: Scopes, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            kind,
+            scopes,
+            allowed_models: ModelPatterns::All,
+            allowed_connections: None,
+            no_log: false,
+            stream_default_legacy: false,
+            expires_at: None,
+            hash: String::new(),
+            usable: true,
+            limits: Arc::default(),
+            clock,
+        }
+    }
+
+    /// The administrator in a browser.
+    pub fn session(id_hash: String, clock: Arc<dyn Clock>) -> Self {
+        Self::free(Kind::Session { id_hash }, Scopes { inference: true, management: true }, clock)
+    }
+
+    /// The owner of a stored key. `before` is the same key as it was: its counters go on.
+    pub(super) fn of_key(row: &ApiKeyRow, before: Option<&Self>, clock: Arc<dyn Clock>) -> Self {
+        let kind = Kind::Key { id: row.id.clone(), name: row.name.clone() };
+        let connections = row.allowed_connections.as_array().filter(|list| !list.is_empty());
+        Self {
+            allowed_models: ModelPatterns::of(&row.allowed_models),
+            allowed_connections: connections
+                .map(|list| Arc::new(list.iter().filter_map(Value::as_str).map(ConnectionId::from).collect())),
+            no_log: row.no_log,
+            stream_default_legacy: row.extra.get("streamDefaultMode").and_then(Value::as_str) == Some("legacy"),
+            expires_at: row.expires_at,
+            hash: row.secret_hash.clone(),
+            usable: row.is_active && row.revoked_at.is_none(),
+            limits: Limits::of(row, before.map(|before| &before.limits)),
+            ..Self::free(kind, Scopes::of(&row.scopes), clock)
+        }
+    }
+
+    /// Whether it may use this model, by the name it asked for.
+    pub fn may_use_model(&self, model: &str) -> bool {
+        self.allowed_models.matches(model)
+    }
+
+    /// Count one request against the limits of the key.
+    ///
+    /// # Errors
+    /// How long to wait when a limit is reached.
+    pub fn check_rate(&self) -> Result<(), Duration> {
+        self.limits.check(self.clock.wall().0)
+    }
+
+    /// Who it is, for the audit log: never a secret.
+    pub fn label(&self) -> String {
+        match &self.kind {
+            Kind::Key { id, name } => format!("key:{name} ({id})"),
+            Kind::Session { .. } => "admin".to_owned(),
+            Kind::Service => "service".to_owned(),
+            Kind::Anonymous => "anonymous".to_owned(),
+        }
+    }
+}
+
+/// The counters of one key. They outlive changes of the key, so that an edit is no way around a limit.
+#[derive(Default)]
+pub(super) struct Limits {
+    per_minute: Option<(NonZeroU32, DefaultDirectRateLimiter)>,
+    per_day: Option<NonZeroU32>,
+    /// The day since the epoch (high half) and its requests (low half).
+    today: AtomicU64,
+    /// When the key was last used; 0 when not since the last flush.
+    pub(super) used_at: AtomicI64,
+}
+
+impl Limits {
+    fn of(row: &ApiKeyRow, before: Option<&Arc<Self>>) -> Arc<Self> {
+        let positive = |limit: Option<i32>| limit.and_then(|limit| u32::try_from(limit).ok()).and_then(NonZeroU32::new);
+        let (minute, per_day) = (positive(row.max_requests_per_minute), positive(row.max_requests_per_day));
+        let same =
+            |limits: &Self| limits.per_minute.as_ref().map(|(rate, _)| *rate) == minute && limits.per_day == per_day;
+        if let Some(before) = before.filter(|before| same(before)) {
+            return Arc::clone(before);
+        }
+        let counted = |pick: fn(&Self) -> u64| before.map_or(0, |before| pick(before));
+        Arc::new(Self {
+            per_minute: minute.map(|rate| (rate, RateLimiter::direct(Quota::per_minute(rate)))),
+            per_day,
+            today: AtomicU64::new(counted(|limits| limits.today.load(Ordering::Relaxed))),
+            used_at: AtomicI64::new(before.map_or(0, |before| before.used_at.load(Ordering::Relaxed))),
+        })
+    }
+
+    fn check(&self, wall_ms: i64) -> Result<(), Duration> {
+        self.used_at.store(wall_ms, Ordering::Relaxed);
+        if let Some((_, limiter)) = &self.per_minute {
+            limiter.check().map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))?;
+        }
+        match self.per_day {
+            Some(limit) => self.count_today(limit, wall_ms),
+            None => Ok(()),
+        }
+    }
+
+    fn count_today(&self, limit: NonZeroU32, wall_ms: i64) -> Result<(), Duration> {
+        let day = u64::try_from(wall_ms / DAY_MS).unwrap_or(0);
+        let next = |word: u64| {
+            let used = if word >> 32 == day { word & u64::from(u32::MAX) } else { 0 };
+            (used < u64::from(limit.get())).then_some(day << 32 | (used + 1))
+        };
+        let counted = self.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let left = u64::try_from(DAY_MS - wall_ms.rem_euclid(DAY_MS)).unwrap_or(0);
+        counted.map(drop).map_err(|_| Duration::from_millis(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_actors::clock::{ManualClock, Moment};
+    use serde_json::json;
+
+    use super::*;
+
+    fn row() -> ApiKeyRow {
+        super::super::keyring::tests::row("k1", "hash")
+    }
+
+    fn of(row: &ApiKeyRow, clock: &Arc<ManualClock>) -> Principal {
+        Principal::of_key(row, None, clock.clone())
+    }
+
+    fn clock() -> Arc<ManualClock> {
+        Arc::new(ManualClock::at(Moment::START))
+    }
+
+    #[test]
+    fn a_prefix_pattern_needs_its_slash() {
+        let patterns = ModelPatterns::of(&json!(["openai/*", "team", "groq/llama"]));
+
+        let asked = ["openai/gpt", "openai-foo/gpt", "openai", "team", "team2", "groq/llama", "groq/other"];
+
+        let verdicts = asked.map(|model| patterns.matches(model));
+        assert_eq!(verdicts, [true, false, false, true, false, true, false]);
+    }
+
+    #[test]
+    fn an_empty_list_and_a_star_allow_everything_and_broken_entries_nothing() {
+        assert_eq!(ModelPatterns::of(&json!([])), ModelPatterns::All);
+        assert_eq!(ModelPatterns::of(&json!(["a", "*"])), ModelPatterns::All);
+        assert!(!ModelPatterns::of(&json!([7])).matches("a"));
+        let words = ["*", "a/*", "a", "a*", "*/a", "", "/*", "a/*/*"];
+        assert_eq!(words.map(ModelPatterns::is_pattern), [true, true, true, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_key_without_scopes_infers_and_a_manage_key_only_manages() {
+        let of = |words: Value| Scopes::of(&words);
+
+        assert_eq!(of(json!([])), Scopes { inference: true, management: false });
+        assert_eq!(of(json!(["manage"])), Scopes { inference: false, management: true });
+        assert_eq!(of(json!(["inference", "admin"])), Scopes { inference: true, management: true });
+        assert_eq!(of(json!(["self:usage"])), Scopes::default());
+    }
+
+    #[test]
+    fn the_request_over_the_limit_of_a_minute_is_told_when_to_come_back() {
+        let principal = of(&ApiKeyRow { max_requests_per_minute: Some(2), ..row() }, &clock());
+
+        let counted = [principal.check_rate(), principal.check_rate()];
+        let wait = principal.check_rate().unwrap_err();
+
+        assert_eq!(counted, [Ok(()), Ok(())]);
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(30), "{wait:?}");
+    }
+
+    #[test]
+    fn the_limit_of_a_day_is_new_with_the_day_and_old_after_an_edit() {
+        let clock = clock();
+        let row = ApiKeyRow { max_requests_per_day: Some(1), ..row() };
+        let first = of(&row, &clock);
+        assert!(first.check_rate().is_ok());
+
+        let edited = ApiKeyRow { max_requests_per_minute: Some(60), ..row };
+        let second = Principal::of_key(&edited, Some(&first), clock.clone());
+        let wait = second.check_rate().unwrap_err();
+        clock.advance(wait);
+
+        assert!(second.check_rate().is_ok());
+    }
+}

@@ -1,0 +1,124 @@
+//! `/api/auth/*`: the administrator signs in and out.
+//!
+//! Every failed login takes the same time and gets the same answer; what an attacker may learn from outside is only
+//! whether the gateway has been set up, which `/api/init` says anyway.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::USER_AGENT;
+use secrecy::SecretString;
+use serde_json::json;
+
+use crate::auth::{COOKIE, PASSWORD_CHARS, SetUp, check_csrf};
+use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope, guard};
+
+pub(super) fn routes() -> Vec<RouteSpec> {
+    vec![
+        RouteSpec::post("/api/auth/login", Scope::Public, "Sign in with the password; sets the session cookie", login),
+        RouteSpec::post("/api/auth/logout", Scope::Public, "End the session", logout),
+        RouteSpec::get("/api/auth/status", Scope::Public, "Whether the caller is signed in", status),
+        RouteSpec::get("/api/settings/require-login", Scope::Public, "Whether the set-up is complete", requirements),
+        RouteSpec::put("/api/settings/require-login", Scope::Management, "Change the password", change_password),
+        RouteSpec::post("/api/settings/require-login", Scope::Management, "Change the password", change_password),
+    ]
+}
+
+async fn login(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
+    let mut form = Form::of(body)?;
+    form.require("password");
+    let password = form.text("password", 1..=*PASSWORD_CHARS.end());
+    form.finish()?;
+    let password = SecretString::from(password.unwrap_or_default());
+
+    let attempt = call.app.logins.begin(call.origin.ip).map_err(locked_out)?;
+    match call.management.admin.check(password).await {
+        Ok(true) => {
+            attempt.succeeded();
+            call.audit("auth.login.success", "dashboard-auth", json!({})).await;
+            signed_in(&call).await
+        }
+        Ok(false) => {
+            call.audit_as("auth.login.failed", "dashboard-auth", "failed", json!({})).await;
+            Err(wrong_password(&call).await)
+        }
+        Err(error) => {
+            attempt.undecided();
+            Err(error.into())
+        }
+    }
+}
+
+pub(super) fn locked_out(wait: Duration) -> Refusal {
+    let message = "Too many failed attempts. Try again later.";
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "login_locked", message).after(wait)
+}
+
+async fn wrong_password(call: &Call) -> Refusal {
+    match call.management.admin.set_up().await {
+        Ok(SetUp::AwaitsToken) => {
+            let message = "No password configured. Complete onboarding first.";
+            Refusal::new(StatusCode::FORBIDDEN, "needs_setup", message).beside("needsSetup", true)
+        }
+        _ => Refusal::new(StatusCode::UNAUTHORIZED, "AUTH_001", "Invalid password"),
+    }
+}
+
+/// Open a session and hand out its cookie. An old session of this browser ends: the id is new at each login.
+pub(super) async fn signed_in(call: &Call) -> Result<HttpResponse, Refusal> {
+    let sessions = &call.management.sessions;
+    if let Some(old) = call.request.cookie(COOKIE) {
+        sessions.close(old.value()).await?;
+    }
+    let user_agent = call.request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let token = sessions.open(call.ip(), user_agent).await?;
+    let needs_setup = call.management.admin.set_up().await? == SetUp::AwaitsToken;
+    let answer = json!({"success": true, "needsSetup": needs_setup});
+    Ok(HttpResponse::Ok().cookie(sessions.cookie(&token, call.origin)).json(answer))
+}
+
+async fn logout(call: Call) -> Result<HttpResponse, Refusal> {
+    let sessions = &call.management.sessions;
+    if let Some(cookie) = call.request.cookie(COOKIE) {
+        check_csrf(call.request.method(), call.request.headers(), call.origin.secure)
+            .map_err(|failure| Refusal::new(StatusCode::FORBIDDEN, "CSRF", failure.to_string()))?;
+        if sessions.find(cookie.value()).await?.is_some() {
+            sessions.close(cookie.value()).await?;
+            call.audit("auth.logout.success", "dashboard-auth", json!({})).await;
+        }
+    }
+    Ok(HttpResponse::Ok().cookie(sessions.removal(call.origin)).json(json!({"success": true})))
+}
+
+async fn status(call: Call) -> Result<HttpResponse, Refusal> {
+    let authenticated = guard::administrator(&call.request).await.is_some();
+    let needs_setup = call.management.admin.set_up().await? == SetUp::AwaitsToken;
+    Ok(HttpResponse::Ok().json(json!({"authenticated": authenticated, "needsSetup": needs_setup})))
+}
+
+async fn requirements(call: Call) -> Result<HttpResponse, Refusal> {
+    let done = call.management.admin.set_up().await? == SetUp::Done;
+    Ok(HttpResponse::Ok().json(json!({"requireLogin": true, "hasPassword": done, "setupComplete": done})))
+}
+
+/// A new password ends every session; whoever changed it goes on in a new one.
+async fn change_password(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
+    let mut form = Form::of(body)?;
+    if form.flag("requireLogin") == Some(false) {
+        form.problem("requireLogin", "Signing in cannot be switched off");
+    }
+    let password = form.text("password", PASSWORD_CHARS);
+    form.finish()?;
+    let Some(password) = password.map(SecretString::from) else {
+        return Ok(HttpResponse::Ok().json(json!({"success": true})));
+    };
+    call.management.admin.change_password(&password).await?;
+    call.management.sessions.close_all().await?;
+    call.audit("auth.password.changed", "dashboard-auth", json!({})).await;
+    match call.principal.as_deref().is_some_and(guard::is_session) {
+        true => signed_in(&call).await,
+        // A key stays a key.
+        false => Ok(HttpResponse::Ok().json(json!({"success": true}))),
+    }
+}

@@ -1,0 +1,42 @@
+//! The management API: one file per family of addresses, named as in the addresses.
+
+mod audit;
+mod auth;
+pub mod combos;
+mod config;
+mod connection_form;
+mod connection_view;
+mod init;
+mod keys;
+mod live;
+mod monitoring;
+mod openapi;
+mod probe;
+mod provider_nodes;
+mod providers;
+mod rate_limits;
+pub mod resilience;
+mod resilience_patch;
+
+pub use resilience_patch::{SETTING as RESILIENCE_SETTING, effective_resilience};
+
+use super::RouteSpec;
+
+/// Every route of the management API.
+pub fn routes() -> Vec<RouteSpec> {
+    [
+        auth::routes(),
+        init::routes(),
+        providers::routes(),
+        provider_nodes::routes(),
+        combos::routes(),
+        keys::routes(),
+        resilience::routes(),
+        rate_limits::routes(),
+        monitoring::routes(),
+        config::routes(),
+        audit::routes(),
+        openapi::routes(),
+    ]
+    .concat()
+}

@@ -1,0 +1,307 @@
+//! `/api/resilience*`: the numbers in force, the state of every connection, and the buttons that clear it.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ETAG, IF_MATCH};
+use actix_web::{HttpResponse, web};
+use omniroute_actors::connection::Reset;
+use omniroute_actors::connection::handle::ConnectionHandle;
+use omniroute_actors::ids::ModelName;
+use omniroute_actors::resilience::health::{ResetScope, Transition};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+use super::live;
+use super::resilience_patch::{Changes, Clamped, SETTING, effective_resilience, legacy, to_api};
+use crate::routes::body::iso_or_null;
+use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
+use crate::store::{SettingRow, StoreError};
+
+/// Writers that meet: each tries again on what the other wrote.
+const TRIES: usize = 5;
+
+pub(super) fn routes() -> Vec<RouteSpec> {
+    use Scope::Management as M;
+    vec![
+        RouteSpec::get("/api/resilience", M, "The resilience numbers and the live state of all connections", show),
+        RouteSpec::put("/api/resilience", M, "Change resilience numbers", change),
+        RouteSpec::patch("/api/resilience", M, "Change resilience numbers", change),
+        RouteSpec::post(
+            "/api/resilience/reset",
+            M,
+            "Close breakers; with a scope also end cooldowns and lockouts",
+            reset,
+        ),
+        RouteSpec::get("/api/resilience/model-cooldowns", M, "Models locked out on a connection", cooldowns),
+        RouteSpec::delete("/api/resilience/model-cooldowns", M, "Unlock models", unlock),
+    ]
+}
+
+async fn show(call: Call) -> Result<HttpResponse, Refusal> {
+    let stored = call.app.store.settings().get(SETTING).await?;
+    let mut answer = settings(&call, stored.as_ref());
+    answer["state"] = state(&call).await?;
+    Ok(with_version(stored.as_ref()).json(answer))
+}
+
+/// The numbers in force, in every vocabulary.
+pub(super) fn settings(call: &Call, stored: Option<&SettingRow>) -> Value {
+    let config = call.app.config.load();
+    let effective = effective_resilience(&config.resilience, stored.map(|row| &row.value));
+    let mut answer = to_api(&effective);
+    answer["legacy"] = legacy(&answer);
+    answer["version"] = json!(stored.map_or(0, |row| row.version));
+    answer["updatedAt"] = iso_or_null(stored.map(|row| row.updated_at));
+    answer
+}
+
+async fn state(call: &Call) -> Result<Value, Refusal> {
+    let snapshots = live::snapshots(&call.app).await?;
+    let count = |most: u8| snapshots.iter().filter(|snapshot| live::rank(snapshot.state) <= most).count();
+    Ok(json!({
+        "at": crate::routes::body::iso(call.now()),
+        "connections": snapshots.iter().map(live::connection).collect::<Vec<_>>(),
+        "providers": live::providers(&snapshots),
+        "summary": {"total": snapshots.len(), "ready": count(0), "usable": count(1)},
+    }))
+}
+
+fn with_version(stored: Option<&SettingRow>) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((ETAG, format!("\"{}\"", stored.map_or(0, |row| row.version))));
+    response
+}
+
+async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
+    let Some(Value::Object(body)) = body.0 else {
+        return Err(Refusal::bad_request("Must provide resilience settings to update"));
+    };
+    let (stored, clamped) = store_changes(&call, &body).await?;
+    let mut answer = settings(&call, Some(&stored));
+    answer["ok"] = json!(true);
+    answer["clamped"] = json!(clamped);
+    answer["state"] = state(&call).await?;
+    Ok(with_version(Some(&stored)).json(answer))
+}
+
+/// Check, store and put into force.
+pub(super) async fn store_changes(
+    call: &Call,
+    body: &Map<String, Value>,
+) -> Result<(SettingRow, Vec<Clamped>), Refusal> {
+    let (mut form, mut clamped) = (Form::default(), Vec::new());
+    let changes = Changes::read(body, &mut form, &mut clamped);
+    form.finish()?;
+    if changes.is_empty() {
+        return Err(Refusal::bad_request("Must provide resilience settings to update"));
+    }
+    let stored = put(call, &changes).await?;
+    call.audit("resilience.updated", SETTING, json!({"changes": changes.tree(), "version": stored.version})).await;
+    call.refresh().await?;
+    Ok((stored, clamped))
+}
+
+async fn put(call: &Call, changes: &Changes) -> Result<SettingRow, Refusal> {
+    let wanted = if_match(call)?;
+    for _ in 0..TRIES {
+        let before = call.app.store.settings().get(SETTING).await?;
+        let version = before.as_ref().map_or(0, |row| row.version);
+        if wanted.is_some_and(|wanted| wanted != version) {
+            let message = format!("The settings are at version {version} now");
+            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", message));
+        }
+        let value = changes.over(before.as_ref().map(|row| &row.value));
+        check_together(call, &value)?;
+        match call.app.store.settings().put(SETTING, value, Some(version), call.now()).await {
+            Err(StoreError::Conflict(_)) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Refusal::conflict("Others are changing the same settings; try again"))
+}
+
+/// Numbers that are right one by one may contradict each other.
+fn check_together(call: &Call, value: &Value) -> Result<(), Refusal> {
+    let effective = to_api(&effective_resilience(&call.app.config.load().resilience, Some(value)));
+    let mut form = Form::default();
+    for class in ["oauth", "apikey", "local"] {
+        let number = |leaf: &str| effective.pointer(&format!("/{leaf}")).and_then(Value::as_i64).unwrap_or(0);
+        let breaker = |leaf: &str| number(&format!("providerBreaker/{class}/{leaf}"));
+        if breaker("maxOpenMs") < breaker("resetTimeoutMs") {
+            form.problem(&format!("providerBreaker.{class}.maxOpenMs"), "Is less than resetTimeoutMs");
+        }
+    }
+    form.finish()
+}
+
+fn if_match(call: &Call) -> Result<Option<i64>, Refusal> {
+    let Some(header) = call.request.headers().get(IF_MATCH) else { return Ok(None) };
+    let text = header.to_str().unwrap_or_default().trim().trim_start_matches("W/").trim_matches('"');
+    match text {
+        "*" => Ok(None),
+        version => version.parse().map(Some).map_err(|_| Refusal::bad_request("If-Match must be a version")),
+    }
+}
+
+/// Which connections an operator means.
+#[derive(Debug, Default)]
+struct Choice {
+    provider: Option<String>,
+    connection: Option<String>,
+}
+
+impl Choice {
+    fn read(form: &mut Form) -> Self {
+        Self { provider: form.text("provider", 1..=100), connection: form.text("connectionId", 1..=100) }
+    }
+
+    /// The chosen connections. A name that fits none is a mistake, not an empty choice.
+    fn handles(&self, call: &Call) -> Result<Vec<Arc<ConnectionHandle>>, Refusal> {
+        let plan = call.app.plan.load();
+        let provider = self.provider.as_deref().map(|name| plan.prefixes.get(name).map_or(name, |id| id.as_str()));
+        let mut handles = live::handles(&call.app);
+        handles.retain(|handle| {
+            provider.is_none_or(|provider| handle.provider().as_str() == provider)
+                && self.connection.as_deref().is_none_or(|id| handle.id().as_str() == id)
+        });
+        if handles.is_empty() && (self.provider.is_some() || self.connection.is_some()) {
+            return Err(Refusal::not_found("No connection fits provider and connectionId"));
+        }
+        Ok(handles)
+    }
+}
+
+async fn reset(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
+    let mut form = match body.0 {
+        None => Form::default(),
+        given => Form::of(JsonBody(given))?,
+    };
+    let (scope, word) = scope_of(&mut form);
+    let choice = Choice::read(&mut form);
+    form.finish()?;
+    let outcome = reset_all(&call, &choice, scope, word).await?;
+    let message = match word {
+        "breakers" => format!("Reset {} circuit breaker(s)", outcome.changed),
+        word => format!("Reset {word} of {} connection(s)", outcome.changed),
+    };
+    Ok(HttpResponse::Ok().json(json!({
+        "ok": true,
+        "resetCount": outcome.changed,
+        "message": message,
+        "scope": word,
+        "connections": outcome.asked,
+        "reset": outcome.list,
+    })))
+}
+
+fn scope_of(form: &mut Form) -> (ResetScope, &'static str) {
+    let model = form.text("model", 1..=512);
+    let with_cooldowns = form.flag("includeCooldowns") == Some(true);
+    let word = form.text("scope", 1..=20);
+    if model.is_some() && word.as_deref() != Some("lockouts") {
+        form.problem("model", "Goes with the scope lockouts only");
+    }
+    match word.as_deref() {
+        None if with_cooldowns => (ResetScope::All, "all"),
+        None | Some("breakers") => (ResetScope::Breakers, "breakers"),
+        Some("cooldowns") => (ResetScope::Cooldowns, "cooldowns"),
+        Some("lockouts") => (ResetScope::Lockouts(model.map(ModelName::from)), "lockouts"),
+        Some("all") => (ResetScope::All, "all"),
+        Some(_) => {
+            form.problem("scope", "Expected breakers, cooldowns, lockouts or all");
+            (ResetScope::Breakers, "breakers")
+        }
+    }
+}
+
+/// What a reset did.
+struct ResetOutcome {
+    asked: usize,
+    changed: usize,
+    list: Vec<Value>,
+}
+
+/// Every actor has answered, so every gate has moved, before this returns.
+async fn reset_all(call: &Call, choice: &Choice, scope: ResetScope, word: &str) -> Result<ResetOutcome, Refusal> {
+    let handles = choice.handles(call)?;
+    let answers = live::tell(&call.app, &handles, Reset(scope.clone())).await;
+    let silent = answers.iter().filter(|answer| answer.is_none()).count();
+    let did = handles.iter().zip(&answers).filter_map(|(handle, answer)| Some((handle, answer.as_ref()?)));
+    let list: Vec<_> =
+        did.filter(|(_, changes)| !changes.is_empty()).map(|(handle, changes)| line(handle, changes)).collect();
+    let model = match &scope {
+        ResetScope::Lockouts(Some(model)) => Some(model.as_str()),
+        _ => None,
+    };
+    let particulars = json!({
+        "scope": word, "provider": choice.provider, "connectionId": choice.connection, "model": model,
+        "asked": handles.len(), "changed": list.len(), "silent": silent,
+    });
+    call.audit_as("resilience.reset", word, if silent == 0 { "success" } else { "partial" }, particulars).await;
+    if silent > 0 {
+        return Err(
+            Refusal::unavailable("Some connections did not answer the reset; try again").beside("silent", silent)
+        );
+    }
+    Ok(ResetOutcome { asked: handles.len(), changed: list.len(), list })
+}
+
+fn line(handle: &ConnectionHandle, changes: &[Transition]) -> Value {
+    let word = |change: &Transition| match change {
+        Transition::Breaker { from, to } => {
+            json!({"what": "breaker", "from": live::upper(from.state), "to": live::upper(to.state)})
+        }
+        Transition::CooldownCleared => json!({"what": "cooldown"}),
+        Transition::ModelsUnlocked(count) => json!({"what": "lockouts", "count": count}),
+        Transition::TerminalCleared(terminal) => json!({"what": "terminal", "from": terminal.as_str()}),
+        _ => json!({"what": "other"}),
+    };
+    json!({
+        "connectionId": handle.id(),
+        "provider": handle.provider(),
+        "name": handle.config().name,
+        "changes": changes.iter().map(word).collect::<Vec<_>>(),
+    })
+}
+
+/// What a reset without a body does, for the other address that does the same.
+pub(super) async fn reset_breakers(call: &Call) -> Result<usize, Refusal> {
+    Ok(reset_all(call, &Choice::default(), ResetScope::Breakers, "breakers").await?.changed)
+}
+
+async fn cooldowns(call: Call) -> Result<HttpResponse, Refusal> {
+    let items = live::lockouts(&live::snapshots(&call.app).await?, call.now());
+    Ok(HttpResponse::Ok().json(json!({"items": items, "slowStartStates": []})))
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Query {
+    all: Option<bool>,
+    provider: Option<String>,
+    connection_id: Option<String>,
+    model: Option<String>,
+}
+
+/// Some clients cannot send a body with DELETE: the same words may stand in the query.
+async fn unlock(call: Call, query: web::Query<Query>, body: JsonBody) -> Result<HttpResponse, Refusal> {
+    let query = query.into_inner();
+    let mut form = match body.0 {
+        None => Form::default(),
+        given => Form::of(JsonBody(given))?,
+    };
+    let all = form.flag("all").or(query.all) == Some(true);
+    let model = form.text("model", 1..=512).or(query.model);
+    let mut choice = Choice::read(&mut form);
+    choice.provider = choice.provider.or(query.provider);
+    choice.connection = choice.connection.or(query.connection_id);
+    if !all && (model.is_none() || choice.provider.is_none() && choice.connection.is_none()) {
+        form.problem("model", "Name provider (or connectionId) and model, or send all: true");
+    }
+    form.finish()?;
+    let choice = if all { Choice::default() } else { choice };
+    let scope = ResetScope::Lockouts(model.filter(|_| !all).map(ModelName::from));
+    let outcome = reset_all(&call, &choice, scope, "lockouts").await?;
+    let answer =
+        if all { json!({"ok": true, "clearedAll": true}) } else { json!({"ok": true, "cleared": outcome.changed > 0}) };
+    Ok(HttpResponse::Ok().json(answer))
+}

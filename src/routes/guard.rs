@@ -1,0 +1,141 @@
+//! The door of each route: who is it, and may they?
+//!
+//! A client key costs one hash and one look into a published map; nothing waits. Only a session, and a key that this
+//! instance does not know yet, may ask the store. Whoever is let in stands in the request's extensions.
+
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+
+use super::{Management, Refusal, Scope};
+use crate::app::App;
+use crate::auth::{AuthFailure, COOKIE, Kind, Origin, Principal, check_csrf};
+
+const ROUTE_CLASS: HeaderName = HeaderName::from_static("x-omniroute-route-class");
+
+/// Let the request pass to its handler, or answer it here.
+pub(super) async fn watch(
+    scope: Scope,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut response = match admit(scope, request.request()).await {
+        Ok(principal) => {
+            if let Some(principal) = principal {
+                request.extensions_mut().insert(principal);
+            }
+            next.call(request).await?
+        }
+        Err(refusal) => request.error_response(refusal),
+    };
+    response.headers_mut().insert(ROUTE_CLASS, HeaderValue::from_static(scope.class()));
+    Ok(response)
+}
+
+/// Who sent the request, if they may use a route of this scope.
+///
+/// # Errors
+/// What to answer if they may not.
+pub async fn admit(scope: Scope, request: &HttpRequest) -> Result<Option<Arc<Principal>>, Refusal> {
+    match scope {
+        Scope::Public => Ok(None),
+        Scope::Inference => inference(request).await.map(Some),
+        Scope::Management => management(request).await.map(Some),
+    }
+}
+
+/// The administrator, if the request shows that it is them; nothing is refused.
+pub async fn administrator(request: &HttpRequest) -> Option<Arc<Principal>> {
+    management(request).await.ok()
+}
+
+async fn inference(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
+    let app = app(request)?;
+    if !brings_key(request.headers())
+        && let Some(session) = session(request).await?
+    {
+        return Ok(session);
+    }
+    match by_key(app, request).await? {
+        Ok(principal) if principal.scopes.inference => Ok(principal),
+        Ok(_) => Err(forbidden("AUTH_002", "This key may not call models")),
+        Err(AuthFailure::Missing) => Err(unauthorized("AUTH_002", "Authentication required")),
+        Err(AuthFailure::Conflicting) => Err(conflicting()),
+        Err(_) => Err(unauthorized("AUTH_002", "Invalid API key")),
+    }
+}
+
+async fn management(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
+    let app = app(request)?;
+    if !brings_key(request.headers()) {
+        let session = session(request).await?;
+        return session.ok_or_else(|| unauthorized("AUTH_001", "Authentication required"));
+    }
+    match by_key(app, request).await? {
+        Ok(principal) if principal.scopes.management => Ok(principal),
+        Err(AuthFailure::Conflicting) => Err(conflicting()),
+        // A key that is wrong and one that may not look alike from outside.
+        _ => Err(forbidden("AUTH_001", "Invalid management token")),
+    }
+}
+
+async fn by_key(app: &App, request: &HttpRequest) -> Result<Result<Arc<Principal>, AuthFailure>, Refusal> {
+    match app.keys.authenticate(request.headers()) {
+        Err(AuthFailure::Unknown(hash)) => Ok(app.keys.look_up(&hash, &app.store).await?),
+        known => Ok(known),
+    }
+}
+
+/// The session of the cookie, if it lives. A request that changes something must come from our own page.
+async fn session(request: &HttpRequest) -> Result<Option<Arc<Principal>>, Refusal> {
+    let Some(cookie) = request.cookie(COOKIE) else { return Ok(None) };
+    let (app, management) = (app(request)?, state(request)?);
+    let Some(session) = management.sessions.find(cookie.value()).await? else { return Ok(None) };
+    let secure = Origin::of(request, &app.config.load().server.trusted_proxies).secure;
+    check_csrf(request.method(), request.headers(), secure).map_err(|failure| {
+        forbidden("CSRF", "The request does not come from the gateway's own page").beside("reason", failure.to_string())
+    })?;
+    Ok(Some(Arc::new(Principal::session(session.id_hash, Arc::clone(&app.clock)))))
+}
+
+/// Whether a header names a key: then the key speaks and a cookie is not looked at.
+fn brings_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") || headers.contains_key("x-goog-api-key")
+}
+
+/// What handlers share.
+pub(super) fn app(request: &HttpRequest) -> Result<&App, Refusal> {
+    request.app_data::<web::Data<App>>().map(web::Data::get_ref).ok_or_else(Refusal::internal)
+}
+
+/// What the management API needs beside it.
+pub(super) fn state(request: &HttpRequest) -> Result<&Management, Refusal> {
+    request.app_data::<web::Data<Management>>().map(web::Data::get_ref).ok_or_else(Refusal::internal)
+}
+
+/// Who was let in.
+pub fn principal(request: &HttpRequest) -> Option<Arc<Principal>> {
+    request.extensions().get::<Arc<Principal>>().cloned()
+}
+
+/// Whether this caller is the administrator in a browser.
+pub fn is_session(principal: &Principal) -> bool {
+    matches!(principal.kind, Kind::Session { .. })
+}
+
+fn unauthorized(code: &'static str, message: &'static str) -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, code, message)
+}
+
+fn forbidden(code: &'static str, message: &'static str) -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, code, message)
+}
+
+fn conflicting() -> Refusal {
+    Refusal::bad_request("The request brings two different keys; send one")
+}

@@ -1,0 +1,215 @@
+//! What the management API and the doors of both planes say when they refuse.
+//!
+//! One object carries the fields of every shape that clients of the original know: `message`, `type`, `code`,
+//! `details`, `correlation_id`, and `requestId` beside it. Under `/v1` it is OpenAI's shape. A refusal is for the
+//! caller; causes go to the log with the request's id.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::auth::AdminError;
+use crate::gateway::directory::DirectoryError;
+use crate::store::StoreError;
+
+/// When to come back while the database is in trouble.
+const STORE_RETRY: Duration = Duration::from_secs(2);
+
+/// One field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Detail {
+    /// Dotted path of the field.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// A refused request.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    kind: &'static str,
+    message: Cow<'static, str>,
+    details: Vec<Detail>,
+    beside: Map<String, Value>,
+    retry_after: Option<Duration>,
+    allow: Option<String>,
+}
+
+impl Refusal {
+    /// Any refusal.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        let kind = kind_of(status);
+        let (details, beside, message) = (Vec::new(), Map::new(), message.into());
+        Self { status, code, kind, message, details, beside, retry_after: None, allow: None }
+    }
+
+    /// Something in the request cannot be (400).
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// Fields of the body are wrong (400).
+    pub fn invalid(details: Vec<Detail>) -> Self {
+        Self { details, ..Self::new(StatusCode::BAD_REQUEST, "bad_request", "Invalid request") }
+    }
+
+    /// There is no such thing (404).
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// It contradicts what is there (409).
+    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    /// Not now (503).
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message).after(STORE_RETRY)
+    }
+
+    /// A defect of ours (500).
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", "Internal server error")
+    }
+
+    /// Say when to come back.
+    #[must_use]
+    pub const fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Add a field beside the error.
+    #[must_use]
+    pub fn beside(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.beside.insert(field.to_owned(), value.into());
+        self
+    }
+
+    /// Name the kind of error.
+    #[must_use]
+    pub const fn kind(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The methods that would have worked.
+    pub(super) fn allowing(mut self, methods: &str) -> Self {
+        self.allow = Some(methods.to_owned());
+        self
+    }
+
+    /// The answer: OpenAI's shape for the data plane, ours for the rest.
+    pub fn render(&self, data_plane: bool, request_id: Option<&str>) -> HttpResponse {
+        let body = if data_plane { self.openai() } else { self.management(request_id) };
+        let mut response = HttpResponse::build(self.status).json(body);
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        response
+    }
+
+    fn openai(&self) -> Value {
+        let code = match (self.status, self.code) {
+            (StatusCode::UNAUTHORIZED, _) => "invalid_api_key",
+            (_, "AUTH_001" | "AUTH_002") => "permission_denied",
+            (_, code) => code,
+        };
+        json!({"error": {"message": self.message, "type": self.kind, "param": null, "code": code}})
+    }
+
+    fn management(&self, request_id: Option<&str>) -> Value {
+        let mut error = json!({"message": self.message, "type": self.kind, "code": self.code});
+        if !self.details.is_empty() {
+            error["details"] = json!(self.details);
+        }
+        if let Some(id) = request_id {
+            error["correlation_id"] = json!(id);
+        }
+        let mut body = self.beside.clone();
+        body.insert("error".to_owned(), error);
+        if let Some(id) = request_id {
+            body.insert("requestId".to_owned(), json!(id));
+        }
+        Value::Object(body)
+    }
+}
+
+fn kind_of(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found",
+        409 | 412 => "conflict",
+        413 => "payload_too_large",
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, self.message)
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.render(false, None)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found("Not found"),
+            StoreError::Conflict(_) => Self::conflict("It contradicts what is stored"),
+            StoreError::Busy(_) | StoreError::Full(_) | StoreError::Unavailable(_) => {
+                tracing::error!(%error, "the store did not take a management call");
+                Self::unavailable("The database is not available; try again")
+            }
+            other => {
+                tracing::error!(error = %other, "the store failed a management call");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<DirectoryError> for Refusal {
+    fn from(error: DirectoryError) -> Self {
+        tracing::error!(%error, "a change is stored but could not be put into force");
+        Self::unavailable("The change is stored but not yet in force; it will be with the next change or restart")
+    }
+}
+
+impl From<AdminError> for Refusal {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Store(error) => error.into(),
+            AdminError::AlreadySet => Self::conflict("A password is set already"),
+            AdminError::Busy => Self::unavailable("Too many logins at the same time; try again"),
+            AdminError::Crypto(error) => {
+                tracing::error!(%error, "a password could not be hashed");
+                Self::internal()
+            }
+        }
+    }
+}
