@@ -27,8 +27,7 @@ pub struct Usage {
     pub attempts: String,
 }
 
-const COLUMNS: &str =
-    "SELECT request_id, connection_id, status, outcome, streamed, prompt_tokens, completion_tokens, attempts \
+const COLUMNS: &str = "SELECT request_id, connection_id, status, outcome, streamed, prompt_tokens, completion_tokens, attempts \
      FROM usage_records";
 
 /// The file of a gateway with this data directory.

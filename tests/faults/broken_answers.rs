@@ -48,8 +48,14 @@ const LATE: &[&str] = &[
 ];
 
 /// Broken answers that were not asked for as streams.
-const WHOLE: &[&str] =
-    &["cut_content_length", "cut_chunked", "rst_after", "invalid_json", "role_only_then_eof", "huge_token bytes=40000000"];
+const WHOLE: &[&str] = &[
+    "cut_content_length",
+    "cut_chunked",
+    "rst_after",
+    "invalid_json",
+    "role_only_then_eof",
+    "huge_token bytes=40000000",
+];
 
 /// Deadlines that make the shapes without end affordable.
 fn hasty() -> Builder {
@@ -67,8 +73,17 @@ async fn fails_openly(site: &Site, behaviour: &str, stream: bool) {
     let tail = tail.unwrap_or_else(|_| panic!("{behaviour} stream={stream}: no end"));
 
     if status == 200 {
-        assert!(stream, "{behaviour}: a broken answer was passed on: {}", tail.text.chars().take(300).collect::<String>());
-        assert_eq!(end_of(&tail), End::Error, "{behaviour}: {:?}", tail.text.chars().rev().take(300).collect::<String>());
+        assert!(
+            stream,
+            "{behaviour}: a broken answer was passed on: {}",
+            tail.text.chars().take(300).collect::<String>()
+        );
+        assert_eq!(
+            end_of(&tail),
+            End::Error,
+            "{behaviour}: {:?}",
+            tail.text.chars().rev().take(300).collect::<String>()
+        );
         return;
     }
     assert!(status >= 500, "{behaviour} stream={stream}: {status} {}", tail.text);

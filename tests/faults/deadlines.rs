@@ -34,7 +34,10 @@ async fn a_stream_whose_first_content_does_not_come_is_a_504_in_time() {
         assert!(begin.elapsed() >= Duration::from_millis(490), "{behaviour}: {:?}", begin.elapsed());
         assert_eq!(answer.header("x-should-retry"), Some("false"));
     }
-    assert!(site.a.control.wait_until(PATIENCE, |stats| stats.total.in_flight == 0).await, "and the upstream is let go");
+    assert!(
+        site.a.control.wait_until(PATIENCE, |stats| stats.total.in_flight == 0).await,
+        "and the upstream is let go"
+    );
 }
 
 #[tokio::test]

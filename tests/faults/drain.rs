@@ -77,7 +77,11 @@ async fn a_second_sigterm_ends_at_once_and_keeps_the_records() {
     stream.read_until("tok0").await.unwrap();
 
     site.gateway.signal(Signal::TERM);
-    assert!(eventually(PATIENCE, async || ready(&site).await.is_none_or(|status| status == 503).then_some(())).await.is_some());
+    assert!(
+        eventually(PATIENCE, async || ready(&site).await.is_none_or(|status| status == 503).then_some(()))
+            .await
+            .is_some()
+    );
     let begin = Instant::now();
     site.gateway.signal(Signal::TERM);
     site.gateway.ended(PATIENCE).await;
@@ -110,7 +114,8 @@ async fn sighup_with_a_valid_file_changes_what_may_change() {
 
     site.gateway.rewrite_config("[deadlines]\ntotal_ms = 300\n");
     site.gateway.signal(Signal::HUP);
-    let changed = eventually(PATIENCE, async || Some(site.ask(false).await).filter(|answer| answer.status() == 504)).await;
+    let changed =
+        eventually(PATIENCE, async || Some(site.ask(false).await).filter(|answer| answer.status() == 504)).await;
 
     assert!(changed.is_some(), "{}", site.gateway.log());
 }

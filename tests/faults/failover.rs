@@ -60,8 +60,7 @@ async fn the_death_of_one_of_two_upstreams_fails_no_request_that_had_no_content_
     site.a.control.always("ok tokens=10 delay_ms=10 first_delay_ms=10");
     site.b.control.always("ok tokens=10 delay_ms=10 first_delay_ms=10");
     let seen = Arc::new(Seen::default());
-    let clients: Vec<_> =
-        (0..24).map(|n| tokio::spawn(client(site.gateway.addr, n % 2 == 0, seen.clone()))).collect();
+    let clients: Vec<_> = (0..24).map(|n| tokio::spawn(client(site.gateway.addr, n % 2 == 0, seen.clone()))).collect();
 
     let reached = async |more: u64| {
         let goal = seen.finished() + more;
@@ -94,8 +93,7 @@ async fn an_upstream_that_goes_away_in_order_is_invisible_too() {
     let _turn = alone().await;
     let mut site = Site::open(calm()).await;
     let seen = Arc::new(Seen::default());
-    let clients: Vec<_> =
-        (0..16).map(|n| tokio::spawn(client(site.gateway.addr, n % 2 == 0, seen.clone()))).collect();
+    let clients: Vec<_> = (0..16).map(|n| tokio::spawn(client(site.gateway.addr, n % 2 == 0, seen.clone()))).collect();
 
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(150)).await;

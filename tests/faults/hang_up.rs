@@ -70,11 +70,14 @@ async fn a_client_that_left_gives_its_slot_back_is_recorded_and_blames_nobody() 
         let id = format!("gone-{n}");
         leave(&site, phase, if n % 2 == 0 { HangUp::Fin } else { HangUp::Rst }, &id).await;
 
-        let free = eventually(PATIENCE, async || {
-            Some(site.state_of_a().await).filter(|now| now["inFlight"] == 0)
-        });
+        let free = eventually(PATIENCE, async || Some(site.state_of_a().await).filter(|now| now["inFlight"] == 0));
         let now = free.await.unwrap_or_else(|| panic!("{}: the slot is still taken", phase.name));
-        assert_eq!((&now["state"], &now["counts"]["consecutiveFailures"]), (&json!("ready"), &json!(0)), "{}: {now}", phase.name);
+        assert_eq!(
+            (&now["state"], &now["counts"]["consecutiveFailures"]),
+            (&json!("ready"), &json!(0)),
+            "{}: {now}",
+            phase.name
+        );
         let record = site.record(&id).await;
         assert_eq!(record.outcome, "client_gone", "{}: {record:?}", phase.name);
         assert!(record.connection_id.is_none() && record.streamed == phase.stream);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use omniroute_testkit::http::{self, Connection};
+use omniroute_testkit::http::Connection;
 use tokio::task::JoinSet;
 
 use crate::common::{Site, alone, calm, chat, database, eventually};
@@ -111,8 +111,8 @@ async fn a_record_is_stored_soon_after_its_answer_and_only_once() {
     let site = Site::open(calm()).await;
 
     for n in 0..10 {
-        let answer = http::request(site.gateway.addr, &chat("a/m", n % 2 == 0).header("x-request-id", &format!("r{n}")));
-        assert_eq!(answer.await.unwrap().status(), 200);
+        let request = chat("a/m", n % 2 == 0).header("x-request-id", &format!("r{n}"));
+        assert_eq!(site.gateway.ask(&request).await.status(), 200);
     }
     site.record("r9").await;
 

@@ -100,7 +100,8 @@ async fn a_database_that_another_process_locks_for_10_seconds_holds_nobody_up() 
     let mut asked = 0;
     while begin.elapsed() < Duration::from_secs(10) {
         let one = Instant::now();
-        let request = Request::chat("a/m", "hello", asked % 2 == 0).key(&key).header("x-request-id", &format!("l{asked}"));
+        let request =
+            Request::chat("a/m", "hello", asked % 2 == 0).key(&key).header("x-request-id", &format!("l{asked}"));
         assert_eq!(site.gateway.ask(&request).await.status(), 200, "call {asked} after {:?}", begin.elapsed());
         slowest = slowest.max(one.elapsed());
         asked += 1;

@@ -30,7 +30,8 @@ fn complaint(output: &Output) -> String {
 }
 
 fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {} {}", text(output), complaint(output)))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {} {}", text(output), complaint(output)))
 }
 
 #[test]
@@ -93,7 +94,8 @@ async fn keys_are_made_listed_and_revoked_beside_a_running_gateway() {
     let made = json_of(&run(home, &["keys", "create", "--name", "cli", "--models", "a/*", "--json"], &environment));
     let key = made["key"].as_str().unwrap().to_owned();
     let ask = async || site.gateway.ask(&Request::chat("a/m", "x", false).key(&key)).await.status();
-    let taken_up = crate::common::eventually(Duration::from_secs(15), async || (ask().await == 200).then_some(())).await;
+    let taken_up =
+        crate::common::eventually(Duration::from_secs(15), async || (ask().await == 200).then_some(())).await;
     let listed = run(home, &["keys", "list", "--json"], &environment);
     let revoked = run(home, &["keys", "revoke", made["id"].as_str().unwrap(), "--json"], &environment);
     let refused = crate::common::eventually(Duration::from_secs(15), async || (ask().await == 401).then_some(())).await;
@@ -216,7 +218,8 @@ async fn within_40_requests_the_demo_shows_a_failover_in_its_headers_and_in_the_
     assert!(failovers >= 1, "no failover in 40 requests");
     assert!(begin.elapsed() < 3 * PATIENCE);
     let seen = gateway.admin().await.resilience().await;
-    let flaky = seen["connections"].as_array().unwrap().iter().find(|row| row["name"] == "demo-flaky").cloned().unwrap();
+    let flaky =
+        seen["connections"].as_array().unwrap().iter().find(|row| row["name"] == "demo-flaky").cloned().unwrap();
     assert!(flaky["counts"]["failed"].as_u64().unwrap() >= 1 && flaky["lastError"].is_object(), "{flaky}");
 }
 

@@ -26,7 +26,10 @@ async fn a_combo_is_made_read_changed_and_removed() {
     site.admin.delete(&path).await;
     let gone = site.gateway.ask(&chat("fast", false)).await;
 
-    assert_eq!((&read["name"], &read["strategy"], &changed["strategy"]), (&json!("fast"), &json!("round-robin"), &json!("random")));
+    assert_eq!(
+        (&read["name"], &read["strategy"], &changed["strategy"]),
+        (&json!("fast"), &json!("round-robin"), &json!("random"))
+    );
     assert!(listed["combos"].as_array().unwrap().iter().any(|combo| combo["id"] == id));
     assert_eq!(answer.header("x-omniroute-connection"), Some(site.at_b.connections[0].as_str()));
     assert_eq!((gone.status(), site.admin.send(Request::get(&path)).await.status()), (404, 404));
@@ -46,7 +49,10 @@ async fn targets_that_lead_nowhere_circles_and_empty_lists_are_refused() {
     site.admin.create_combo_with(&json!({"name": "one", "models": [to("team")]})).await;
     let team = site.admin.get("/api/combos").await["combos"].as_array().unwrap().clone();
     let team = team.iter().find(|combo| combo["name"] == "team").unwrap()["id"].as_str().unwrap().to_owned();
-    let circle = site.admin.send(Request::new("PUT", &format!("/api/combos/{team}")).json(&json!({"models": [to("one")]}))).await;
+    let circle = site
+        .admin
+        .send(Request::new("PUT", &format!("/api/combos/{team}")).json(&json!({"models": [to("one")]})))
+        .await;
 
     assert!(empty.contains("models") && unknown.contains("nobody") && ghost.contains("ghost"), "{unknown} {ghost}");
     assert!(own.contains("circle") && circle.status() == 400 && circle.text().contains("circle"), "{}", circle.text());
@@ -59,7 +65,9 @@ async fn targets_that_lead_nowhere_circles_and_empty_lists_are_refused() {
 async fn a_combo_that_another_one_needs_is_not_removed() {
     let site = Site::open(calm()).await;
     let inner = site.admin.create_combo("inner", "priority", &["a/m"]).await;
-    site.admin.create_combo_with(&json!({"name": "outer", "models": [{"kind": "combo-ref", "comboName": "inner"}]})).await;
+    site.admin
+        .create_combo_with(&json!({"name": "outer", "models": [{"kind": "combo-ref", "comboName": "inner"}]}))
+        .await;
 
     let answer = site.admin.send(Request::new("DELETE", &format!("/api/combos/{inner}"))).await;
 

@@ -29,7 +29,9 @@ async fn a_stranger_learns_less_of_the_health_than_the_administrator() {
     }
     assert_eq!(full["circuitBreakers"]["open"], 1, "{full}");
     let breakers = full["providerBreakers"].as_array().unwrap();
-    assert!(breakers.iter().any(|breaker| breaker["provider"] == site.at_a.node.as_str() && breaker["state"] == "OPEN"));
+    assert!(
+        breakers.iter().any(|breaker| breaker["provider"] == site.at_a.node.as_str() && breaker["state"] == "OPEN")
+    );
 }
 
 #[tokio::test]

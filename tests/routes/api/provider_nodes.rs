@@ -48,7 +48,8 @@ async fn a_removed_node_takes_its_connections_along() {
 async fn an_endpoint_is_tried_without_being_stored() {
     let site = Site::open(calm()).await;
 
-    let good = site.admin.post("/api/provider-nodes/validate", &json!({"baseUrl": site.a.base_url(), "apiKey": "k"})).await;
+    let good =
+        site.admin.post("/api/provider-nodes/validate", &json!({"baseUrl": site.a.base_url(), "apiKey": "k"})).await;
     let nodes = site.admin.get("/api/provider-nodes").await;
 
     assert_eq!((&good["valid"], nodes["nodes"].as_array().unwrap().len()), (&json!(true), 2), "{good}");

@@ -30,7 +30,10 @@ async fn a_connection_is_made_read_changed_and_removed_and_never_shows_its_key()
 
     assert_eq!((&made["connection"]["priority"], served.status()), (&json!(3), 200), "{}", served.text());
     assert_eq!(site.a.control.requests().last().unwrap().key, "sk-open");
-    assert_eq!((&renamed["connection"]["name"], &renamed["connection"]["maxConcurrent"]), (&json!("renamed"), &json!(7)));
+    assert_eq!(
+        (&renamed["connection"]["name"], &renamed["connection"]["maxConcurrent"]),
+        (&json!("renamed"), &json!(7))
+    );
     assert_eq!((&off["connection"]["isActive"], refused.status() >= 400), (&json!(false), true));
     assert!(list["connections"].as_array().unwrap().iter().any(|connection| connection["id"] == id.as_str()));
     for shown in [&made, &renamed, &list] {
@@ -97,7 +100,8 @@ async fn the_models_of_a_connection_are_asked_of_its_provider() {
 #[tokio::test]
 async fn a_credential_is_tried_without_being_stored() {
     let site = Site::open(calm()).await;
-    let body = json!({"provider": "openai", "apiKey": "sk-try", "baseUrl": site.a.base_url(), "validationModelId": "m"});
+    let body =
+        json!({"provider": "openai", "apiKey": "sk-try", "baseUrl": site.a.base_url(), "validationModelId": "m"});
 
     let good = site.admin.post("/api/providers/validate", &body).await;
     site.a.control.script(["status code=401"]);
@@ -111,13 +115,21 @@ async fn a_credential_is_tried_without_being_stored() {
 #[tokio::test]
 async fn an_address_inside_the_network_is_refused_unless_it_is_listed() {
     let site = Site::open(calm()).await;
-    let addresses = ["http://10.0.0.1/v1", "http://169.254.169.254/latest", "http://[::1]:80/v1", "http://localhost:1/v1",
-        "http://0.0.0.0/v1", "file:///etc/passwd", "http://127.0.0.1.nip.io@10.0.0.8/v1"];
+    let addresses = [
+        "http://10.0.0.1/v1",
+        "http://169.254.169.254/latest",
+        "http://[::1]:80/v1",
+        "http://localhost:1/v1",
+        "http://0.0.0.0/v1",
+        "file:///etc/passwd",
+        "http://127.0.0.1.nip.io@10.0.0.8/v1",
+    ];
 
     for address in addresses {
         let fields = of_openai(&site, &json!({"providerSpecificData": {"baseUrl": address}}));
         let stored = site.admin.send(Request::post("/api/providers", &fields)).await;
-        let node = json!({"name": "n", "prefix": "n", "apiType": "chat", "type": "openai-compatible", "baseUrl": address});
+        let node =
+            json!({"name": "n", "prefix": "n", "apiType": "chat", "type": "openai-compatible", "baseUrl": address});
         let noded = site.admin.send(Request::post("/api/provider-nodes", &node)).await;
         let tried = json!({"provider": "openai", "apiKey": "sk-x", "baseUrl": address});
         let tried = site.admin.send(Request::post("/api/providers/validate", &tried)).await;
@@ -137,7 +149,11 @@ async fn a_changed_address_takes_the_credential_away() {
     let moved = site.admin.put(&format!("/api/providers/{id}"), &data).await;
     site.gateway.ask(&chat("openai/gpt-x", false)).await;
 
-    assert_eq!((&moved["credentialCleared"], &moved["connection"]["hasCredential"]), (&json!(true), &json!(false)), "{moved}");
+    assert_eq!(
+        (&moved["credentialCleared"], &moved["connection"]["hasCredential"]),
+        (&json!(true), &json!(false)),
+        "{moved}"
+    );
     assert!(site.b.control.requests().iter().all(|request| request.key != "sk-open"));
 }
 

@@ -165,7 +165,10 @@ async fn rate_limits_are_shown_per_connection_and_switched() {
         let list = all["connections"].as_array().cloned().unwrap_or_default();
         list.into_iter().find(|entry| entry["connectionId"] == id.as_str()).expect("the connection")
     };
-    assert_eq!((&of(&before)["rateLimitProtection"], &of(&after)["rateLimitProtection"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&of(&before)["rateLimitProtection"], &of(&after)["rateLimitProtection"]),
+        (&json!(false), &json!(true))
+    );
     let answer = site.admin.send(Request::get("/api/rate-limit")).await;
     assert!([200, 308].contains(&answer.status()));
 }

@@ -92,8 +92,14 @@ async fn each_event_of_a_stream_is_the_upstreams() {
 
     let request = chat_with("a/m", &json!({"stream": true, "stream_options": {"include_usage": true}}));
     let through = site.gateway.ask(&request).await;
-    let direct = omniroute_testkit::http::request(site.a.addr, &chat_with("m", &json!({
-        "stream": true, "stream_options": {"include_usage": true}})))
+    let direct = omniroute_testkit::http::request(
+        site.a.addr,
+        &chat_with(
+            "m",
+            &json!({
+        "stream": true, "stream_options": {"include_usage": true}}),
+        ),
+    )
     .await
     .unwrap();
 
@@ -157,7 +163,10 @@ async fn a_tool_call_arrives_in_the_fragments_that_the_upstream_sent() {
     let calls = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]["tool_calls"][0]);
     let fragments: Vec<_> = calls.filter_map(|call| call["function"]["arguments"].as_str()).collect();
     assert_eq!(fragments, ["", "{\"ci", "ty\":\"Be", "rn\"}"]);
-    assert_eq!(chunks.iter().filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str()).next(), Some("tool_calls"));
+    assert_eq!(
+        chunks.iter().filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str()).next(),
+        Some("tool_calls")
+    );
     assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{\"city\":\"Bern\"}");
 }
 

@@ -3,7 +3,7 @@
 use omniroute_testkit::http::{Request, Response};
 use serde_json::json;
 
-use crate::common::{Site, calm, eventually, error_of, PATIENCE};
+use crate::common::{PATIENCE, Site, calm, error_of, eventually};
 
 async fn ask(site: &Site, key: &str, model: &str) -> Response {
     site.gateway.ask(&Request::chat(model, "hello", false).key(key)).await
@@ -57,7 +57,8 @@ async fn an_expired_key_is_refused() {
     let key = site.admin.create_key_with(&fields).await.key;
 
     let before = ask(&site, &key, "a/m").await.status();
-    let refused = eventually(PATIENCE, async || Some(ask(&site, &key, "a/m").await).filter(|answer| answer.status() != 200));
+    let refused =
+        eventually(PATIENCE, async || Some(ask(&site, &key, "a/m").await).filter(|answer| answer.status() != 200));
 
     assert_eq!((before, refused.await.map(|answer| answer.status())), (200, Some(401)));
 }
