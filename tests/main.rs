@@ -6,4 +6,6 @@
     reason = "helpers of tests: a broken expectation should stop the test"
 )]
 
+mod common;
 mod faults;
+mod routes;
