@@ -45,7 +45,7 @@ pub enum Answer {
         facts: AnswerFacts,
     },
     /// A stream whose first content is there.
-    Stream(OpenStream),
+    Stream(Box<OpenStream>),
 }
 
 /// A stream that the client may see now.
@@ -81,7 +81,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
         return Err(refused(response, &secret(&lease.config), means.now).await);
     }
     if inbound.chat.stream {
-        hold(means.config, inbound, lease, response.body, head_by).await.map(Answer::Stream)
+        hold(means.config, inbound, lease, response.body, head_by).await.map(|stream| Answer::Stream(Box::new(stream)))
     } else {
         whole(means.config, inbound, lease, response.body).await
     }
