@@ -114,7 +114,7 @@ async fn a_brown_out_that_never_makes_a_run_opens_the_breaker_by_its_share() {
     let builder = calm().set(&format!("{apikey}.minimum_calls"), "10");
     let site = Site::open(builder.set(&format!("{apikey}.failure_rate_percent"), "40")).await;
 
-    for _ in 0..6 {
+    for _ in 0..20 {
         site.a.control.script(["status code=500", "ok"]);
         site.ask(false).await;
         site.ask(false).await;
@@ -289,7 +289,7 @@ async fn an_exhausted_account_stays_out_until_somebody_acts() {
 
 #[tokio::test]
 async fn a_restart_keeps_cooldowns_terminal_states_lockouts_and_open_breakers() {
-    let mut site = Site::open(touchy(600_000)).await;
+    let mut site = Site::open(touchy(300_000)).await;
     site.open_breaker_of_a().await;
     site.b.control.script(["status code=429 retry_after=600"]);
     site.gateway.ask(&chat("b/m", false)).await;

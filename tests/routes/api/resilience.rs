@@ -175,9 +175,8 @@ async fn rate_limits_are_shown_per_connection_and_switched() {
 
 #[tokio::test]
 async fn a_paced_connection_is_held_to_its_calls_per_minute() {
-    let queue = "resilience.request_queue";
-    let builder = calm().set(&format!("{queue}.auto_enable_api_key_providers"), "true");
-    let site = Site::open(builder.set(&format!("{queue}.requests_per_minute"), "5")).await;
+    let site = Site::open(calm().set("resilience.request_queue.requests_per_minute", "5")).await;
+    site.admin.post("/api/rate-limits", &json!({"connectionId": site.at_a.connections[0], "enabled": true})).await;
 
     let mut statuses = Vec::new();
     for _ in 0..8 {
