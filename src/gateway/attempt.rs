@@ -157,8 +157,15 @@ async fn whole(config: &Config, inbound: &Inbound, lease: &Lease, body: Body) ->
         deadline: inbound.deadlines.total,
     };
     let body = collect(body, limits).await.map_err(|error| timed(error.into(), inbound))?;
+    let body = without_mark(body);
     let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[&secret(&lease.config)]))?;
     Ok(Answer::Whole { body, facts })
+}
+
+/// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
+fn without_mark(body: Bytes) -> Bytes {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
 }
 
 /// Read until the first content, or to the end of a stream that has none and is whole all the same.
