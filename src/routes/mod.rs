@@ -16,6 +16,10 @@ pub mod guard;
 pub mod openapi;
 mod refusal;
 mod spec;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod v1;
 
 pub use body::{Form, JsonBody};
