@@ -12,6 +12,7 @@ use crate::config::ConfigHandle;
 use crate::gateway::directory::Directory;
 use crate::infra::crypto::Vault;
 use crate::infra::lifecycle::Lifecycle;
+use crate::infra::recorder::Recorder;
 use crate::store::Store;
 use crate::upstream::ClientFactory;
 
@@ -38,6 +39,8 @@ pub struct App {
     pub directory: Arc<Directory>,
     /// The way to providers.
     pub clients: ClientFactory,
+    /// Keeps usage.
+    pub recorder: Arc<Recorder>,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
 }

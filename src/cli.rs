@@ -60,7 +60,11 @@ pub enum Command {
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Ask the running gateway whether it is ready
-    Healthcheck,
+    Healthcheck {
+        /// Ask there instead of at the configured address
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
     /// Print the OpenAPI description
     Openapi,
     /// Print completions for a shell

@@ -2,13 +2,17 @@
 
 pub mod app;
 pub mod auth;
+pub mod boot;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod error;
 pub mod gateway;
 pub mod infra;
 pub mod providers;
 pub mod routes;
+pub mod server;
 pub mod store;
 pub mod upstream;
 pub mod wire;

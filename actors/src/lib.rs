@@ -37,6 +37,7 @@ pub mod ports;
 pub mod resilience;
 pub mod router;
 pub mod supervisor;
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
 mod testing;
 pub mod usage;

@@ -12,7 +12,7 @@ use super::problems::ConfigProblems;
 use super::section::Node;
 
 /// Sections and keys that are read once, at the start: sockets, pools, directories, subscribers.
-const READ_AT_START: [&str; 15] = [
+const READ_AT_START: [&str; 11] = [
     "server.host",
     "server.port",
     "server.workers",
@@ -20,10 +20,6 @@ const READ_AT_START: [&str; 15] = [
     "server.keep_alive_s",
     "auth.initial_password",
     "storage",
-    "upstream.connect_timeout_ms",
-    "upstream.keep_alive_s",
-    "upstream.lifetime_s",
-    "upstream.dns_cache_s",
     "providers",
     "logging.format",
     "demo",

@@ -22,8 +22,8 @@ section! {
 section! {
     /// Pace of the calls through one connection.
     pub struct RequestQueue {
-        /// Pace every active connection that has an API key.
-        auto_enable_api_key_providers: bool = true;
+        /// Pace every connection that has an API key, not only those switched to rate limit protection.
+        auto_enable_api_key_providers: bool = false;
         /// Calls per minute.
         requests_per_minute: u32 = 100, within 1..=1_000_000;
         /// Smallest gap between two calls.
@@ -105,8 +105,8 @@ section! {
 section! {
     /// Waiting for the first connection to come back when all of them rest.
     pub struct WaitForCooldown {
-        /// Wait at all.
-        enabled: bool = true;
+        /// Wait at all; off, the client gets 429 with `Retry-After` at once.
+        enabled: bool = false;
         /// How many times a call waits.
         max_retries: u32 = 3, within 0..=10;
         /// Longest single wait; a longer rest is answered at once with its `Retry-After`.

@@ -133,12 +133,18 @@ fn paced(events: Vec<Event>, fault: Option<Fault>) -> impl Stream<Item = Result<
         }
         Ok(Bytes::from(event.text))
     });
-    sent.chain(stream::iter(cut.then(|| Err(io::Error::other("cut as asked")))))
+    sent.chain(stream::iter(cut.then_some(())).then(|()| broken_off()))
 }
 
 fn half(text: &str) -> impl Stream<Item = Result<Bytes, io::Error>> + use<> {
     let half: String = text.chars().take(text.chars().count() / 2).collect();
-    stream::iter([Ok(Bytes::from(half)), Err(io::Error::other("cut as asked"))])
+    stream::iter([Ok(Bytes::from(half))]).chain(stream::once(broken_off()))
+}
+
+/// The error that breaks the connection, once what came before it has been written out.
+async fn broken_off() -> Result<Bytes, io::Error> {
+    sleep(PACE).await;
+    Err(io::Error::other("cut as asked"))
 }
 
 async fn models(request: HttpRequest, provider: web::Data<Provider>) -> HttpResponse {

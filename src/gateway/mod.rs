@@ -1,3 +1,22 @@
 //! From a request to an answer.
+//!
+//! ```text
+//! routes/v1 -> Inbound -> dispatch: Route -> Lease -> attempt ... until one answers or none is left
+//!                                                       |
+//!                          whole answer: checked, recorded, returned as it came
+//!                          stream: held until the first content, then RelayBody carries the lease
+//! ```
 
+pub mod assemble;
+pub mod attempt;
 pub mod directory;
+pub mod dispatch;
+pub mod fault;
+pub mod inbound;
+pub mod refusal;
+pub mod relay;
+pub mod relay_body;
+pub mod stall;
+pub mod tally;
+#[cfg(test)]
+mod tests;

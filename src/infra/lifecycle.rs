@@ -1,6 +1,8 @@
 //! Where the process is in its life, and how much it carries.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
 use omniroute_actors::clock::Moment;
 use tokio::sync::watch;
@@ -71,8 +73,12 @@ impl Lifecycle {
     }
 
     /// For a stream: resolves when it must end.
-    pub fn watch_cut(&self) -> watch::Receiver<bool> {
-        self.cut.subscribe()
+    pub fn watch_cut(&self) -> Cut {
+        let mut cut = self.cut.subscribe();
+        Cut(Box::pin(async move {
+            // An error means that the lifecycle itself is gone: then it is over, too.
+            let _ = cut.wait_for(|cut| *cut).await;
+        }))
     }
 
     /// Data-plane requests in flight.
@@ -84,6 +90,16 @@ impl Lifecycle {
     pub fn enter(self: &std::sync::Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(std::sync::Arc::clone(self))
+    }
+}
+
+/// Resolves when every stream must end.
+pub struct Cut(Pin<Box<dyn Future<Output = ()>>>);
+
+impl Cut {
+    /// Whether it is time.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
     }
 }
 

@@ -1,4 +1,11 @@
 //! What the gateway needs from the machine beneath it.
 
 pub mod crypto;
+pub mod drain;
 pub mod lifecycle;
+pub mod metrics;
+pub mod notify;
+pub mod recorder;
+pub mod signals;
+pub mod state_saver;
+pub mod telemetry;

@@ -13,6 +13,7 @@ mod body;
 mod call;
 mod edge;
 pub mod guard;
+pub mod metrics;
 pub mod openapi;
 mod refusal;
 mod spec;
@@ -76,7 +77,7 @@ pub struct Row {
 
 /// Every route that is built in.
 pub fn routes() -> Vec<RouteSpec> {
-    [v1::routes(), api::routes()].concat()
+    [v1::routes(), api::routes(), metrics::routes()].concat()
 }
 
 /// The table of all routes, by path and method.

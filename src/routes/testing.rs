@@ -13,7 +13,6 @@ use actix_web::middleware::from_fn;
 use actix_web::{Error, test};
 use arc_swap::ArcSwap;
 use omniroute_actors::clock::{Clock, ManualClock, Moment};
-use omniroute_actors::connection::config::Source;
 use omniroute_actors::ports::{Nowhere, Ports};
 use omniroute_actors::router::plan::RoutingPlan;
 use omniroute_actors::supervisor::Registry;
@@ -22,10 +21,12 @@ use serde_json::Value;
 use super::{Management, Reloader, RouteSpec, Scope, edge, mount, routes};
 use crate::app::App;
 use crate::auth::{Admin, KeyRing, LoginThrottle, Sessions};
-use crate::config::{Config, ConfigHandle, ConfigProblems, ReloadReport};
-use crate::gateway::directory::{Directory, Listed};
+use crate::config::{Config, ConfigHandle, ConfigProblems, Environment, ReloadReport};
+use crate::gateway::directory::{Directory, DirectoryParts};
 use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
+use crate::infra::recorder::{Recorder, RecorderOptions};
+use crate::providers::{Catalog, discover};
 use crate::store::{Store, StoreOptions};
 use crate::upstream::{ClientFactory, UpstreamSettings};
 
@@ -47,14 +48,6 @@ impl Reloader for NothingNew {
     }
 }
 
-/// A connection as the environment makes one.
-fn from_environment() -> Listed {
-    let mut row = super::api::testing::blank("env-openai", "openai");
-    row.name = "OPENAI_API_KEY".into();
-    row.credential = Some("sk-canary-environment".into());
-    Listed { row, source: Source::Environment, problem: None }
-}
-
 /// A bed before anybody set it up.
 pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let dir = tempfile::tempdir().unwrap();
@@ -69,7 +62,23 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let ports = Ports { clock: shared.clone(), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
     let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
     let plan = Arc::new(ArcSwap::from_pointee(RoutingPlan::default()));
-    let directory = Directory::new(store.clone(), registry.clone(), plan.clone(), vec![from_environment()]);
+    let variables = Environment::from_iter([("OPENAI_API_KEY", "sk-canary-environment")]);
+    let directory = Directory::new(DirectoryParts {
+        config: config.clone(),
+        store: store.clone(),
+        registry: registry.clone(),
+        plan: plan.clone(),
+        environment: discover(&variables, Catalog::builtin()),
+        demo_url: None,
+    });
+    let recorder = Recorder::new(RecorderOptions {
+        dir: dir.path().join("journal"),
+        segment_bytes: 1 << 20,
+        spool_max_bytes: 1 << 20,
+        refuse: false,
+        fsync: std::time::Duration::from_secs(1),
+    })
+    .unwrap();
     let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..UpstreamSettings::default() };
     let lifecycle = Arc::new(Lifecycle::new(shared.now()));
     lifecycle.ready();
@@ -90,6 +99,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         plan,
         registry,
         lifecycle,
+        recorder,
     };
     app.directory.refresh().await.unwrap();
     app.keys.reload(&app.store).await.unwrap();

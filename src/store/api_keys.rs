@@ -97,7 +97,9 @@ impl ApiKeys<'_> {
 
     /// Note when keys (by id) were last used; an older time never replaces a newer one.
     pub async fn touch_last_used(&self, uses: &[(String, i64)]) -> Result<(), StoreError> {
-        let uses = uses.to_vec();
+        let mut uses = uses.to_vec();
+        // One order for all: two instances that touch the same keys must not wait for each other in a ring.
+        uses.sort();
         self.0.write(move |db| uses.iter().try_for_each(|(id, at)| touch(db, id, *at))).await
     }
 }

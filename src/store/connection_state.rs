@@ -55,7 +55,9 @@ impl ConnectionStates<'_> {
 
     /// Remember these states, replacing what was remembered, all or none.
     pub async fn save_many(&self, rows: &[ConnectionStateRow]) -> Result<(), StoreError> {
-        let rows = rows.to_vec();
+        let mut rows = rows.to_vec();
+        // One order for all: two instances that save the same rows must not wait for each other in a ring.
+        rows.sort_by(|a, b| a.connection_id.cmp(&b.connection_id));
         self.0.write(move |db| rows.iter().try_for_each(|row| save(db, row))).await
     }
 

@@ -100,7 +100,9 @@ fn from_database(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation
     }
 }
 
-const TEXTS: &[(&str, fn(Cause) -> StoreError)] = &[
+type Make = fn(Cause) -> StoreError;
+
+const TEXTS: &[(&str, Make)] = &[
     ("database is locked", StoreError::Busy),
     ("database table is locked", StoreError::Busy),
     ("due to lock timeout", StoreError::Busy),
@@ -122,7 +124,7 @@ const TEXTS: &[(&str, fn(Cause) -> StoreError)] = &[
 
 fn by_text(text: &str, cause: Cause) -> StoreError {
     let known = TEXTS.iter().find(|(part, _)| text.contains(part));
-    known.map_or(StoreError::Other as fn(Cause) -> StoreError, |(_, make)| *make)(cause)
+    known.map_or(StoreError::Other as Make, |(_, make)| *make)(cause)
 }
 
 fn corrupt(cause: Cause) -> StoreError {

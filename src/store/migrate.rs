@@ -13,8 +13,10 @@ use super::db::Db;
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// Any fixed number: it only has to be the same in every instance.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(7236018453)";
+/// Wait for an instance that is migrating, and allow a migration the time it takes: the limits of everyday statements
+/// do not fit here. The lock's number only has to be the same in every instance.
+const LOCK: &str = "SET LOCAL lock_timeout = '5min'; SET LOCAL statement_timeout = 0; \
+                    SELECT pg_advisory_xact_lock(7236018453)";
 
 /// Run what is pending, all of it or nothing; two instances starting at once take turns.
 pub(crate) fn run(db: &mut Db) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! libpq is pointed at a unix socket in a private directory; for each connection on it we dial the server, ask for
 //! TLS the way PostgreSQL wants it asked, and relay.
 
+mod handshake;
 mod tunnel;
 mod verify;
 

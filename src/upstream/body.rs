@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use awc::error::PayloadError;
+use awc::{Client, error::PayloadError};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, sleep_until};
@@ -33,11 +33,25 @@ pub struct Body {
     received: u64,
     /// HTTP/1.0 without a length: the end of the connection is the end of the body.
     until_close: bool,
+    /// Keeps the pool alive: a pool that goes with its client closes what was given back, which would look like a cut.
+    _client: Client,
 }
 
 impl Body {
-    pub(super) fn new(payload: Payload, wire: Weak<Wire>, declared: Option<u64>, until_close: bool) -> Self {
-        Self { payload: Some(payload), wire, declared, received: 0, until_close }
+    pub(super) fn new(payload: Payload, wire: Weak<Wire>, client: Client) -> Self {
+        Self { payload: Some(payload), wire, declared: None, received: 0, until_close: false, _client: client }
+    }
+
+    /// The body has this length.
+    pub(super) const fn of_length(mut self, declared: Option<u64>) -> Self {
+        self.declared = declared;
+        self
+    }
+
+    /// The body ends with its connection.
+    pub(super) const fn until_close(mut self, until_close: bool) -> Self {
+        self.until_close = until_close;
+        self
     }
 
     /// Bytes received so far.
@@ -61,8 +75,9 @@ impl Body {
         let received = self.received;
         let cut = BodyError::Cut { received, declared: self.declared };
         match error {
-            PayloadError::Incomplete(_) => cut,
-            PayloadError::Io(error) => match error.kind() {
+            PayloadError::Incomplete(None) => cut,
+            // awc wraps each I/O error of a body as "incomplete", those of the chunk decoder too.
+            PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => match error.kind() {
                 // `Other` is the codec's "bytes remaining on stream": the end came inside a chunk header.
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::Other => cut,
                 io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => BodyError::Protocol(error.to_string()),

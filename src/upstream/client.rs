@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use awc::{
     Client, Connector,
     http::header::{HeaderValue, USER_AGENT},
@@ -24,7 +25,7 @@ use super::{
 const BACKSTOP: Duration = Duration::from_secs(1);
 
 /// How the gateway talks to providers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Name lookup and TCP handshake together.
     pub connect_timeout: Duration,
@@ -88,12 +89,14 @@ pub enum FactoryError {
 }
 
 /// Builds the clients. Share it between threads; each thread gets its own client, because awc's is bound to one.
+/// Clones share the settings: [`ClientFactory::reconfigure`] reaches all of them.
 #[derive(Clone)]
 pub struct ClientFactory {
-    inner: Arc<Inner>,
+    current: Arc<ArcSwap<Inner>>,
 }
 
 struct Inner {
+    lookup: Lookup,
     settings: UpstreamSettings,
     user_agent: HeaderValue,
     policy: Arc<AddressPolicy>,
@@ -106,6 +109,20 @@ thread_local! {
     static CLIENTS: RefCell<Vec<(Weak<Inner>, Client)>> = const { RefCell::new(Vec::new()) };
 }
 
+impl Inner {
+    fn new(settings: UpstreamSettings, lookup: Lookup) -> Result<Self, FactoryError> {
+        // awc builds a default TLS configuration before it takes ours and panics without a process-wide provider.
+        // An error means that somebody installed one before us, which serves as well.
+        let _ = ring::default_provider().install_default();
+        let policy = AddressPolicy::new(&settings.allow_private_hosts, settings.allow_http)?;
+        let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| FactoryError::UserAgent)?;
+        let dns = DnsSettings { fresh_for: settings.dns_cache, stale_for: settings.dns_stale };
+        let tls = Arc::new(tls_config(&settings.extra_roots)?);
+        let (policy, dns) = (Arc::new(policy), DnsCache::new(dns, Arc::clone(&lookup)));
+        Ok(Self { lookup, settings, user_agent, policy, dns, tls })
+    }
+}
+
 impl ClientFactory {
     /// Check the settings and load the roots.
     pub fn new(settings: UpstreamSettings) -> Result<Self, FactoryError> {
@@ -114,34 +131,37 @@ impl ClientFactory {
 
     /// As [`Self::new`], with another source of addresses.
     pub fn with_lookup(settings: UpstreamSettings, lookup: Lookup) -> Result<Self, FactoryError> {
-        // awc builds a default TLS configuration before it takes ours and panics without a process-wide provider.
-        // An error means that somebody installed one before us, which serves as well.
-        let _ = ring::default_provider().install_default();
-        let policy = AddressPolicy::new(&settings.allow_private_hosts, settings.allow_http)?;
-        let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| FactoryError::UserAgent)?;
-        let dns = DnsSettings { fresh_for: settings.dns_cache, stale_for: settings.dns_stale };
-        let tls = Arc::new(tls_config(&settings.extra_roots)?);
-        let (policy, dns) = (Arc::new(policy), DnsCache::new(dns, lookup));
-        Ok(Self { inner: Arc::new(Inner { settings, user_agent, policy, dns, tls }) })
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(Inner::new(settings, lookup)?)) })
+    }
+
+    /// Use these settings for the calls from now on; those that run keep theirs. Nothing happens when they are the
+    /// same, so that the pools live on.
+    pub fn reconfigure(&self, settings: UpstreamSettings) -> Result<(), FactoryError> {
+        let current = self.current.load_full();
+        if current.settings != settings {
+            self.current.store(Arc::new(Inner::new(settings, Arc::clone(&current.lookup))?));
+        }
+        Ok(())
     }
 
     /// The address policy, for the check when a URL is saved.
     #[must_use]
-    pub fn policy(&self) -> &AddressPolicy {
-        &self.inner.policy
+    pub fn policy(&self) -> Arc<AddressPolicy> {
+        Arc::clone(&self.current.load().policy)
     }
 
     /// This thread's client: built at the first call, the same pool afterwards.
     #[must_use]
     pub fn thread_client(&self) -> Client {
+        let current = self.current.load();
         CLIENTS.with_borrow_mut(|clients| {
             clients.retain(|(factory, _)| factory.strong_count() > 0);
-            let known = clients.iter().find(|(factory, _)| factory.as_ptr() == Arc::as_ptr(&self.inner));
+            let known = clients.iter().find(|(factory, _)| factory.as_ptr() == Arc::as_ptr(&current));
             if let Some((_, client)) = known {
                 return client.clone();
             }
-            let client = self.client();
-            clients.push((Arc::downgrade(&self.inner), client.clone()));
+            let client = current.client();
+            clients.push((Arc::downgrade(&current), client.clone()));
             client
         })
     }
@@ -149,7 +169,13 @@ impl ClientFactory {
     /// A new client with a pool of its own.
     #[must_use]
     pub fn client(&self) -> Client {
-        let Inner { settings, user_agent, policy, dns, tls } = &*self.inner;
+        self.current.load().client()
+    }
+}
+
+impl Inner {
+    fn client(&self) -> Client {
+        let Self { settings, user_agent, policy, dns, tls, .. } = self;
         let resolver = Resolver::new(Arc::clone(dns), Arc::clone(policy));
         let tcp = PolicyConnector::new(Arc::clone(policy), resolver, settings.connect_timeout);
         let connector = Connector::new()
@@ -174,7 +200,7 @@ impl ClientFactory {
 
 impl std::fmt::Debug for ClientFactory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientFactory").field("settings", &self.inner.settings).finish_non_exhaustive()
+        f.debug_struct("ClientFactory").field("settings", &self.current.load().settings).finish_non_exhaustive()
     }
 }
 

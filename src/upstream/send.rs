@@ -84,7 +84,7 @@ async fn attempt(
     let outgoing = prepare(client, request, &probe);
     let answered = timeout_at(deadline, Rc::clone(&probe).watch(outgoing)).await;
     let outcome = match answered {
-        Ok(Ok(response)) => accept(response, &probe),
+        Ok(Ok(response)) => accept(response, client, &probe),
         Ok(Err(error)) => {
             let stale = is_stale(&error, &probe);
             return Err(Failed { error: classify(error, &probe, delivery(request, &probe)), stale });
@@ -212,7 +212,7 @@ fn blames_certificate(error: &io::Error) -> bool {
 
 /// Let only a final, readable answer through. A connection that may still hold bytes of an answer that awc believes to be
 /// complete is retired first, or the next request would read them as its own.
-fn accept(mut response: ClientResponse, probe: &Probe) -> Result<UpstreamResponse, SendError> {
+fn accept(mut response: ClientResponse, client: &Client, probe: &Probe) -> Result<UpstreamResponse, SendError> {
     let framing = Framing::of(&response);
     let status = response.status();
     let unread = status.is_informational() || (framing == Framing::Unknown && status != StatusCode::NO_CONTENT);
@@ -227,7 +227,9 @@ fn accept(mut response: ClientResponse, probe: &Probe) -> Result<UpstreamRespons
         status,
         headers: response.headers().clone(),
         declared_length: framing.length(),
-        body: Body::new(payload, probe.wire(), framing.length(), framing == Framing::UntilClose),
+        body: Body::new(payload, probe.wire(), client.clone())
+            .of_length(framing.length())
+            .until_close(framing == Framing::UntilClose),
     })
 }
 

@@ -1,1 +1,25 @@
-//! Filled in by the next slice.
+//! Wire formats, free of I/O: bytes in, facts and bytes out.
+//!
+//! The hot path of the gateway runs here once per streamed chunk, so these modules borrow instead of copying and never build a
+//! JSON tree for a well-formed chunk.
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`sse`] | where does one server-sent event end, and what is in it? |
+//! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
+//! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
+//! | [`openai_chat_answer`] | is this whole answer an answer? |
+//! | [`openai_error`] | what did the upstream complain about, and how is an error written for an OpenAI client? |
+//! | [`usage`] | how many tokens, in buckets that do not overlap? |
+//! | [`retry_hint`] | how long did the upstream ask us to wait? |
+
+mod lenient;
+pub mod openai_chat;
+pub mod openai_chat_answer;
+mod openai_chat_parts;
+pub mod openai_chat_stream;
+pub mod openai_error;
+pub mod retry_hint;
+mod splice;
+pub mod sse;
+pub mod usage;

@@ -10,7 +10,8 @@ pub mod lease;
 pub mod report;
 pub mod slots;
 pub mod snapshot;
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
 mod tests;
 
 use std::sync::Arc;

@@ -42,7 +42,8 @@ impl Slots {
     }
 }
 
-#[cfg(all(test, feature = "loom"))]
+#[cfg(test)]
+#[cfg(feature = "loom")]
 mod model {
     use loom::sync::Arc;
     use loom::thread;

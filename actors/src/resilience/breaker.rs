@@ -157,7 +157,8 @@ impl Breaker {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
 mod tests {
     use std::time::Duration;
 

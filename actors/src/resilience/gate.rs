@@ -239,7 +239,8 @@ impl Gate {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
 mod tests {
     use proptest::prelude::*;
 
@@ -297,7 +298,8 @@ mod tests {
     }
 }
 
-#[cfg(all(test, feature = "loom"))]
+#[cfg(test)]
+#[cfg(feature = "loom")]
 mod model {
     //! Every interleaving of callers, an expiring lease and a deciding actor. `scripts/check` runs it.
     use loom::sync::Arc;

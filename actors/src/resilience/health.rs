@@ -370,7 +370,8 @@ pub enum ConnectionState {
     Ready,
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
 mod tests {
     use super::super::gate::Gate;
     use super::*;

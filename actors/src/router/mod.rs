@@ -8,7 +8,8 @@ pub mod itinerary;
 pub mod plan;
 pub mod resolve;
 pub mod strategy;
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
 mod tests;
 
 use std::collections::HashSet;

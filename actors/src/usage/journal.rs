@@ -26,6 +26,7 @@ pub struct JournalWriter {
     segment_bytes: u64,
     current: Option<(File, u64)>,
     frame: Vec<u8>,
+    sync_each: bool,
 }
 
 impl JournalWriter {
@@ -42,7 +43,15 @@ impl JournalWriter {
             segment_bytes,
             current: None,
             frame: Vec::with_capacity(1024),
+            sync_each: false,
         })
+    }
+
+    /// Force each record to the disk before [`Self::append`] returns: for power cuts.
+    #[must_use]
+    pub fn syncing(mut self, each: bool) -> Self {
+        self.sync_each = each;
+        self
     }
 
     /// Append one record with one write. When this returns, a crash of the process does not lose it.
@@ -52,7 +61,8 @@ impl JournalWriter {
     pub fn append(&mut self, record: &UsageRecord) -> io::Result<()> {
         self.encode(record)?;
         let (mut file, length) = self.segment()?;
-        let written = file.write_all(&self.frame);
+        let synced = |file: &File| if self.sync_each { file.sync_data() } else { Ok(()) };
+        let written = file.write_all(&self.frame).and_then(|()| synced(&file));
         let now = match &written {
             Ok(()) => length + self.frame.len() as u64,
             Err(_) => {

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -135,13 +135,20 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, CryptoError> {
     let failed = |source| CryptoError::KeyFile { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Asked of the open file, not of the path, so that nobody swaps the file in between.
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 && !is_system_credential(mode, metadata.uid(), metadata.gid()) {
         return Err(CryptoError::KeyFileOpenToOthers { path: path.to_owned(), mode });
     }
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_KEY_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
+}
+
+/// systemd's `LoadCredential=` grants the service's user access by an ACL, which shows as a readable group; nobody else gets
+/// in, for the owner and the group are root's and nobody may write.
+pub(super) const fn is_system_credential(mode: u32, uid: u32, gid: u32) -> bool {
+    mode == 0o440 && uid == 0 && gid == 0
 }
 
 /// Written under a private name and linked into place, so that a crash or a second process leaves no half key.

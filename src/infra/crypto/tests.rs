@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::master_key::is_system_credential;
 use super::*;
 
 fn vault(byte: u8) -> Vault {
@@ -154,6 +155,14 @@ fn a_key_file_that_others_can_read_is_refused() {
     }
     set_mode(&path, 0o400);
     assert!(MasterKey::load_or_create(&MasterKeySource::File(path)).is_ok());
+}
+
+#[test]
+fn a_credential_of_systemd_is_private_although_its_group_bit_shows() {
+    assert!(is_system_credential(0o440, 0, 0));
+    for (mode, uid, gid) in [(0o444, 0, 0), (0o460, 0, 0), (0o640, 0, 0), (0o440, 1000, 0), (0o440, 0, 1000)] {
+        assert!(!is_system_credential(mode, uid, gid), "{mode:o} {uid} {gid}");
+    }
 }
 
 #[test]

@@ -40,14 +40,3 @@ pub fn routes() -> Vec<RouteSpec> {
     ]
     .concat()
 }
-
-#[cfg(test)]
-pub(in crate::routes) mod testing {
-    //! What the tests of the routes need from inside.
-
-    use crate::store::ConnectionRow;
-
-    pub(in crate::routes) fn blank(id: &str, provider: &str) -> ConnectionRow {
-        super::connection_form::blank(id.to_owned(), provider, 1)
-    }
-}

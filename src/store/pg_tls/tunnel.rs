@@ -13,10 +13,12 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 
-use super::{TlsSettings, verify};
+use super::{TlsSettings, handshake, verify};
 use crate::store::StoreError;
 
 const DIAL: Duration = Duration::from_secs(5);
+/// Generous: a server that recovers from a crash may take its time to speak.
+const OPENING: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged before the kernel gives the server up.
 const SILENCE_MS: u32 = 10_000;
 /// "Will you speak TLS?": a length of 8 and the number PostgreSQL reserved for the question.
@@ -128,14 +130,19 @@ async fn serve(socket: std::os::unix::net::UnixListener, upstream: Upstream) {
 
 async fn relay(mut client: UnixStream, upstream: Upstream) {
     let dialled = tokio::time::timeout(DIAL, upstream.dial()).await;
-    let dialled = dialled.unwrap_or_else(|_| Err(std::io::Error::other("no answer in time")));
-    match dialled {
-        Ok(mut server) => {
-            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut server).await {
-                tracing::debug!(%error, "a tunnelled postgres connection ended");
-            }
+    let mut server = match dialled.unwrap_or_else(|_| Err(std::io::Error::other("no answer in time"))) {
+        Ok(server) => server,
+        Err(error) => {
+            return refuse(&mut client, &format!("TLS to {}:{}: {error}", upstream.host, upstream.port)).await;
         }
-        Err(error) => refuse(&mut client, &format!("TLS to {}:{}: {error}", upstream.host, upstream.port)).await,
+    };
+    let relayed = async {
+        let opening = tokio::time::timeout(OPENING, handshake::relay_opening(&mut client, &mut server)).await;
+        opening.unwrap_or_else(|_| Err(std::io::Error::other("the server did not answer the start-up packet")))?;
+        tokio::io::copy_bidirectional(&mut client, &mut server).await
+    };
+    if let Err(error) = relayed.await {
+        tracing::debug!(%error, "a tunnelled postgres connection ended");
     }
 }
 
@@ -145,9 +152,8 @@ async fn refuse(client: &mut UnixStream, reason: &str) {
     let fields = format!("SFATAL\0VFATAL\0C08001\0M{reason}\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
     let message = [b"E".as_slice(), &length, fields.as_bytes()].concat();
-    let mut startup = [0; 4096];
     let told = async {
-        client.read(&mut startup).await?;
+        handshake::read_counted(client).await?;
         client.write_all(&message).await?;
         client.shutdown().await
     };

@@ -38,23 +38,19 @@ pub fn sqlite() -> Bed {
     Bed { store: Store::open(&options).unwrap(), options, dir, schema: None }
 }
 
-/// The named variable, or a loud notice that a test did not run.
-pub fn service(variable: &str) -> Option<String> {
-    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        eprintln!("SKIPPED: {test} without {variable}; run scripts/check, which starts the services");
-    }
-    value
-}
+pub use omniroute_testkit::services::variable as service;
 
 pub fn postgres() -> Option<Bed> {
-    let base = service("OMNIROUTE_TEST_POSTGRES")?;
+    Some(postgres_at(service("OMNIROUTE_TEST_POSTGRES")?, ""))
+}
+
+/// A bed on this server; `parameters` are added to the store's url only.
+pub fn postgres_at(base: String, parameters: &str) -> Bed {
     let dir = tempfile::tempdir().unwrap();
     let schema = format!("t{}", uuid::Uuid::new_v4().simple());
     admin(&base, &format!("CREATE SCHEMA {schema}"));
-    let options = options(&dir, &in_schema(&base, &schema));
-    Some(Bed { store: Store::open(&options).unwrap(), options, dir, schema: Some((base, schema)) })
+    let options = options(&dir, &format!("{}{parameters}", in_schema(&base, &schema)));
+    Bed { store: Store::open(&options).unwrap(), options, dir, schema: Some((base, schema)) }
 }
 
 fn in_schema(base: &str, schema: &str) -> String {

@@ -73,7 +73,8 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_heals_itself() {
     assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
     assert!(stored > 0);
     assert_eq!(store.nodes().list().await.unwrap().len(), stored);
-    assert!(matches!(fill(&store).await, (0, StoreError::Conflict(_) | StoreError::Full(_))));
+    let another = NodeRow { base_url: "x".repeat(20_000), ..node("another", "another") };
+    assert!(matches!(store.nodes().insert(&another).await, Err(StoreError::Full(_))));
 
     store.nodes().delete("0").await.unwrap();
     store.nodes().insert(&node("after", "after")).await.unwrap();
@@ -227,14 +228,14 @@ async fn a_write_nobody_waits_for_any_more_does_not_begin() {
     let bed = sqlite();
     let (release, held) = mpsc::channel::<()>();
     let blocker = bed.store.clone();
-    let blocking = tokio::spawn(async move { blocker.write(move |_| Ok(held.recv().unwrap())).await });
+    let blocking = tokio::spawn(async move { blocker.write(move |_| Ok(held.recv().is_ok())).await });
     tokio::task::yield_now().await;
 
     let row = node("a", "a");
     let nodes = bed.store.nodes();
     let abandoned = tokio::time::timeout(Duration::from_millis(20), nodes.insert(&row)).await;
     release.send(()).unwrap();
-    blocking.await.unwrap().unwrap();
+    assert!(blocking.await.unwrap().unwrap());
     bed.store.flush().await.unwrap();
 
     assert!(abandoned.is_err());

@@ -12,12 +12,15 @@ use crate::store::schema::{api_keys, connections};
 use crate::store::{ConnectionRow, Store, StoreError, StoreOptions, holds_sealed_rows};
 
 fn swap_credentials(bed: &Bed) {
-    bed.execute(
-        "UPDATE connections SET credential = CASE id \
-         WHEN 'a' THEN (SELECT credential FROM connections WHERE id = 'b') \
-         ELSE (SELECT credential FROM connections WHERE id = 'a') END",
-    )
-    .unwrap();
+    let mut db = bed.raw();
+    let stored: Vec<Option<String>> =
+        connections::table.order(connections::id).select(connections::credential).load(&mut db).unwrap();
+    for (id, credential) in [("b", &stored[0]), ("a", &stored[1])] {
+        diesel::update(connections::table.find(id))
+            .set(connections::credential.eq(credential))
+            .execute(&mut db)
+            .unwrap();
+    }
 }
 
 async fn with_two_connections(bed: &Bed) {

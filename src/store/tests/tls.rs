@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::bed::service;
+use super::bed::{postgres_at, service};
+use super::nouns::usage;
 use crate::store::db::Access;
 use crate::store::pg_tls::{TlsSettings, Tunnel, Verify, take_settings};
 use crate::store::{StoreError, location};
@@ -140,6 +141,19 @@ fn a_server_with_the_right_certificate_is_talked_to_under_tls() {
         let Some(url) = server(host, query) else { return };
         assert!(connect(&url).unwrap(), "{host} {query}");
     }
+}
+
+#[tokio::test]
+async fn a_store_works_through_the_tunnel_and_survives_a_restart_of_the_server() {
+    let Some(base) = service("OMNIROUTE_TEST_POSTGRES_TLS") else { return };
+    let Some(authority) = service("OMNIROUTE_TEST_POSTGRES_CA") else { return };
+    let bed = postgres_at(base, &format!("&sslmode=verify-full&sslrootcert={authority}"));
+    let batch: Vec<_> = (0..2_000).map(|n| usage(&format!("r{n}"), n)).collect();
+
+    assert_eq!(bed.store.usage().insert_batch(&batch).await.unwrap(), 2_000);
+    bed.cut_server_connections();
+    assert_eq!(bed.store.usage().insert_batch(&[usage("new", 1)]).await.unwrap(), 1);
+    assert_eq!(bed.store.usage().list(5_000).await.unwrap().len(), 2_001);
 }
 
 #[test]

@@ -190,6 +190,21 @@ async fn a_broken_chunk_size_is_a_protocol_error() {
 }
 
 #[actix_rt::test]
+async fn a_connection_reset_within_the_body_is_a_transport_error() {
+    let server = serve(|mut stream, _| async move {
+        read_request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        stream.set_zero_linger().unwrap();
+    })
+    .await;
+
+    let error = body_of(&server, 1000).await.unwrap_err();
+
+    assert!(matches!(error, BodyError::Transport { received: 3, .. }), "{error:?}");
+}
+
+#[actix_rt::test]
 async fn a_body_over_the_cap_is_refused_by_its_length_and_by_its_bytes() {
     let counted = answer("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nhello world").await;
     let chunked = answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n").await;

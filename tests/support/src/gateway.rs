@@ -275,8 +275,11 @@ impl Drop for Gateway {
     }
 }
 
-/// A port that the program can bind (it sets SO_REUSEADDR) and that nobody else is given meanwhile.
-fn reserve() -> (SocketAddr, TcpSocket) {
+/// A port that a program can bind (if it sets SO_REUSEADDR) and that nobody else is given meanwhile.
+///
+/// # Panics
+/// When the machine gives no port.
+pub fn reserve() -> (SocketAddr, TcpSocket) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("a socket option");
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");

@@ -12,3 +12,4 @@ pub mod http;
 pub mod load;
 pub mod mock;
 pub mod proc;
+pub mod services;

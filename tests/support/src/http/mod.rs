@@ -6,14 +6,14 @@ pub(crate) mod body;
 mod hang_up;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use body::Body;
 pub use hang_up::{HangUp, Moment, open_and_hang_up};
@@ -179,7 +179,17 @@ pub struct Connection {
 impl Connection {
     /// Connect, with Nagle's delay off.
     pub async fn open(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr).await?;
+        Self::over(TcpStream::connect(addr).await?, addr)
+    }
+
+    /// Connect from an address of this machine, such as 127.0.0.2, so that the server sees another client.
+    pub async fn open_from(own: Ipv4Addr, addr: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((own, 0)))?;
+        Self::over(socket.connect(addr).await?, addr)
+    }
+
+    fn over(stream: TcpStream, addr: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Connection { addr, stream, buffer: BytesMut::new(), body: Body::Empty })
     }

@@ -19,6 +19,9 @@ use report::{Processes, Sums, quantiles};
 
 pub use options::{HELP, Options, parse};
 
+/// A first token later than this was held back by something that is no computation, such as Nagle's delay.
+const STALL: Duration = Duration::from_millis(5);
+
 /// Run the load and report it as one JSON object.
 pub async fn run(options: Options) -> Value {
     let processes = Processes::watch(&options.pids);
@@ -117,6 +120,7 @@ fn report(sums: &Sums, seconds: f64, options: &Options) -> Value {
     });
     if options.stream || options.slow_streams > 0 {
         report["firstTokenMs"] = quantiles(&sums.first_tokens);
+        report["firstTokensOver5Ms"] = json!(sums.first_tokens.iter().filter(|taken| **taken > STALL).count());
         report["largestGapMs"] = json!(sums.largest_gap.as_secs_f64() * 1e3);
     }
     if options.slow_streams > 0 {
@@ -171,6 +175,16 @@ mod tests {
         assert_eq!(report["ok"], 6);
         assert!(report["latencyMs"]["p50"].as_f64().unwrap() >= 40.0);
         assert!(report["firstTokenMs"]["p50"].as_f64().unwrap() < report["latencyMs"]["p50"].as_f64().unwrap() - 30.0);
+    }
+
+    #[tokio::test]
+    async fn first_tokens_that_stalled_are_counted() {
+        let mock = MockUpstream::start().await;
+        mock.control.always("ok tokens=2 first_delay_ms=20");
+
+        let report = run(options(&mock, "--connections 1 --requests 3 --stream")).await;
+
+        assert_eq!(report["firstTokensOver5Ms"], 3);
     }
 
     #[tokio::test]

@@ -1,0 +1,338 @@
+//! From a configuration to a running gateway, in the order in which the parts need each other:
+//!
+//! ```text
+//! data directory > master key > store > demo > way out > control arbiter > registry > directory > keys > recorder
+//! ```
+//! [`build`] makes everything but the listener, [`Booted::finish`] takes it down again without losing a record.
+
+pub mod banner;
+pub mod client_keys;
+pub mod foundation;
+mod reload;
+mod upkeep;
+
+pub use foundation::{Foundation, FoundationError};
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Arbiter, Supervisor};
+use actix_rt::task::JoinHandle;
+use omniroute_actors::clock::{Clock, SystemClock};
+use omniroute_actors::ports::{Ports, StateRecord};
+use omniroute_actors::router::PublishedPlan;
+use omniroute_actors::supervisor::Registry;
+use secrecy::SecretString;
+
+use self::banner::{SignIn, Welcome};
+use self::reload::LiveReload;
+use self::upkeep::Upkeep;
+use crate::app::App;
+use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp};
+use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loader, Upstream, When};
+use crate::demo::{self, Demo, DemoOptions, DemoServer};
+use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
+use crate::infra::lifecycle::Lifecycle;
+use crate::infra::metrics::{Metrics, MetricsError};
+use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
+use crate::infra::state_saver::{self, StateSaver};
+use crate::infra::telemetry::LogControl;
+use crate::providers::{Catalog, EnvironmentConnection, discover};
+use crate::routes::Management;
+use crate::store::{Store, StoreError};
+use crate::upstream::{ClientFactory, FactoryError, UpstreamSettings};
+
+/// How long the last records may take on their way into the store; the journal has them anyway.
+const LAST_PASS: Duration = Duration::from_secs(5);
+/// Reports of the last answers wait in the workers' buffers at most this long.
+const LAST_REPORTS: Duration = Duration::from_millis(100);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The ground it stands on.
+    #[error(transparent)]
+    Foundation(#[from] FoundationError),
+    /// The store stopped answering.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// The demo provider.
+    #[error("the demo provider does not start: {0}")]
+    Demo(#[source] io::Error),
+    /// The way to providers.
+    #[error("upstream: {0}")]
+    Upstream(#[from] FactoryError),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// Connections and plan.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The journal.
+    #[error("the journal cannot be written: {0}")]
+    Journal(#[source] io::Error),
+    /// The administrator's account.
+    #[error("auth: {0}")]
+    Admin(#[from] AdminError),
+    /// The first password is configured and cannot be read.
+    #[error("auth.initial_password: {0}")]
+    InitialPassword(#[from] crate::config::SecretError),
+    /// The first client key.
+    #[error("the first client key: {0}")]
+    FirstKey(#[from] crate::infra::crypto::CryptoError),
+    /// A part of the start died.
+    #[error("a part of the start died: {0}")]
+    Died(#[from] tokio::task::JoinError),
+}
+
+/// Everything that runs, without the listener.
+pub struct Booted {
+    /// What handlers share.
+    pub app: App,
+    /// What the management API needs beside it.
+    pub management: Management,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    sign_in: SignIn,
+    first_key: Option<SecretString>,
+    demo: Option<DemoServer>,
+    saver: StateSaver,
+    replay: JoinHandle<()>,
+    _upkeep: Upkeep,
+}
+
+/// Build everything. Must run inside an actix system, whose thread then carries the tasks beside the requests.
+///
+/// # Errors
+/// Why it does not start.
+pub async fn build(loader: Loader, config: Config, log: LogControl) -> Result<Booted, BootError> {
+    let (config, opened) = open(config, &loader).await?;
+    let Foundation { store, vault } = opened;
+    let environment = environment(&config, &loader);
+    let demo = start_demo(&config, &store, &environment).await?;
+    let demo_address = demo.as_ref().map(|demo| demo.addr);
+    let clients = ClientFactory::new(upstream_settings(&config.upstream, demo_address))?;
+    let recorder = Recorder::new(recorder_options(&config)).map_err(BootError::Journal)?;
+    let initial_password = config.auth.initial_password.resolve_in(loader.environment())?;
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let metrics = Arc::new(Metrics::new()?);
+    let (saver, saving) = StateSaver::new(store.clone(), Arc::clone(&clock));
+    actix_rt::spawn(saving.run());
+    let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(saver.clone()), observer: metrics.clone() };
+    let registry = start_registry(ports, remembered(&store).await?);
+
+    let config = ConfigHandle::new(config);
+    let plan = PublishedPlan::default();
+    let directory = Arc::new(Directory::new(DirectoryParts {
+        config: config.clone(),
+        store: store.clone(),
+        registry: registry.clone(),
+        plan: Arc::clone(&plan),
+        environment,
+        demo_url: demo.as_ref().map(DemoServer::base_url),
+    }));
+    let admin = Arc::new(Admin::new(store.clone(), &vault, Arc::clone(&clock)));
+    let management = Management {
+        sessions: Sessions::new(store.clone(), &vault, config.clone(), Arc::clone(&clock)),
+        admin: Arc::clone(&admin),
+        reloader: Arc::new(LiveReload::new(config.clone(), loader, clients.clone(), demo_address, log)),
+    };
+    let app = App {
+        keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
+        logins: Arc::new(LoginThrottle::new(config.clone(), Arc::clone(&clock))),
+        lifecycle: Arc::new(Lifecycle::new(clock.now())),
+        config,
+        store,
+        vault,
+        clock,
+        plan,
+        registry,
+        directory,
+        clients,
+        recorder,
+    };
+
+    app.directory.refresh().await?;
+    let sign_in = sign_in(&admin, initial_password.as_ref()).await?;
+    let first_key = first_key(&app).await?;
+    app.keys.reload(&app.store).await?;
+    let replay = actix_rt::spawn(Replay::new(Arc::clone(&app.recorder), app.store.clone()).run());
+    let upkeep = upkeep::start(&app, &metrics);
+    Ok(Booted { app, management, metrics, sign_in, first_key, demo, saver, replay, _upkeep: upkeep })
+}
+
+/// Opening migrates, and waits for locks: not on the thread that listens to signals.
+async fn open(config: Config, loader: &Loader) -> Result<(Config, Foundation), BootError> {
+    let environment = loader.environment().clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let foundation = Foundation::open(&config, &environment)?;
+        Ok::<_, FoundationError>((config, foundation))
+    });
+    Ok(opened.await??)
+}
+
+/// Connections that the environment describes, if the configuration wants them.
+pub fn environment(config: &Config, loader: &Loader) -> Vec<EnvironmentConnection> {
+    if config.providers.from_environment { discover(loader.environment(), Catalog::builtin()) } else { Vec::new() }
+}
+
+/// Whether the demo provider is part of this gateway.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn wants_demo(
+    config: &Config,
+    store: &Store,
+    environment: &[EnvironmentConnection],
+) -> Result<bool, StoreError> {
+    Ok(match config.demo.enabled {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => environment.is_empty() && store.connections().list().await?.is_empty(),
+    })
+}
+
+async fn start_demo(
+    config: &Config,
+    store: &Store,
+    environment: &[EnvironmentConnection],
+) -> Result<Option<DemoServer>, BootError> {
+    if !wants_demo(config, store, environment).await? {
+        return Ok(None);
+    }
+    let failure_percent = u8::try_from(config.demo.failure_percent).unwrap_or(100);
+    Demo::start(DemoOptions { seed: config.demo.seed, failure_percent }).map(Some).map_err(BootError::Demo)
+}
+
+/// The settings of the one way out. The demo's address is an exception of its own: nobody has to list it.
+fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamSettings {
+    let listed = upstream.allow_private_hosts.iter().map(ToString::to_string);
+    let connect_timeout = Duration::from_millis(upstream.connect_timeout_ms);
+    UpstreamSettings {
+        connect_timeout,
+        handshake_timeout: connect_timeout,
+        keep_alive: Duration::from_secs(upstream.keep_alive_s),
+        connection_lifetime: Duration::from_secs(upstream.lifetime_s),
+        dns_cache: Duration::from_secs(upstream.dns_cache_s),
+        dns_stale: Duration::from_secs(upstream.dns_stale_s),
+        allow_private_hosts: listed.chain(demo.map(|address| address.to_string())).collect(),
+        allow_http: upstream.allow_http,
+        user_agent: upstream.user_agent.clone(),
+        ..UpstreamSettings::default()
+    }
+}
+
+fn recorder_options(config: &Config) -> RecorderOptions {
+    let (usage, storage) = (&config.usage, &config.storage);
+    let named = Some(&usage.journal_dir).filter(|dir| !dir.as_os_str().is_empty());
+    let dir: PathBuf = named.cloned().unwrap_or_else(|| storage.data_dir.join("journal"));
+    RecorderOptions {
+        dir,
+        segment_bytes: usage.segment_bytes,
+        spool_max_bytes: storage.spool_max_bytes,
+        refuse: storage.ledger_unavailable == LedgerUnavailable::Refuse,
+        fsync: Duration::from_millis(usage.fsync_ms),
+    }
+}
+
+/// The health of connections when the process before this one ended.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn remembered(store: &Store) -> Result<Vec<StateRecord>, StoreError> {
+    Ok(store.connection_states().load_all().await?.iter().filter_map(state_saver::record).collect())
+}
+
+/// All connection actors share one thread of their own: a flood of reports delays no request.
+fn start_registry(ports: Ports, stored: Vec<StateRecord>) -> Addr<Registry> {
+    let control = Arbiter::new().handle();
+    let own = control.clone();
+    Supervisor::start_in_arbiter(&control, move |_| Registry::new(own, ports, stored))
+}
+
+async fn sign_in(admin: &Admin, initial: Option<&SecretString>) -> Result<SignIn, BootError> {
+    let before = admin.set_up().await?;
+    Ok(match (admin.setup_token(initial).await?, before) {
+        (Some(token), _) => SignIn::Token(token),
+        (None, SetUp::AwaitsToken) => SignIn::InitialPassword,
+        (None, SetUp::Done) => SignIn::Password,
+    })
+}
+
+/// The key for the first call, while there is none at all.
+async fn first_key(app: &App) -> Result<Option<SecretString>, BootError> {
+    if !app.store.api_keys().list().await?.is_empty() {
+        return Ok(None);
+    }
+    let (row, secret) = client_keys::fresh(&app.vault, client_keys::FIRST_KEY, app.clock.wall().0)?;
+    app.store.api_keys().insert(&row).await?;
+    Ok(Some(secret))
+}
+
+impl Booted {
+    /// What to print for the person who started it. Secrets are handed out once.
+    pub fn welcome(&mut self, address: SocketAddr) -> Welcome {
+        let sign_in = std::mem::replace(&mut self.sign_in, SignIn::Password);
+        let demo = self.demo.is_some();
+        let model = if demo { Some(demo::COMBO_NAME.to_owned()) } else { self.some_model() };
+        Welcome { address, sign_in, first_key: self.first_key.take(), model, demo }
+    }
+
+    /// The first model of the first connection that can be used.
+    fn some_model(&self) -> Option<String> {
+        let plan = self.app.plan.load();
+        let listed = self.app.directory.listed();
+        listed.iter().find_map(|listed| {
+            let row = Some(&listed.row).filter(|row| row.is_active && listed.problem.is_none())?;
+            let entry = plan.providers.iter().find(|(id, _)| id.as_str() == row.provider)?.1;
+            let named = row.default_model.as_deref();
+            let model = named.or_else(|| entry.models.first().map(|model| model.as_str()))?;
+            Some(format!("{}/{model}", row.provider))
+        })
+    }
+
+    /// Read the configuration again and put into force what can be.
+    pub async fn reload(&self) {
+        let reloader = Arc::clone(&self.management.reloader);
+        match tokio::task::spawn_blocking(move || reloader.reload()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(problems)) => {
+                return tracing::error!(%problems, "the new configuration is refused, the old one stays");
+            }
+            Err(error) => return tracing::error!(%error, "the configuration could not be read"),
+        }
+        if let Err(error) = self.app.directory.refresh().await {
+            tracing::error!(%error, "the directory could not be rebuilt, the old one stays");
+        }
+        if let Err(error) = self.app.keys.reload(&self.app.store).await {
+            tracing::error!(%error, "the client keys could not be read, the old ones stay");
+        }
+    }
+
+    /// Write down what is still in memory. The listener is closed by now.
+    pub async fn finish(self) {
+        tokio::time::sleep(LAST_REPORTS).await;
+        self.saver.flush().await;
+        self.replay.abort();
+        let mut last = Replay::new(Arc::clone(&self.app.recorder), self.app.store.clone());
+        match tokio::time::timeout(LAST_PASS, last.pass()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "usage stays in the journal for the next start"),
+            Err(_) => tracing::warn!("usage stays in the journal for the next start: the store takes too long"),
+        }
+        if let Err(error) = self.app.keys.flush_uses(&self.app.store).await {
+            tracing::warn!(%error, "the times of last use are lost");
+        }
+        if let Err(error) = self.app.store.flush().await {
+            tracing::error!(%error, "the store did not take everything");
+        }
+        if let Some(demo) = self.demo {
+            demo.stop().await;
+        }
+        tracing::info!("everything is written, good bye");
+    }
+}

@@ -1,0 +1,44 @@
+//! Reading the configuration again while the process runs, for SIGHUP and for `POST /api/config/reload`.
+
+use crate::config::{ConfigHandle, ConfigProblems, Loader, ReloadReport};
+use crate::infra::telemetry::LogControl;
+use crate::routes::Reloader;
+use crate::upstream::ClientFactory;
+
+/// Knows what a new configuration changes at once.
+pub struct LiveReload {
+    config: ConfigHandle,
+    loader: Loader,
+    clients: ClientFactory,
+    demo: Option<std::net::SocketAddr>,
+    log: LogControl,
+}
+
+impl LiveReload {
+    /// For this process.
+    pub const fn new(
+        config: ConfigHandle,
+        loader: Loader,
+        clients: ClientFactory,
+        demo: Option<std::net::SocketAddr>,
+        log: LogControl,
+    ) -> Self {
+        Self { config, loader, clients, demo, log }
+    }
+}
+
+impl Reloader for LiveReload {
+    fn reload(&self) -> Result<ReloadReport, ConfigProblems> {
+        let report = self.config.reload(&self.loader)?;
+        let config = self.config.load_full();
+        // What passed the checks of the loader is only refused here by a defect of ours: say so, keep the old.
+        if let Err(error) = self.log.set(&config.logging.level) {
+            tracing::error!(%error, "the new level of the log is not in force");
+        }
+        if let Err(error) = self.clients.reconfigure(super::upstream_settings(&config.upstream, self.demo)) {
+            tracing::error!(%error, "the new settings towards providers are not in force");
+        }
+        tracing::info!(applied = ?report.applied, needs_restart = ?report.needs_restart, "the configuration was read again");
+        Ok(report)
+    }
+}

@@ -1,0 +1,129 @@
+//! What runs beside the requests for as long as the process lives.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::task::JoinHandle;
+use omniroute_actors::supervisor::GetSnapshots;
+
+use crate::app::App;
+use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
+use crate::infra::notify::ServiceManager;
+use crate::store::Engine;
+
+/// Keys made or revoked by another process, the command line or another instance, are taken up after this.
+const NEWS_EVERY: Duration = Duration::from_secs(10);
+const USES_EVERY: Duration = Duration::from_secs(60);
+const SESSIONS_EVERY: Duration = Duration::from_secs(600);
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// Tasks that end when this is dropped.
+pub struct Upkeep(Vec<JoinHandle<()>>);
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Start everything on this thread.
+pub fn start(app: &App, metrics: &Arc<Metrics>) -> Upkeep {
+    let metrics = Arc::clone(metrics);
+    let mut tasks = vec![
+        every(UPKEEP_EVERY, move || count(Arc::clone(&metrics))),
+        with(app, NEWS_EVERY, news),
+        with(app, USES_EVERY, uses),
+        with(app, SESSIONS_EVERY, sessions),
+        with(app, STATUS_EVERY, status),
+    ];
+    // Twice as often as the service manager asks: one late turn of a busy machine is no death.
+    tasks.extend(ServiceManager.watchdog().map(|within| with(app, within / 2, alive)));
+    Upkeep(tasks)
+}
+
+fn with<F: Future<Output = ()> + 'static>(app: &App, pause: Duration, task: fn(App) -> F) -> JoinHandle<()> {
+    let app = app.clone();
+    every(pause, move || task(app.clone()))
+}
+
+fn every<F: Future<Output = ()> + 'static>(pause: Duration, task: impl Fn() -> F + 'static) -> JoinHandle<()> {
+    actix_rt::spawn(async move {
+        loop {
+            tokio::time::sleep(pause).await;
+            task().await;
+        }
+    })
+}
+
+async fn count(metrics: Arc<Metrics>) {
+    metrics.upkeep();
+}
+
+/// Only instances that share a database have others who change connections and combos.
+async fn news(app: App) {
+    if let Err(error) = app.keys.reload(&app.store).await {
+        tracing::warn!(%error, "the client keys cannot be read, the old ones stay");
+    }
+    if app.store.engine() == Engine::Postgres
+        && let Err(error) = app.directory.refresh().await
+    {
+        tracing::warn!(%error, "the directory cannot be read, the old one stays");
+    }
+}
+
+async fn uses(app: App) {
+    if let Err(error) = app.keys.flush_uses(&app.store).await {
+        tracing::warn!(%error, "the times of last use wait for the store");
+    }
+}
+
+async fn sessions(app: App) {
+    match app.store.sessions().delete_expired(app.clock.wall().0).await {
+        Ok(0) => {}
+        Ok(ended) => tracing::debug!(ended, "sessions that ended were cleared away"),
+        Err(error) => tracing::warn!(%error, "sessions that ended cannot be cleared away"),
+    }
+}
+
+async fn status(app: App) {
+    ServiceManager.status(&format!("serving, {} requests in flight", app.lifecycle.in_flight()));
+}
+
+/// Only actors that answer are alive: a stuck actor system is to be restarted.
+async fn alive(app: App) {
+    match app.registry.send(GetSnapshots).timeout(NEWS_EVERY).await {
+        Ok(_) => ServiceManager.alive(),
+        Err(error) => tracing::error!(%error, "the actor system does not answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    const TURN: Duration = Duration::from_millis(5);
+
+    #[actix_rt::test]
+    async fn tasks_run_again_and_again_and_end_with_their_owner() {
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let upkeep = Upkeep(vec![every(TURN, move || {
+            counted.set(counted.get() + 1);
+            std::future::ready(())
+        })]);
+
+        while turns.get() < 3 {
+            tokio::time::sleep(TURN).await;
+        }
+        drop(upkeep);
+        tokio::task::yield_now().await;
+        let until_dropped = turns.get();
+        tokio::time::sleep(TURN * 5).await;
+
+        assert_eq!(turns.get(), until_dropped);
+    }
+}

@@ -1,0 +1,244 @@
+//! `omniroute explain <model>`: which connections would serve a model, in which order, and what keeps the others.
+//!
+//! The same directory, registry and plan as in the gateway, in the state that was stored last; nothing listens and
+//! nothing is written.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use actix::{Actor, Arbiter};
+use omniroute_actors::clock::{Clock, Now, SystemClock};
+use omniroute_actors::connection::handle::Refused;
+use omniroute_actors::ports::{Nowhere, Ports};
+use omniroute_actors::router::itinerary::Candidate;
+use omniroute_actors::router::{Explanation, PublishedPlan, explain};
+use omniroute_actors::supervisor::Registry;
+use serde::Serialize;
+
+use crate::boot::{self, Foundation};
+use crate::cli::CliError;
+use crate::config::{Config, ConfigHandle, Loader};
+use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts, Listed};
+
+/// Stands for the demo provider, which does not run now.
+const DEMO_URL: &str = "http://127.0.0.1:9/v1";
+
+impl From<DirectoryError> for CliError {
+    fn from(error: DirectoryError) -> Self {
+        Self::Failure(error.to_string())
+    }
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    model: String,
+    combo: Option<String>,
+    strategy: Option<&'static str>,
+    candidates: Vec<Line>,
+    unusable: Vec<Unusable>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    connection: String,
+    name: String,
+    provider: String,
+    model: String,
+    source: &'static str,
+    /// Nothing: it would be taken.
+    skipped: Option<&'static str>,
+    retry_in_ms: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Unusable {
+    connection: String,
+    name: String,
+    problem: String,
+}
+
+/// Explain a model string. Must run inside an actix system.
+///
+/// # Errors
+/// When nothing would serve it, or it means nothing, or the store does not answer.
+pub async fn run(
+    model: &str,
+    config: Config,
+    loader: &Loader,
+    foundation: Foundation,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let directory = directory(config, loader, foundation, Arc::clone(&clock)).await?;
+    let plan = directory.refresh().await?;
+    let resolved = plan.resolve(model).map_err(|why| CliError::Failure(format!("'{model}': {why}")))?;
+    let report = report(model, &explain(&plan, &resolved, clock.now()), &directory.listed(), clock.both());
+    if json {
+        let text = serde_json::to_string(&report).map_err(|error| CliError::Failure(error.to_string()))?;
+        writeln!(out, "{text}")?;
+    } else {
+        print(&report, out)?;
+    }
+    if report.candidates.iter().all(|line| line.skipped.is_some()) {
+        return Err(CliError::Failure(format!("nothing would serve '{model}' now")));
+    }
+    Ok(())
+}
+
+async fn directory(
+    config: Config,
+    loader: &Loader,
+    foundation: Foundation,
+    clock: Arc<dyn Clock>,
+) -> Result<Directory, CliError> {
+    let environment = boot::environment(&config, loader);
+    let store = foundation.store;
+    let demo_url = boot::wants_demo(&config, &store, &environment).await?.then(|| DEMO_URL.to_owned());
+    let ports = Ports { clock, store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
+    let registry = Registry::new(Arbiter::current(), ports, boot::remembered(&store).await?).start();
+    let (config, plan) = (ConfigHandle::new(config), PublishedPlan::default());
+    Ok(Directory::new(DirectoryParts { config, store, registry, plan, environment, demo_url }))
+}
+
+fn report(model: &str, explanation: &Explanation, listed: &[Listed], now: Now) -> Report {
+    let Explanation { itinerary, refusals } = explanation;
+    let candidates =
+        itinerary.candidates.iter().zip(refusals).map(|(candidate, refusal)| line(candidate, *refusal, now));
+    let unusable = listed.iter().filter_map(|listed| {
+        let problem = listed.problem.clone()?;
+        Some(Unusable { connection: listed.row.id.clone(), name: listed.row.name.clone(), problem })
+    });
+    Report {
+        model: model.to_owned(),
+        combo: itinerary.combo.as_ref().map(|name| name.as_str().to_owned()),
+        strategy: itinerary.strategy.map(omniroute_actors::router::plan::Strategy::as_str),
+        candidates: candidates.collect(),
+        unusable: unusable.collect(),
+    }
+}
+
+fn line(candidate: &Candidate, refusal: Option<Refused>, now: Now) -> Line {
+    let config = candidate.connection.config();
+    let wait = refusal.and_then(|refused| refused.retry_at).map(|at| at.until(now.moment));
+    Line {
+        connection: config.id.as_str().to_owned(),
+        name: config.name.clone(),
+        provider: config.provider.as_str().to_owned(),
+        model: candidate.model.as_str().to_owned(),
+        source: config.source.label(),
+        skipped: refusal.map(|refused| refused.why.as_str()),
+        retry_in_ms: wait.map(omniroute_actors::clock::millis),
+    }
+}
+
+fn print(report: &Report, out: &mut dyn Write) -> Result<(), CliError> {
+    match (&report.combo, report.strategy) {
+        (Some(combo), Some(strategy)) => writeln!(out, "{}: combo {combo}, strategy {strategy}", report.model)?,
+        _ => writeln!(out, "{}: a model of one provider", report.model)?,
+    }
+    for (index, line) in report.candidates.iter().enumerate() {
+        let wait = line.retry_in_ms.map(|ms| format!(", again in {:.1} s", ms as f64 / 1_000.0)).unwrap_or_default();
+        let verdict = line.skipped.map_or_else(|| "would serve".to_owned(), |why| format!("skipped: {why}{wait}"));
+        let Line { name, provider, model, source, .. } = line;
+        writeln!(out, "{:3}. {name} ({provider}, {source}) {model}: {verdict}", index + 1)?;
+    }
+    for Unusable { name, problem, .. } in &report.unusable {
+        writeln!(out, "  -  {name} cannot be used: {problem}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_actors::clock::UnixMillis;
+    use omniroute_actors::ports::StateRecord;
+    use omniroute_actors::resilience::gate::BreakerState;
+    use omniroute_actors::resilience::outcome::Outcome;
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::infra::state_saver;
+
+    struct Bed {
+        config: Config,
+        loader: Loader,
+        _dir: tempfile::TempDir,
+    }
+
+    fn bed<const N: usize>(variables: [(&str, &str); N]) -> Bed {
+        let dir = tempfile::tempdir().unwrap();
+        let environment: Environment = variables.into_iter().collect();
+        let mut config = Config::default();
+        config.storage.data_dir = dir.path().join("data");
+        Bed { config, loader: Loader::new(None, environment), _dir: dir }
+    }
+
+    impl Bed {
+        fn open(&self) -> Foundation {
+            Foundation::open(&self.config, self.loader.environment()).unwrap()
+        }
+
+        async fn explain(&self, model: &str, json: bool) -> (Result<(), CliError>, String) {
+            let mut out = Vec::new();
+            let done = run(model, self.config.clone(), &self.loader, self.open(), json, &mut out).await;
+            (done, String::from_utf8(out).unwrap())
+        }
+
+        async fn rest(&self, connection: &str) {
+            let wall = SystemClock::default().wall().0;
+            let record = StateRecord {
+                connection: connection.into(),
+                breaker: BreakerState::Closed,
+                open_until: None,
+                cycles: 0,
+                consecutive: 1,
+                generation: 1,
+                cooldown: Some((UnixMillis(wall + 600_000), Outcome::RateLimited)),
+                level: 1,
+                terminal: None,
+                since: UnixMillis(wall),
+                last_error: None,
+                lockouts: Vec::new(),
+            };
+            let rows = [state_saver::row(&record, UnixMillis(wall))];
+            self.open().store.connection_states().save_many(&rows).await.unwrap();
+        }
+    }
+
+    #[actix_rt::test]
+    async fn the_demo_combo_shows_both_accounts_in_order() {
+        let (done, text) = bed([]).explain("demo", false).await;
+
+        assert!(done.is_ok(), "{text}");
+        assert!(
+            text.starts_with("demo: combo demo, strategy priority\n  1. demo-flaky (demo, built-in demo)"),
+            "{text}"
+        );
+        assert!(text.contains("  2. demo-steady") && text.contains("would serve"), "{text}");
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_that_rests_is_skipped_with_the_reason_and_the_time() {
+        let bed = bed([("GROQ_API_KEY", "k")]);
+        bed.rest("env-groq").await;
+
+        let (done, text) = bed.explain("groq/some-model", true).await;
+
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let line = &report["candidates"][0];
+        assert_eq!((&line["connection"], &line["skipped"]), (&"env-groq".into(), &"cooling_down".into()));
+        assert!((590_000..=600_000).contains(&line["retryInMs"].as_u64().unwrap()), "{text}");
+        assert_eq!(done.unwrap_err().code(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_model_that_nobody_serves_is_an_error_that_says_why() {
+        let (done, _) = bed([]).explain("groq/some-model", false).await;
+
+        assert!(done.unwrap_err().to_string().contains("no connection for provider 'groq'"));
+    }
+}

@@ -1,0 +1,299 @@
+//! From rows to what the actor system works with. Pure.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+use omniroute_actors::ids::{ComboName, ConnectionId, ProviderId};
+use omniroute_actors::resilience::settings::{BreakerSettings, CooldownSettings, HealthSettings};
+use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::config::{Breaker, Cooldown, Resilience};
+use crate::demo::{self, DemoConnection};
+use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, ProviderSpec, Quirk, Wire};
+use crate::store::{ComboRow, ConnectionRow, NodeRow};
+
+/// Turns connection rows into configurations.
+pub struct Assembler<'a> {
+    nodes: &'a [NodeRow],
+    resilience: &'a Resilience,
+    demo_url: Option<&'a str>,
+}
+
+impl<'a> Assembler<'a> {
+    /// With the nodes and numbers in force.
+    pub const fn new(nodes: &'a [NodeRow], resilience: &'a Resilience, demo_url: Option<&'a str>) -> Self {
+        Self { nodes, resilience, demo_url }
+    }
+
+    /// What a row becomes.
+    ///
+    /// # Errors
+    /// Why it cannot become a connection; safe to show.
+    pub fn connection(&self, row: &ConnectionRow, source: Source) -> Result<ConnectionConfig, String> {
+        if row.credential_unreadable {
+            return Err("its credential was sealed with another master key".into());
+        }
+        let spec = self.spec(row, source)?;
+        let queue = &self.resilience.request_queue;
+        let paced = row.rate_limit_protection
+            || (queue.auto_enable_api_key_providers && spec.class == Class::Apikey && source != Source::Demo);
+        let own_limit = row.max_concurrent.and_then(|most| u32::try_from(most).ok()).filter(|most| *most > 0);
+        Ok(ConnectionConfig {
+            id: ConnectionId::from(row.id.as_str()),
+            provider: ProviderId::from(row.provider.as_str()),
+            name: row.name.clone(),
+            source,
+            priority: row.priority,
+            is_active: row.is_active,
+            max_concurrent: own_limit.unwrap_or(if paced { queue.concurrent_requests } else { 0 }),
+            requests_per_minute: if paced { queue.requests_per_minute } else { 0 },
+            health: self.health(spec.class),
+            target: Arc::new(target(&spec, row)?),
+            credential_version: credential_version(row),
+        })
+    }
+
+    fn spec(&self, row: &ConnectionRow, source: Source) -> Result<ProviderSpec, String> {
+        if source == Source::Demo {
+            let base_url = self.demo_url.ok_or("the demo provider does not run")?;
+            return Ok(own_endpoint(demo::PROVIDER_ID, demo::PROVIDER_NAME, base_url));
+        }
+        if let Some(node) = self.nodes.iter().find(|node| node.id == row.provider) {
+            return Ok(node_spec(node));
+        }
+        let known = Catalog::builtin().get(&row.provider).cloned();
+        known.ok_or_else(|| format!("provider '{}' is neither in the catalogue nor a node", row.provider))
+    }
+
+    fn health(&self, class: Class) -> HealthSettings {
+        let (breakers, cooldowns) = (&self.resilience.provider_breaker, &self.resilience.connection_cooldown);
+        let (breaker, cooldown) = match class {
+            Class::Oauth => (&breakers.oauth, &cooldowns.oauth),
+            Class::Apikey => (&breakers.apikey, &cooldowns.apikey),
+            Class::Local => (&breakers.local, &cooldowns.local),
+        };
+        HealthSettings { breaker: breaker_settings(breaker), cooldown: cooldown_settings(cooldown) }
+    }
+}
+
+fn breaker_settings(breaker: &Breaker) -> BreakerSettings {
+    BreakerSettings {
+        failure_threshold: breaker.failure_threshold,
+        degradation_threshold: breaker.degradation_threshold,
+        reset_timeout: Duration::from_millis(breaker.reset_timeout_ms),
+        max_open: Duration::from_millis(breaker.max_open_ms),
+        window: Duration::from_millis(breaker.window_ms),
+        minimum_calls: breaker.minimum_calls,
+        failure_rate_percent: breaker.failure_rate_percent,
+        half_open_successes: breaker.half_open_successes,
+        probe_lease: Duration::from_millis(breaker.probe_lease_ms),
+    }
+}
+
+const fn cooldown_settings(cooldown: &Cooldown) -> CooldownSettings {
+    CooldownSettings {
+        base: Duration::from_millis(cooldown.base_cooldown_ms),
+        max_steps: cooldown.max_backoff_steps,
+        max: Duration::from_millis(cooldown.max_cooldown_ms),
+        use_hints: cooldown.use_upstream_retry_hints,
+    }
+}
+
+/// An entry for an endpoint that is not in the catalogue.
+fn own_endpoint(id: &str, name: &str, base_url: &str) -> ProviderSpec {
+    ProviderSpec {
+        id: id.into(),
+        alias: id.into(),
+        name: name.into(),
+        wire: Wire::OpenaiChat,
+        base_url: base_url.into(),
+        chat_path: "/chat/completions".into(),
+        models_path: "/models".into(),
+        auth: AuthHeader::default(),
+        class: Class::Apikey,
+        key_optional: true,
+        env: Vec::new(),
+        variables: BTreeMap::new(),
+        headers: BTreeMap::new(),
+        models: Vec::new(),
+        passthrough_models: true,
+        context: None,
+        quirks: Vec::new(),
+        notes: None,
+    }
+}
+
+fn node_spec(node: &NodeRow) -> ProviderSpec {
+    let mut spec = own_endpoint(&node.id, &node.name, node.base_url.trim_end_matches('/'));
+    if let Some(path) = &node.chat_path {
+        spec.chat_path.clone_from(path);
+    }
+    if let Some(path) = &node.models_path {
+        spec.models_path.clone_from(path);
+    }
+    spec
+}
+
+fn target(spec: &ProviderSpec, row: &ConnectionRow) -> Result<UpstreamTarget, String> {
+    let data = &row.provider_specific_data;
+    let base = data.get("baseUrl").and_then(Value::as_str);
+    let variables = variables(data);
+    let chat = spec.endpoint(base, &variables).map_err(|problem| problem.to_string())?;
+    let models = spec.models_endpoint(base, &variables).map_err(|problem| problem.to_string())?;
+    let auth_header = row.credential.as_ref().filter(|secret| !secret.expose_secret().is_empty());
+    Ok(UpstreamTarget {
+        chat_url: chat.into(),
+        models_url: Some(models.into()),
+        auth_header: auth_header.map(|secret| {
+            let (name, value) = spec.auth_header(secret);
+            (name.to_owned(), value)
+        }),
+        headers: spec.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        quirks: quirk_bits(&spec.quirks),
+    })
+}
+
+fn variables(data: &Value) -> BTreeMap<String, String> {
+    let members = data.as_object().into_iter().flatten();
+    members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// The catalogue's oddities as the bits that a lease carries.
+pub fn quirk_bits(quirks: &[Quirk]) -> u32 {
+    quirks.iter().fold(0, |bits, quirk| bits | quirk_bit(*quirk))
+}
+
+/// The bit of one oddity.
+pub const fn quirk_bit(quirk: Quirk) -> u32 {
+    1 << quirk as u32
+}
+
+/// Changes when the credential does; says nothing about it.
+fn credential_version(row: &ConnectionRow) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    row.credential.as_ref().map(ExposeSecret::expose_secret).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The row of a connection found in the environment.
+pub fn environment_row(found: &EnvironmentConnection) -> ConnectionRow {
+    let mut data = json!(found.variables);
+    if let (Some(base_url), Some(members)) = (&found.base_url, data.as_object_mut()) {
+        members.insert("baseUrl".into(), json!(base_url));
+    }
+    built_in_row(&found.id, &found.provider, &found.name, Some(found.credential.clone()), 1, data)
+}
+
+/// The row of a demo connection.
+pub fn demo_row(connection: DemoConnection) -> ConnectionRow {
+    let priority = i32::try_from(connection.priority).unwrap_or(1);
+    let key = Some(connection.api_key.into());
+    built_in_row(connection.name, demo::PROVIDER_ID, connection.name, key, priority, json!({}))
+}
+
+fn built_in_row(
+    id: &str,
+    provider: &str,
+    name: &str,
+    credential: Option<secrecy::SecretString>,
+    priority: i32,
+    data: Value,
+) -> ConnectionRow {
+    ConnectionRow {
+        id: id.into(),
+        provider: provider.into(),
+        name: name.into(),
+        auth_type: "apikey".into(),
+        credential,
+        credential_unreadable: false,
+        priority,
+        global_priority: None,
+        is_active: true,
+        default_model: None,
+        max_concurrent: None,
+        rate_limit_protection: false,
+        group_name: None,
+        provider_specific_data: data,
+        test_status: "unknown".into(),
+        last_tested: None,
+        last_error: None,
+        last_error_type: None,
+        last_error_source: None,
+        last_error_at: None,
+        error_code: None,
+        created_at: 0,
+        updated_at: 0,
+    }
+}
+
+/// The combo over both demo connections, the flaky one first.
+pub fn demo_combo() -> Combo {
+    let step = |connection: DemoConnection| Step {
+        target: StepTarget::Model {
+            provider: ProviderId::from(demo::PROVIDER_ID),
+            model: demo::MODELS[0].into(),
+            connection: Some(ConnectionId::from(connection.name)),
+        },
+        weight: 0,
+    };
+    Combo {
+        name: ComboName::from(demo::COMBO_NAME),
+        strategy: Strategy::parse(demo::COMBO_STRATEGY).unwrap_or_default(),
+        steps: demo::connections().map(step).to_vec(),
+        cursor: Arc::new(AtomicU64::new(0)),
+    }
+}
+
+/// A stored combo. Steps that lead nowhere any more are left out, loudly.
+pub fn combo(row: &ComboRow, plan: &RoutingPlan, all: &[ComboRow]) -> Combo {
+    let entries = row.data.get("models").and_then(Value::as_array).into_iter().flatten();
+    let steps = entries.filter_map(|entry| {
+        let step = step(entry, plan, all);
+        if step.is_none() {
+            tracing::warn!(combo.name = row.name, %entry, "a step of a combo leads nowhere and is left out");
+        }
+        step
+    });
+    Combo {
+        name: ComboName::from(row.name.as_str()),
+        strategy: Strategy::parse(&row.strategy).unwrap_or_default(),
+        steps: steps.collect(),
+        cursor: Arc::new(AtomicU64::new(0)),
+    }
+}
+
+/// One entry of a combo: a string, a model step or a reference to another combo.
+pub fn step(entry: &Value, plan: &RoutingPlan, all: &[ComboRow]) -> Option<Step> {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    let weight = entry.get("weight").and_then(Value::as_u64).and_then(|weight| u32::try_from(weight).ok()).unwrap_or(0);
+    let is_combo = |name: &str| all.iter().any(|row| row.name == name) || plan.combos.contains_key(name);
+    if let Some(name) = text("comboName").or_else(|| entry.as_str().filter(|name| is_combo(name))) {
+        return is_combo(name).then(|| Step { target: StepTarget::Combo(ComboName::from(name)), weight });
+    }
+    let model = entry.as_str().or_else(|| text("model"))?;
+    let (provider, model) = split(model, text("providerId").or_else(|| text("provider")), plan)?;
+    let connection = text("connectionId").map(ConnectionId::from);
+    Some(Step { target: StepTarget::Model { provider, model: model.as_str().into(), connection }, weight })
+}
+
+/// Provider and model of a step; a provider named beside the model wins over a prefix.
+fn split(model: &str, provider: Option<&str>, plan: &RoutingPlan) -> Option<(ProviderId, String)> {
+    let prefixed = model.split_once('/').and_then(|(prefix, rest)| Some((plan.prefixes.get(prefix)?.clone(), rest)));
+    match (provider.and_then(|name| plan.prefixes.get(name)), prefixed) {
+        (Some(provider), Some((prefix, rest))) if *provider == prefix => Some((prefix, rest.to_owned())),
+        (Some(provider), _) => Some((provider.clone(), model.to_owned())),
+        (None, Some((provider, rest))) if !rest.is_empty() => Some((provider, rest.to_owned())),
+        (None, _) => match plan.resolve(model).ok()? {
+            omniroute_actors::router::resolve::Resolved::Direct { provider, model } => {
+                Some((provider, model.as_str().to_owned()))
+            }
+            omniroute_actors::router::resolve::Resolved::Combo(_) => None,
+        },
+    }
+}

@@ -1,0 +1,162 @@
+//! How an attempt fails, in one shape: what it was, what an operator reads, what the client may read.
+//!
+//! Everything that can go wrong between us and an upstream becomes a [`Fault`] here and nowhere else.
+
+use std::time::Duration;
+
+use omniroute_actors::connection::lease::Settlement;
+use omniroute_actors::resilience::classify::Failure;
+use omniroute_actors::resilience::health::ErrorNote;
+use omniroute_actors::resilience::outcome::Outcome;
+
+use crate::upstream::{BodyError, SendError, SendErrorKind};
+use crate::wire::openai_chat_answer::BadAnswer;
+use crate::wire::openai_chat_stream::{Ending, Truncation};
+use crate::wire::openai_error::{UpstreamErrorBody, redact};
+use crate::wire::sse::SseError;
+
+/// A failed attempt.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// What it was.
+    pub outcome: Outcome,
+    /// The upstream's status; 0 when there was none.
+    pub status: u16,
+    /// What the upstream said, redacted; our own words when it said nothing.
+    pub error: UpstreamErrorBody,
+    /// Whether the words are the upstream's.
+    pub from_upstream: bool,
+    /// When it says to come back.
+    pub retry_after: Option<Duration>,
+}
+
+impl Fault {
+    /// One that we saw ourselves.
+    pub fn own(outcome: Outcome, message: impl Into<String>) -> Self {
+        let error = UpstreamErrorBody { message: message.into(), ..UpstreamErrorBody::default() };
+        Self { outcome, status: 0, error, from_upstream: false, retry_after: None }
+    }
+
+    /// One that the upstream reported. `secrets` are taken out of its words.
+    pub fn reported(
+        status: u16,
+        mut error: UpstreamErrorBody,
+        retry_after: Option<Duration>,
+        secrets: &[&str],
+    ) -> Self {
+        error.message = redact(&error.message, secrets);
+        let failure =
+            Failure { status, code: error.code.as_deref(), kind: error.kind.as_deref(), message: &error.message };
+        Self { outcome: failure.outcome(), status, error, from_upstream: true, retry_after }
+    }
+
+    /// An error object where an answer should be: its code counts like the status that it stands for.
+    pub fn inside_ok(error: UpstreamErrorBody, secrets: &[&str]) -> Self {
+        let numeric = error.code.as_deref().and_then(|code| code.parse::<u16>().ok()).filter(|code| *code >= 400);
+        let mut fault = Self::reported(numeric.unwrap_or(0), error, None, secrets);
+        if fault.outcome == Outcome::BrokenAnswer {
+            fault.outcome = Outcome::ServerFault;
+        }
+        fault
+    }
+
+    /// The report for the connection.
+    pub fn settlement(&self, first_content: Option<Duration>) -> Settlement {
+        let note = ErrorNote {
+            outcome: self.outcome,
+            status: self.status,
+            code: self.error.code.clone(),
+            message: self.error.message.clone(),
+        };
+        Settlement { outcome: self.outcome, retry_after: self.retry_after, error: Some(note), first_content }
+    }
+}
+
+/// No usable head. `first_content` tells whether the head was late by the attempt's or by the request's clock.
+impl From<SendError> for Fault {
+    fn from(error: SendError) -> Self {
+        let outcome = match &error.kind {
+            SendErrorKind::Refused(_) | SendErrorKind::Dns { .. } => Outcome::LocalNetwork,
+            SendErrorKind::InvalidRequest(_) => Outcome::GatewayFault,
+            SendErrorKind::Connect { .. } | SendErrorKind::ConnectTimeout { .. } | SendErrorKind::Tls { .. } => {
+                Outcome::ConnectFailed
+            }
+            SendErrorKind::HeadTimeout => Outcome::FirstContentTimeout,
+            SendErrorKind::Reset { .. }
+            | SendErrorKind::Protocol(_)
+            | SendErrorKind::Redirect { .. }
+            | SendErrorKind::UnexpectedStatus(_)
+            | SendErrorKind::Encoded { .. }
+            | SendErrorKind::Undelimited { .. } => Outcome::BrokenAnswer,
+        };
+        Self::own(outcome, error.kind.to_string())
+    }
+}
+
+impl From<BodyError> for Fault {
+    fn from(error: BodyError) -> Self {
+        let outcome = match &error {
+            BodyError::Idle => Outcome::IdleTimeout,
+            BodyError::Deadline => Outcome::DeadlineExceeded,
+            _ => Outcome::BrokenAnswer,
+        };
+        Self::own(outcome, error.to_string())
+    }
+}
+
+impl From<SseError> for Fault {
+    fn from(error: SseError) -> Self {
+        Self::own(Outcome::BrokenAnswer, error.to_string())
+    }
+}
+
+impl Fault {
+    /// A 2xx body that is no answer.
+    pub fn bad_answer(bad: BadAnswer, secrets: &[&str]) -> Self {
+        match bad {
+            BadAnswer::ErrorObject(error) => Self::inside_ok(error, secrets),
+            other => Self::own(Outcome::BrokenAnswer, other.to_string()),
+        }
+    }
+
+    /// A stream that ended without its end. `None` when it is whole.
+    pub fn of_ending(ending: Ending) -> Option<Self> {
+        let message = match ending {
+            Ending::Complete { .. } => return None,
+            Ending::Empty => "the provider's stream ended without any content",
+            Ending::Truncated(Truncation::NoFinish) => "the provider's stream broke off before its end",
+            Ending::Truncated(Truncation::DoneWithoutFinish) => {
+                "the provider's stream was closed without a finish reason"
+            }
+            Ending::Truncated(Truncation::UpstreamError) => "the provider reported an error in its stream",
+            Ending::Truncated(Truncation::InvalidJson) => "the provider's stream held something that is not JSON",
+        };
+        Some(Self::own(Outcome::BrokenAnswer, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(code: &str) -> UpstreamErrorBody {
+        UpstreamErrorBody { message: "no".into(), code: Some(code.into()), ..UpstreamErrorBody::default() }
+    }
+
+    #[test]
+    fn an_error_inside_a_good_status_counts_by_its_code() {
+        assert_eq!(Fault::inside_ok(body("429"), &[]).outcome, Outcome::RateLimited);
+        assert_eq!(Fault::inside_ok(body("context_length_exceeded"), &[]).outcome, Outcome::ContextTooLong);
+        assert_eq!(Fault::inside_ok(body("weird"), &[]).outcome, Outcome::ServerFault);
+    }
+
+    #[test]
+    fn an_upstream_that_echoes_our_key_does_not_tell_it_to_the_client() {
+        let error = UpstreamErrorBody { message: "bad key sk-secret-123456".into(), ..UpstreamErrorBody::default() };
+
+        let fault = Fault::reported(401, error, None, &["sk-secret-123456"]);
+
+        assert!(!fault.error.message.contains("secret"));
+        assert_eq!(fault.outcome, Outcome::AuthRefused);
+    }
+}

@@ -1,0 +1,63 @@
+//! A request as the dispatch sees it: checked, with its deadlines.
+
+use std::time::Duration;
+
+use omniroute_actors::router::Only;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::wire::openai_chat::ChatRequest;
+
+/// A client may shorten the total deadline, in milliseconds.
+pub const TIMEOUT_HEADER: &str = "x-omniroute-timeout-ms";
+
+/// The request.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Its id.
+    pub id: String,
+    /// What it asks for.
+    pub chat: ChatRequest,
+    /// Which connections may serve it.
+    pub only: Only,
+    /// Its deadlines.
+    pub deadlines: Deadlines,
+    /// Attempts it may cost.
+    pub max_attempts: usize,
+}
+
+/// The deadlines of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// When it came.
+    pub started: Instant,
+    /// When all of it must be over.
+    pub total: Instant,
+    /// How long one attempt may take to its first content.
+    pub first_content: Duration,
+    /// How long content may pause.
+    pub idle: Duration,
+}
+
+impl Deadlines {
+    /// From the configuration; the client may only shorten the total.
+    pub fn new(config: &Config, started: Instant, asked: Option<Duration>) -> Self {
+        let most = Duration::from_millis(config.deadlines.total_ms);
+        Self {
+            started,
+            total: started + asked.map_or(most, |asked| asked.min(most)),
+            first_content: Duration::from_millis(config.deadlines.first_content_ms),
+            idle: Duration::from_millis(config.deadlines.idle_ms),
+        }
+    }
+
+    /// When the first content of an attempt that starts now must be there.
+    pub fn first_content_of_attempt(&self, now: Instant) -> Instant {
+        (now + self.first_content).min(self.total)
+    }
+
+    /// Whether the whole request is out of time.
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.total
+    }
+}

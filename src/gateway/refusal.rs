@@ -1,0 +1,130 @@
+//! From "nobody answered" to the error the client reads: which limit, until when, what to do.
+
+use std::time::Duration;
+
+use omniroute_actors::connection::handle::Refusal;
+use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::router::resolve::Unresolved;
+use omniroute_actors::router::{NoRoute, Skip, SkipReason};
+
+use super::dispatch::Failed;
+use super::fault::Fault;
+use crate::error::{ApiError, Problem};
+use crate::wire::openai_error::ErrorBody;
+
+/// The error and how the request is booked.
+pub fn refusal(failed: Failed, model: &str) -> (ApiError, Outcome) {
+    match failed {
+        Failed::NoRoute(none) => no_route(none, model),
+        Failed::Attempts { fault, skipped, retry_after } => {
+            let outcome = fault.outcome;
+            (exhausted(fault, &skipped, retry_after, model), outcome)
+        }
+    }
+}
+
+fn no_route(none: NoRoute, model: &str) -> (ApiError, Outcome) {
+    match none {
+        NoRoute::Unresolved(problem) => (unresolved(&problem, model), Outcome::ClientFault),
+        NoRoute::Crashed => {
+            (ApiError::new(Problem::Internal, "The router failed on this request."), Outcome::GatewayFault)
+        }
+        NoRoute::Exhausted { skipped, retry_after, .. } => {
+            (nobody_free(&skipped, retry_after, model), Outcome::Abandoned)
+        }
+    }
+}
+
+fn unresolved(problem: &Unresolved, model: &str) -> ApiError {
+    let kind = match problem {
+        Unresolved::Malformed => Problem::BadRequest,
+        Unresolved::Ambiguous(_) => Problem::AmbiguousModel,
+        Unresolved::NoConnection(_) => Problem::NoConnection,
+        Unresolved::Unknown => Problem::ModelNotFound,
+    };
+    let shown: String = model.chars().filter(|c| !c.is_control()).take(100).collect();
+    ApiError::new(kind, format!("Model '{shown}': {problem}. GET /v1/models lists what there is."))
+        .at("model")
+        .retry(false)
+}
+
+/// Nothing was tried: the client learns what keeps each candidate.
+fn nobody_free(skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> ApiError {
+    let is = |wanted: fn(Refusal) -> bool| {
+        skipped.iter().any(|skip| matches!(skip.reason, SkipReason::Refused(refusal) if wanted(refusal)))
+    };
+    let problem = if is(|refusal| matches!(refusal, Refusal::CoolingDown(_) | Refusal::ModelLocked)) {
+        Problem::CoolingDown
+    } else if is(|refusal| matches!(refusal, Refusal::Open | Refusal::Probing)) {
+        Problem::CircuitOpen
+    } else if is(|refusal| matches!(refusal, Refusal::Saturated | Refusal::LocalRateLimit)) {
+        Problem::Saturated
+    } else {
+        Problem::NoUsableConnection
+    };
+    let when = match retry_after {
+        Some(wait) => format!(" The first one is expected back in {} s.", wait.as_secs().max(1)),
+        None => " An operator must act: see /api/resilience.".to_owned(),
+    };
+    let message = format!("No connection can serve '{model}' now: {}.{when}", reasons(skipped));
+    let wait = retry_after.or_else(|| (problem == Problem::Saturated).then_some(Duration::from_secs(1)));
+    let error = ApiError::new(problem, message).after(wait);
+    if wait.is_none() { error.retry(false) } else { error }
+}
+
+fn reasons(skipped: &[Skip]) -> String {
+    const MOST: usize = 5;
+    if skipped.is_empty() {
+        return "it has no candidates".into();
+    }
+    let named = |skip: &Skip| {
+        format!("{} is {}", skip.candidate.connection.config().name, skip.reason.as_str().replace('_', " "))
+    };
+    let shown: Vec<_> = skipped.iter().take(MOST).map(named).collect();
+    let more = skipped.len().saturating_sub(MOST);
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{rest}", shown.join(", "))
+}
+
+/// Something was tried and failed. Every fallback is used up, so a client that retried at once would only
+/// multiply the attempts: it is told not to, unless a time to come back is known.
+fn exhausted(fault: Fault, skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> ApiError {
+    let wait = fault.retry_after.or(retry_after);
+    match fault.outcome {
+        Outcome::ClientFault | Outcome::ContextTooLong if fault.from_upstream => relayed(fault),
+        Outcome::ModelFault if fault.from_upstream => {
+            let fault = Fault { status: if fault.status == 400 { 400 } else { 404 }, ..fault };
+            relayed(fault)
+        }
+        Outcome::RateLimited | Outcome::QuotaExhausted => {
+            let message = format!("Every connection for '{model}' is rate limited: {}", fault.error.message);
+            let mut error =
+                ApiError::new(Problem::KeyRateLimited, message).after(wait.or(Some(Duration::from_secs(1))));
+            error.body.code = fault.error.code.map(Into::into).or(error.body.code);
+            error
+        }
+        Outcome::FirstContentTimeout | Outcome::IdleTimeout | Outcome::DeadlineExceeded => {
+            let message = format!("No provider answered '{model}' in time: {}", fault.error.message);
+            ApiError::new(Problem::UpstreamTimeout, message).retry(false)
+        }
+        Outcome::GatewayFault => ApiError::new(Problem::Internal, fault.error.message).retry(false),
+        _ => {
+            let also = if skipped.is_empty() { String::new() } else { format!(" ({})", reasons(skipped)) };
+            let said = if fault.from_upstream { "the last provider said" } else { "the last attempt failed" };
+            let message = format!("Every connection for '{model}' failed{also}; {said}: {}", fault.error.message);
+            ApiError::new(Problem::UpstreamFailed, message).retry(false)
+        }
+    }
+}
+
+/// The upstream's verdict on the request, in its own words and with its own status.
+fn relayed(fault: Fault) -> ApiError {
+    let body = ErrorBody {
+        message: fault.error.message,
+        kind: fault.error.kind.map_or("invalid_request_error".into(), Into::into),
+        param: fault.error.param,
+        code: fault.error.code.map(Into::into),
+    };
+    let status = if (400..500).contains(&fault.status) { fault.status } else { 400 };
+    ApiError::relayed(status, body)
+}

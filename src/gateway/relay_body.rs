@@ -1,0 +1,278 @@
+//! The response body of a stream. It carries the lease: when the client leaves, the body is dropped, and with it
+//! the upstream connection, the slot and the open tally, in that one step.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use omniroute_actors::connection::lease::Settlement;
+use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::router::Lease;
+use tokio::time::{Instant, Sleep};
+
+use super::attempt::{OpenStream, release};
+use super::fault::Fault;
+use super::inbound::Deadlines;
+use super::relay::{Progress, Relay};
+use super::tally::{CLIENT_GONE, Tally, tokens};
+use crate::infra::lifecycle::{Cut, InFlight};
+use crate::upstream::Body;
+use crate::wire::openai_error::{ErrorBody, HEARTBEAT};
+
+/// Proxies close what is silent for longer; only after the first content, because a heartbeat commits a 200.
+const HEARTBEAT_AFTER: Duration = Duration::from_secs(15);
+/// One write to the client holds at most this much of what is ready.
+const MOST_AT_ONCE: usize = 64 * 1024;
+
+/// What a stream is made of.
+pub struct StreamParts {
+    /// The open stream.
+    pub stream: OpenStream,
+    /// The right to the connection.
+    pub lease: Lease,
+    /// The tally.
+    pub tally: Tally,
+    /// Counts the request while it runs.
+    pub in_flight: InFlight,
+    /// Ends the stream when the process goes away.
+    pub cut: Cut,
+    /// The deadlines.
+    pub deadlines: Deadlines,
+    /// Characters of the prompt, for an estimate.
+    pub prompt_chars: u64,
+    /// When the attempt began.
+    pub attempt_started: Instant,
+}
+
+/// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
+pub(super) struct RunningStream {
+    relay: Relay,
+    upstream: Option<Body>,
+    lease: Option<Lease>,
+    tally: Tally,
+    cut: Cut,
+    deadlines: Deadlines,
+    prompt_chars: u64,
+    attempt_started: Instant,
+    first_content: Duration,
+    last_content: Instant,
+    last_write: Instant,
+    timer: Pin<Box<Sleep>>,
+    ended: bool,
+    /// The last poll gave bytes: until the next one, it is the client that everybody waits for.
+    handed_out: bool,
+    _in_flight: InFlight,
+}
+
+impl RunningStream {
+    fn new(parts: StreamParts) -> Self {
+        let now = Instant::now();
+        let mut body = Self {
+            relay: parts.stream.relay,
+            upstream: parts.stream.upstream,
+            lease: Some(parts.lease),
+            tally: parts.tally,
+            cut: parts.cut,
+            deadlines: parts.deadlines,
+            prompt_chars: parts.prompt_chars,
+            attempt_started: parts.attempt_started,
+            first_content: now.duration_since(parts.attempt_started),
+            last_content: now,
+            last_write: now,
+            timer: Box::pin(tokio::time::sleep_until(now)),
+            ended: false,
+            handed_out: false,
+            _in_flight: parts.in_flight,
+        };
+        let alarm = body.next_alarm();
+        body.timer.as_mut().reset(alarm);
+        body
+    }
+
+    /// The next moment at which something must be looked at. The timer is not moved with every chunk: it fires,
+    /// sees how late it really is, and sleeps on.
+    fn next_alarm(&self) -> Instant {
+        let idle = self.last_content + self.deadlines.idle;
+        idle.min(self.deadlines.total).min(self.last_write + HEARTBEAT_AFTER)
+    }
+
+    fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(upstream) = self.upstream.as_mut() else { return Poll::Ready(Some(self.whole())) };
+        let (mut came, mut contents) = (false, self.relay.contents());
+        loop {
+            let next = match Pin::new(&mut *upstream).poll_next(cx) {
+                Poll::Pending if came && self.relay.waiting() > 0 => return Poll::Ready(Some(self.relay.take_out())),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(next) => next,
+            };
+            let progress = match next {
+                None => Ok(Progress::Done),
+                Some(Err(error)) => Err(Fault::from(error)),
+                Some(Ok(chunk)) => self.relay.absorb(chunk),
+            };
+            match progress {
+                Err(fault) => return Poll::Ready(Some(self.fail(&fault))),
+                Ok(Progress::Done) => return Poll::Ready(Some(self.close())),
+                Ok(Progress::More) => {
+                    came = true;
+                    if self.relay.contents() > contents {
+                        contents = self.relay.contents();
+                        self.last_content = Instant::now();
+                    }
+                }
+            }
+            if self.relay.waiting() >= MOST_AT_ONCE {
+                return Poll::Ready(Some(self.relay.take_out()));
+            }
+        }
+    }
+
+    fn close(&mut self) -> Bytes {
+        match self.relay.close() {
+            Ok(()) => {
+                if let Some(upstream) = self.upstream.take() {
+                    release(upstream);
+                }
+                self.whole()
+            }
+            Err(fault) => self.fail(&fault),
+        }
+    }
+
+    /// The answer is whole. Its usage is on disk before the client reads the end of it.
+    fn whole(&mut self) -> Bytes {
+        self.settle(Outcome::Success, 200, None);
+        self.relay.take_out()
+    }
+
+    /// Content went out and the rest will not come: the client gets what is left and its protocol's error.
+    fn fail(&mut self, fault: &Fault) -> Bytes {
+        self.settle(fault.outcome, fault.status, Some(fault));
+        let mut last = BytesMut::from(&*self.relay.take_out());
+        last.extend_from_slice(&error_event(fault).to_sse());
+        last.freeze()
+    }
+
+    fn settle(&mut self, outcome: Outcome, status: u16, fault: Option<&Fault>) {
+        self.ended = true;
+        self.upstream = None;
+        let now = Instant::now();
+        self.tally.upstream_took(now.duration_since(self.attempt_started));
+        self.tally.attempt_ended(outcome, status, now);
+        let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
+        self.tally.finish(outcome, sent, tokens(&self.relay.usage(self.prompt_chars)));
+        if let Some(mut lease) = self.lease.take() {
+            let first_content = Some(self.first_content);
+            lease.permit.settle(match fault {
+                Some(fault) => fault.settlement(first_content),
+                None => Settlement { first_content, ..outcome.into() },
+            });
+        }
+    }
+
+    /// The timer fired: which of its reasons holds, if any.
+    fn on_alarm(&mut self, now: Instant) -> Option<Bytes> {
+        if now >= self.deadlines.total {
+            return Some(self.fail(&Fault::own(Outcome::DeadlineExceeded, "the request took longer than it may")));
+        }
+        if now >= self.last_content + self.deadlines.idle {
+            return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider stopped sending content")));
+        }
+        (now >= self.last_write + HEARTBEAT_AFTER).then(|| Bytes::from_static(HEARTBEAT.as_bytes()))
+    }
+}
+
+/// The error a client reads when its stream cannot go on.
+fn error_event(fault: &Fault) -> ErrorBody {
+    let (kind, code) = match fault.outcome {
+        Outcome::DeadlineExceeded => ("server_error", "deadline_exceeded"),
+        Outcome::IdleTimeout => ("server_error", "stream_idle_timeout"),
+        Outcome::GatewayFault => ("server_error", "shutting_down"),
+        Outcome::RateLimited | Outcome::QuotaExhausted => ("rate_limit_error", "rate_limit_exceeded"),
+        _ => ("server_error", "stream_interrupted"),
+    };
+    let message = format!("The stream ended early: {}.", fault.error.message.trim_end_matches('.'));
+    ErrorBody { message, kind: kind.into(), param: None, code: Some(code.into()) }
+}
+
+impl RunningStream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.upstream.is_some() && self.relay.waiting() > 0 {
+            return Poll::Ready(Some(self.relay.take_out()));
+        }
+        if let Poll::Ready(bytes) = self.pull(cx) {
+            return Poll::Ready(bytes);
+        }
+        if self.cut.poll(cx).is_ready() {
+            let fault = Fault::own(Outcome::GatewayFault, "the gateway is shutting down");
+            return Poll::Ready(Some(self.fail(&fault)));
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let due = self.on_alarm(Instant::now());
+            let next = self.next_alarm();
+            self.timer.as_mut().reset(next);
+            if due.is_some() {
+                return Poll::Ready(due);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The client has not read for that long although something lay ready for it.
+    pub(super) fn stalled_since(&self, limit: Duration) -> bool {
+        !self.ended && self.handed_out && Instant::now().duration_since(self.last_write) > limit
+    }
+
+    /// Give the upstream up: the client does not read. It is treated as one that left.
+    pub(super) fn give_up(&mut self) {
+        if !self.ended {
+            self.settle(Outcome::ClientGone, CLIENT_GONE, None);
+        }
+    }
+}
+
+/// The body.
+pub struct RelayBody(Rc<RefCell<RunningStream>>);
+
+impl RelayBody {
+    /// A body that begins with what was held back, under the watch for clients that do not read.
+    pub fn new(parts: StreamParts) -> Self {
+        let stream = Rc::new(RefCell::new(RunningStream::new(parts)));
+        super::stall::watch(&stream);
+        Self(stream)
+    }
+}
+
+impl MessageBody for RelayBody {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let mut stream = self.0.borrow_mut();
+        let polled = stream.poll(cx);
+        stream.handed_out = polled.is_ready();
+        if polled.is_ready() {
+            stream.last_write = Instant::now();
+        }
+        polled.map(|bytes| bytes.map(Ok))
+    }
+}
+
+impl Drop for RunningStream {
+    /// The client left in the middle: what it got is billed, nobody is blamed. A finished stream does nothing.
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}

@@ -1,0 +1,322 @@
+//! The fallback loop over real actors and a scripted upstream, without HTTP in front.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter};
+use actix_web::body::MessageBody;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use omniroute_actors::clock::{Clock, Moment, SystemClock};
+use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+use omniroute_actors::connection::handle::ConnectionHandle;
+use omniroute_actors::ports::{Nowhere, Ports};
+use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
+use omniroute_actors::router::{Only, Router};
+use omniroute_actors::supervisor::{ApplyConnections, Registry};
+use omniroute_actors::usage::journal::{self, JournalReader};
+use omniroute_actors::usage::record::UsageRecord;
+use omniroute_testkit::mock::MockUpstream;
+use tokio::time::Instant;
+
+use super::attempt::{Answer, Means};
+use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::inbound::{Deadlines, Inbound};
+use super::refusal::refusal;
+use super::relay_body::{RelayBody, StreamParts};
+use super::tally::{Opening, Tally};
+use crate::config::Config;
+use crate::infra::lifecycle::Lifecycle;
+use crate::infra::recorder::{Recorder, RecorderOptions};
+use crate::upstream::{ClientFactory, UpstreamSettings};
+use crate::wire::openai_chat::ChatRequest;
+
+/// A gateway without its front: a combo `team` over one connection per mock.
+struct Rig {
+    clients: ClientFactory,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    router: Addr<Router>,
+    handles: Vec<Arc<ConnectionHandle>>,
+    recorder: Arc<Recorder>,
+    lifecycle: Arc<Lifecycle>,
+    dir: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn over(mocks: &[&MockUpstream]) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
+        let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
+        let configs = mocks.iter().enumerate().map(|(index, mock)| connection(index, &mock.base_url())).collect();
+        let handles = registry.send(ApplyConnections(configs)).await.unwrap().unwrap();
+        let plan = Arc::new(ArcSwap::from_pointee(plan(&handles)));
+        let dir = tempfile::tempdir().unwrap();
+        let options = RecorderOptions {
+            dir: dir.path().to_owned(),
+            segment_bytes: 1 << 20,
+            spool_max_bytes: 1 << 30,
+            refuse: false,
+            fsync: Duration::from_millis(100),
+        };
+        let allowed = vec!["127.0.0.1:*".to_owned()];
+        Self {
+            clients: ClientFactory::new(UpstreamSettings { allow_private_hosts: allowed, ..Default::default() })
+                .unwrap(),
+            config: Config::default(),
+            router: Router::new(plan, Arc::clone(&clock)).start(),
+            clock,
+            handles,
+            recorder: Recorder::new(options).unwrap(),
+            lifecycle: Arc::new(Lifecycle::new(Moment::START)),
+            dir,
+        }
+    }
+
+    fn inbound(&self, stream: bool) -> Inbound {
+        let body = format!(r#"{{"model":"team","stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#);
+        Inbound {
+            id: uuid::Uuid::now_v7().to_string(),
+            chat: ChatRequest::parse(Bytes::from(body)).unwrap(),
+            only: Only::default(),
+            deadlines: Deadlines::new(&self.config, Instant::now(), None),
+            max_attempts: 3,
+        }
+    }
+
+    fn tally(&self, inbound: &Inbound) -> Tally {
+        let opening = Opening {
+            id: &inbound.id,
+            at: self.clock.wall(),
+            started: inbound.deadlines.started,
+            key_id: None,
+            model: &inbound.chat.model,
+            streamed: inbound.chat.stream,
+        };
+        Tally::open(Arc::clone(&self.recorder), opening)
+    }
+
+    async fn dispatch(&self, inbound: &Inbound, tally: &mut Tally) -> Result<Dispatched, Failed> {
+        let means = Means { clients: &self.clients, config: &self.config, now: self.clock.wall() };
+        let waiting = Waiting { times: 0, longest: Duration::ZERO };
+        dispatch(&self.router, &means, inbound, tally, waiting).await
+    }
+
+    /// Ask, read the whole stream, and return the status-like verdict with the text that went out.
+    async fn stream(&self) -> Result<String, u16> {
+        let inbound = self.inbound(true);
+        let mut tally = self.tally(&inbound);
+        let dispatched = match self.dispatch(&inbound, &mut tally).await {
+            Ok(dispatched) => dispatched,
+            Err(failed) => return Err(refusal(failed, "team").0.status),
+        };
+        let body = self.body(&inbound, dispatched, tally);
+        let bytes = actix_web::body::to_bytes(body).await.unwrap_or_default();
+        Ok(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    fn body(&self, inbound: &Inbound, dispatched: Dispatched, tally: Tally) -> RelayBody {
+        let Answer::Stream(stream) = dispatched.answer else { panic!("a stream was asked for") };
+        RelayBody::new(StreamParts {
+            stream,
+            lease: dispatched.lease,
+            tally,
+            in_flight: self.lifecycle.enter(),
+            cut: self.lifecycle.watch_cut(),
+            deadlines: inbound.deadlines,
+            prompt_chars: inbound.chat.prompt_chars,
+            attempt_started: dispatched.attempt_started,
+        })
+    }
+
+    async fn whole(&self) -> Result<Bytes, u16> {
+        let inbound = self.inbound(false);
+        let mut tally = self.tally(&inbound);
+        match self.dispatch(&inbound, &mut tally).await {
+            Ok(Dispatched { answer: Answer::Whole { body, .. }, .. }) => Ok(body),
+            Ok(_) => panic!("no stream was asked for"),
+            Err(failed) => Err(refusal(failed, "team").0.status),
+        }
+    }
+
+    fn records(&self) -> Vec<UsageRecord> {
+        let files = journal::files(self.dir.path()).unwrap();
+        files.into_iter().flat_map(|file| JournalReader::new(file).read(1_000).unwrap().records).collect()
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.handles.iter().map(|handle| handle.in_flight()).sum()
+    }
+}
+
+fn connection(index: usize, base_url: &str) -> ConnectionConfig {
+    ConnectionConfig {
+        id: format!("c{index}").into(),
+        provider: format!("p{index}").into(),
+        name: format!("c{index}"),
+        source: Source::Database,
+        priority: 1,
+        is_active: true,
+        max_concurrent: 0,
+        requests_per_minute: 0,
+        health: Default::default(),
+        target: Arc::new(UpstreamTarget {
+            chat_url: format!("{base_url}/chat/completions"),
+            models_url: None,
+            auth_header: Some(("authorization".into(), "Bearer sk-own-credential".into())),
+            headers: Vec::new(),
+            quirks: 0,
+        }),
+        credential_version: 1,
+    }
+}
+
+fn plan(handles: &[Arc<ConnectionHandle>]) -> RoutingPlan {
+    let mut plan = RoutingPlan { max_combo_depth: 5, ..RoutingPlan::default() };
+    let step = |handle: &Arc<ConnectionHandle>| Step {
+        target: StepTarget::Model { provider: handle.provider().clone(), model: "m".into(), connection: None },
+        weight: 0,
+    };
+    let steps = handles.iter().map(step).collect();
+    for handle in handles {
+        plan.providers.entry(handle.provider().clone()).or_default().connections.push(Arc::clone(handle));
+    }
+    let combo = Combo { name: "team".into(), strategy: Strategy::Priority, steps, cursor: Default::default() };
+    plan.combos.insert("team".into(), combo);
+    plan
+}
+
+#[actix::test]
+async fn a_whole_answer_comes_back_byte_for_byte_and_is_recorded() {
+    let mock = MockUpstream::start().await;
+    let rig = Rig::over(&[&mock]).await;
+
+    let body = rig.whole().await.unwrap();
+
+    assert!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["choices"].is_array());
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn every_way_to_fail_before_content_moves_on_unseen() {
+    let ways = [
+        "status code=503",
+        "status code=429 retry_after=60",
+        "status code=401",
+        "status code=404",
+        "fin_before_any_byte",
+        "reset",
+        "empty_sse",
+        "empty_200",
+        "error_in_200",
+        "error_event_first",
+        "html_200",
+        "redirect",
+        "role_only_then_eof",
+        "storm_1xx",
+        "gzip_bomb",
+        "cut_content_length",
+    ];
+    let (bad, good) = (MockUpstream::start().await, MockUpstream::start().await);
+    for way in ways {
+        let rig = Rig::over(&[&bad, &good]).await;
+        bad.control.always(way);
+
+        let streamed = rig.stream().await;
+        let rig = Rig::over(&[&bad, &good]).await;
+        let whole = rig.whole().await;
+
+        assert!(streamed.as_ref().is_ok_and(|text| text.ends_with("data: [DONE]\n\n")), "{way}: {streamed:?}");
+        assert!(whole.is_ok(), "{way}: {whole:?}");
+        assert_eq!(rig.in_flight(), 0, "{way}");
+    }
+    bad.stop().await;
+    good.stop().await;
+}
+
+#[actix::test]
+async fn a_stream_that_breaks_after_content_ends_with_an_error_and_never_with_done() {
+    let mock = MockUpstream::start().await;
+    for way in ["cut_chunked n=3", "rst_after n=3", "no_end_marker", "error_event_mid n=3", "invalid_json_event n=3"] {
+        mock.control.always(way);
+        let rig = Rig::over(&[&mock]).await;
+
+        let text = rig.stream().await.unwrap();
+
+        assert!(text.contains("\"error\""), "{way}: {text}");
+        assert!(!text.contains("[DONE]"), "{way}: {text}");
+        let record = rig.records().pop().unwrap();
+        assert_ne!(record.outcome, "success", "{way}");
+    }
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn a_bad_request_is_not_tried_twice() {
+    let (first, second) = (MockUpstream::start().await, MockUpstream::start().await);
+    first.control.always("status code=422");
+    let rig = Rig::over(&[&first, &second]).await;
+
+    assert_eq!(rig.whole().await, Err(422));
+
+    assert_eq!(second.control.stats().total.started, 0);
+    first.stop().await;
+    second.stop().await;
+}
+
+#[actix::test]
+async fn a_dropped_body_cancels_the_upstream_returns_the_slot_and_is_recorded() {
+    let mock = MockUpstream::start().await;
+    mock.control.always("ok tokens=1000 delay_ms=20");
+    let rig = Rig::over(&[&mock]).await;
+    let inbound = rig.inbound(true);
+    let mut tally = rig.tally(&inbound);
+    let dispatched = rig.dispatch(&inbound, &mut tally).await.unwrap();
+    let mut body = Box::pin(rig.body(&inbound, dispatched, tally));
+    let first = std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
+    assert!(first.is_some());
+
+    drop(body);
+
+    assert!(mock.control.wait_until(Duration::from_millis(100), |stats| stats.total.cancelled == 1).await);
+    assert_eq!(rig.in_flight(), 0);
+    assert_eq!(rig.records().pop().unwrap().outcome, Outcome::ClientGone.as_str());
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn a_request_dropped_while_it_waits_for_the_head_leaves_nothing_behind() {
+    let mock = MockUpstream::start().await;
+    mock.control.always("hang_before_head");
+    let rig = Rig::over(&[&mock]).await;
+    let inbound = rig.inbound(false);
+    let mut tally = rig.tally(&inbound);
+
+    let given_up = tokio::time::timeout(Duration::from_millis(200), rig.dispatch(&inbound, &mut tally)).await;
+    drop(tally);
+
+    assert!(given_up.is_err());
+    assert!(mock.control.wait_until(Duration::from_millis(100), |stats| stats.total.cancelled == 1).await);
+    assert_eq!(rig.in_flight(), 0);
+    assert_eq!(rig.records().pop().unwrap().outcome, "client_gone");
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn the_process_going_away_ends_streams_with_an_error_event() {
+    let mock = MockUpstream::start().await;
+    mock.control.always("ok tokens=1000 delay_ms=20");
+    let rig = Rig::over(&[&mock]).await;
+    let lifecycle = Arc::clone(&rig.lifecycle);
+    actix_rt::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        lifecycle.cut();
+    });
+
+    let text = rig.stream().await.unwrap();
+
+    assert!(text.contains("shutting_down"), "{text}");
+    assert!(!text.contains("[DONE]"));
+    mock.stop().await;
+}

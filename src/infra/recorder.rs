@@ -1,0 +1,368 @@
+//! Puts usage records where they are safe, and from there into the store.
+//!
+//! ```text
+//! worker: append to its own journal file (one write, about a microsecond)
+//! replay: tail all files -> batches into the store (idempotent by request id) -> delete what is stored
+//! ```
+//! Stated policy when the disk refuses a record: with `spool`, up to [`KEPT`] records wait in memory and are
+//! written as soon as the disk takes them, the oldest are dropped (and counted) beyond that; with `refuse`, new
+//! requests get 503 until the disk takes records again. A store that does not answer delays nothing: the
+//! journal grows up to `spool_max_bytes`, then the same policy holds.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use omniroute_actors::usage::journal::{self, JournalReader, JournalWriter};
+use omniroute_actors::usage::record::UsageRecord;
+use tokio::sync::Notify;
+
+use crate::store::{Store, StoreError, UsageRow};
+
+/// Records per worker that wait in memory while the disk refuses them.
+pub const KEPT: usize = 10_000;
+const BATCH: usize = 256;
+/// How soon after a record the store hears of it.
+const SETTLE: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the recorder needs to know.
+#[derive(Debug, Clone)]
+pub struct RecorderOptions {
+    /// Directory of the journal.
+    pub dir: PathBuf,
+    /// Size of one file.
+    pub segment_bytes: u64,
+    /// Size of all files together beyond which the disk counts as full.
+    pub spool_max_bytes: u64,
+    /// Whether requests are refused while records cannot be kept.
+    pub refuse: bool,
+    /// Longest time a record stays in the page cache only; zero forces each one to the disk.
+    pub fsync: Duration,
+}
+
+/// Shared by all workers.
+#[derive(Debug)]
+pub struct Recorder {
+    options: RecorderOptions,
+    start: String,
+    workers: AtomicU64,
+    written: Notify,
+    dirty: AtomicBool,
+    refused: AtomicBool,
+    overfull: AtomicBool,
+    recorded: AtomicU64,
+    dropped: AtomicU64,
+    stored: AtomicU64,
+}
+
+struct WorkerJournal {
+    /// The recorder it belongs to.
+    start: String,
+    /// Opened with the first record that the disk takes.
+    writer: Option<JournalWriter>,
+    waiting: VecDeque<UsageRecord>,
+}
+
+impl WorkerJournal {
+    const fn new(start: String) -> Self {
+        Self { start, writer: None, waiting: VecDeque::new() }
+    }
+}
+
+thread_local! {
+    static JOURNAL: RefCell<Option<WorkerJournal>> = const { RefCell::new(None) };
+}
+
+impl Recorder {
+    /// A recorder in that directory, which is made if need be.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written to.
+    pub fn new(options: RecorderOptions) -> io::Result<Arc<Self>> {
+        std::fs::create_dir_all(&options.dir)?;
+        Ok(Arc::new(Self {
+            options,
+            // Version 7 ids sort by time: files of an earlier start sort before ours.
+            start: uuid::Uuid::now_v7().simple().to_string(),
+            workers: AtomicU64::new(0),
+            written: Notify::new(),
+            dirty: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            overfull: AtomicBool::new(false),
+            recorded: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+        }))
+    }
+
+    /// Keep a record. When this returns without an error, a `kill -9` does not lose it.
+    ///
+    /// # Errors
+    /// When the disk refused it; it then waits in memory.
+    pub fn record(&self, record: UsageRecord) -> io::Result<()> {
+        let kept = JOURNAL.with_borrow_mut(|slot| {
+            let journal = match slot {
+                Some(journal) if journal.start == self.start => journal,
+                _ => slot.insert(WorkerJournal::new(self.start.clone())),
+            };
+            journal.waiting.push_back(record);
+            self.write_waiting(journal)
+        });
+        self.refused.store(kept.is_err(), Ordering::Relaxed);
+        if let Err(error) = &kept {
+            tracing::error!(%error, "the disk refuses usage records");
+        }
+        self.dirty.store(true, Ordering::Release);
+        self.written.notify_one();
+        kept
+    }
+
+    /// Whether a request must be refused because its usage could not be kept.
+    pub fn refuses(&self) -> bool {
+        self.options.refuse && self.in_trouble()
+    }
+
+    /// Whether records cannot be kept as they should.
+    pub fn in_trouble(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) || self.overfull.load(Ordering::Relaxed)
+    }
+
+    /// Records kept, dropped and stored since the start.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.recorded), read(&self.dropped), read(&self.stored))
+    }
+
+    fn open(&self) -> io::Result<JournalWriter> {
+        let worker = self.workers.fetch_add(1, Ordering::Relaxed);
+        let stem = format!("{}-{worker:03}", self.start);
+        let writer = JournalWriter::new(&self.options.dir, stem, self.options.segment_bytes)?;
+        Ok(writer.syncing(self.options.fsync.is_zero()))
+    }
+
+    /// Force what was written to the disk, again and again: it bounds what a power cut takes. A `kill -9` takes
+    /// nothing in any case.
+    async fn keep_synced(self: Arc<Self>) {
+        // Zero means that each record was forced already.
+        while !self.options.fsync.is_zero() {
+            tokio::time::sleep(self.options.fsync).await;
+            if self.dirty.swap(false, Ordering::AcqRel) {
+                let recorder = Arc::clone(&self);
+                let synced = tokio::task::spawn_blocking(move || recorder.sync()).await;
+                if let Ok(Err(error)) = synced {
+                    tracing::error!(%error, "the journal cannot be forced to the disk");
+                }
+            }
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let ours = journal::files(&self.options.dir)?.into_iter().filter(|path| is_of(path, &self.start));
+        for path in ours {
+            match std::fs::File::open(path) {
+                Ok(file) => file.sync_data()?,
+                // Stored and deleted meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// While the disk refuses, requests may be refused too, and nobody would ever notice that there is room again.
+    fn look_for_room(&self) {
+        if !self.refused.load(Ordering::Relaxed) {
+            return;
+        }
+        let path = self.options.dir.join("room");
+        let room = std::fs::create_dir_all(&self.options.dir).and_then(|()| std::fs::write(&path, [0; 4096]));
+        if room.and_then(|()| std::fs::remove_file(&path)).is_ok() {
+            tracing::info!("the disk takes usage records again");
+            self.refused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn append(&self, journal: &mut WorkerJournal) -> io::Result<()> {
+        let Some(oldest) = journal.waiting.front() else { return Ok(()) };
+        let writer = match &mut journal.writer {
+            Some(writer) => writer,
+            None => journal.writer.insert(self.open()?),
+        };
+        writer.append(oldest)
+    }
+
+    fn write_waiting(&self, journal: &mut WorkerJournal) -> io::Result<()> {
+        while !journal.waiting.is_empty() {
+            if let Err(error) = self.append(journal) {
+                while journal.waiting.len() > KEPT {
+                    journal.waiting.pop_front();
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                return Err(error);
+            }
+            journal.waiting.pop_front();
+            self.recorded.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Carries the journal into the store until the process ends. Run it as a task of the main thread.
+pub struct Replay {
+    recorder: Arc<Recorder>,
+    store: Store,
+    readers: Vec<JournalReader>,
+}
+
+impl Replay {
+    /// Files of earlier starts come first.
+    pub fn new(recorder: Arc<Recorder>, store: Store) -> Self {
+        Self { recorder, store, readers: Vec::new() }
+    }
+
+    /// Work for ever.
+    pub async fn run(self) {
+        let synced = Arc::clone(&self.recorder).keep_synced();
+        futures_util::future::join(self.carry(), synced).await;
+    }
+
+    async fn carry(mut self) {
+        loop {
+            match self.pass().await {
+                Ok(()) => self.wait().await,
+                Err(error) => {
+                    tracing::warn!(%error, "usage waits in the journal");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Until there is something to do: a record, or a disk to look at.
+    async fn wait(&self) {
+        while self.recorder.refused.load(Ordering::Relaxed) {
+            tokio::time::sleep(RETRY).await;
+            self.recorder.look_for_room();
+        }
+        self.recorder.written.notified().await;
+        tokio::time::sleep(SETTLE).await;
+    }
+
+    /// One pass over all files, until nothing is left to store.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or the store refuses; what was stored stays stored.
+    pub async fn pass(&mut self) -> Result<(), ReplayError> {
+        self.look_around()?;
+        for index in 0..self.readers.len() {
+            while self.step(index).await? {}
+        }
+        self.clear_away()
+    }
+
+    /// One batch of one file; whether there may be more.
+    async fn step(&mut self, index: usize) -> Result<bool, ReplayError> {
+        let Some(reader) = self.readers.get_mut(index) else { return Ok(false) };
+        let batch = reader.read(BATCH)?;
+        if batch.records.is_empty() {
+            reader.advance(&batch);
+            return Ok(false);
+        }
+        let rows: Vec<UsageRow> = batch.records.iter().map(row).collect();
+        let stored = self.store.usage().insert_batch(&rows).await?;
+        self.recorder.stored.fetch_add(stored as u64, Ordering::Relaxed);
+        reader.advance(&batch);
+        Ok(true)
+    }
+
+    fn look_around(&mut self) -> io::Result<()> {
+        let mut total = 0;
+        for path in journal::files(&self.recorder.options.dir)? {
+            total += std::fs::metadata(&path).map_or(0, |meta| meta.len());
+            if !self.readers.iter().any(|reader| reader.path() == path) {
+                self.readers.push(JournalReader::new(path));
+            }
+        }
+        self.recorder.overfull.store(total > self.recorder.options.spool_max_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Stored files go, except the newest of each worker of this start: it is still written to.
+    fn clear_away(&mut self) -> Result<(), ReplayError> {
+        let start = self.recorder.start.clone();
+        let in_use = |path: &Path, all: &[PathBuf]| {
+            is_of(path, &start) && !all.iter().any(|other| stem(other) == stem(path) && other.as_path() > path)
+        };
+        let all: Vec<_> = self.readers.iter().map(|reader| reader.path().to_owned()).collect();
+        let (keep, done): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.readers).into_iter().partition(|reader| in_use(reader.path(), &all));
+        self.readers = keep;
+        for reader in done {
+            remove_stored(&reader)?;
+        }
+        Ok(())
+    }
+}
+
+/// A torn end is a record that nobody was told of: it goes with the file, but not without a word.
+fn remove_stored(reader: &JournalReader) -> Result<(), ReplayError> {
+    let rest = reader.read(1)?;
+    if rest.rest > 0 && rest.records.is_empty() {
+        tracing::warn!(bytes = rest.rest, "a journal file ended in the middle of a record");
+    }
+    std::fs::remove_file(reader.path())?;
+    Ok(())
+}
+
+fn stem(path: &Path) -> Option<&str> {
+    path.file_stem()?.to_str()?.rsplit_once('-').map(|(stem, _)| stem)
+}
+
+fn is_of(path: &Path, start: &str) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start))
+}
+
+/// Why a pass stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The journal.
+    #[error("the journal cannot be read: {0}")]
+    Journal(#[from] io::Error),
+    /// The store.
+    #[error("the store does not take usage: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// The stored form of a record.
+fn row(record: &UsageRecord) -> UsageRow {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    UsageRow {
+        request_id: record.request_id.clone(),
+        at: record.at.0,
+        key_id: record.key_id.clone(),
+        connection_id: record.connection.clone(),
+        provider: record.provider.clone(),
+        model: record.model.clone(),
+        requested_model: record.requested_model.clone(),
+        combo: record.combo.clone(),
+        status: i32::from(record.status),
+        outcome: record.outcome.clone(),
+        streamed: record.streamed,
+        prompt_tokens: number(record.tokens.prompt),
+        completion_tokens: number(record.tokens.completion),
+        cached_tokens: number(record.tokens.cached),
+        reasoning_tokens: number(record.tokens.reasoning),
+        estimated: record.tokens.estimated,
+        ttft_ms: record.first_content_ms.map(number),
+        total_ms: number(record.total_ms),
+        attempts: serde_json::to_string(&record.attempts).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: combos, then the models of providers that have a connection, as
+//! far as the caller's key may use them.
+
+use std::sync::Arc;
+
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use omniroute_actors::router::plan::RoutingPlan;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::Principal;
+use crate::error::{ApiError, Problem};
+use crate::providers::Catalog;
+
+/// One model as OpenAI lists it, with the fields that the gateway adds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Model {
+    id: String,
+    object: &'static str,
+    created: i64,
+    owned_by: String,
+    permission: [(); 0],
+    root: String,
+    parent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_length: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct List {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+/// List all models.
+pub async fn list(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(List { object: "list", data: visible(&request, &app) })
+}
+
+/// One model; its id may hold slashes.
+pub async fn one(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
+    let id = id.into_inner();
+    match visible(&request, &app).into_iter().find(|model| model.id == id) {
+        Some(model) => HttpResponse::Ok().json(model),
+        None => {
+            let shown: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+            let message = format!("The model '{shown}' does not exist or this key may not use it.");
+            ApiError::new(Problem::ModelNotFound, message).at("model").retry(false).to_response()
+        }
+    }
+}
+
+fn visible(request: &HttpRequest, app: &App) -> Vec<Model> {
+    let principal = request.extensions().get::<Arc<Principal>>().cloned();
+    let may_use = |model: &Model| principal.as_ref().is_some_and(|principal| principal.may_use_model(&model.id));
+    let created = app.clock.wall().0 / 1_000;
+    models(&app.plan.load(), created).into_iter().filter(may_use).collect()
+}
+
+/// Every model of a plan, in a stable order.
+pub fn models(plan: &RoutingPlan, created: i64) -> Vec<Model> {
+    let mut combos: Vec<_> = plan.combos.keys().map(|name| combo(name.as_str(), created)).collect();
+    combos.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut own: Vec<_> = plan
+        .providers
+        .keys()
+        .filter(|id| plan.serves(id))
+        .flat_map(|id| {
+            let entry = plan.providers.get(id);
+            let prefix = prefix(plan, id.as_str());
+            let models = entry.into_iter().flat_map(|entry| &entry.models);
+            models.map(move |model| provided(&prefix, id.as_str(), model.as_str(), created)).collect::<Vec<_>>()
+        })
+        .collect();
+    own.sort_by(|a, b| a.id.cmp(&b.id));
+    combos.into_iter().chain(own).collect()
+}
+
+/// What stands before the slash: the catalogue's id, or the prefix of a node.
+fn prefix(plan: &RoutingPlan, id: &str) -> String {
+    if Catalog::builtin().get(id).is_some() {
+        return id.to_owned();
+    }
+    let known = plan.prefixes.iter().filter(|(_, provider)| provider.as_str() == id).map(|(prefix, _)| prefix);
+    known.min_by_key(|prefix| (prefix.len(), prefix.as_str())).map_or_else(|| id.to_owned(), Clone::clone)
+}
+
+fn combo(name: &str, created: i64) -> Model {
+    Model {
+        id: name.to_owned(),
+        object: "model",
+        created,
+        owned_by: "combo".into(),
+        permission: [],
+        root: name.to_owned(),
+        parent: None,
+        context_length: None,
+    }
+}
+
+fn provided(prefix: &str, provider: &str, model: &str, created: i64) -> Model {
+    Model {
+        id: format!("{prefix}/{model}"),
+        object: "model",
+        created,
+        owned_by: prefix.to_owned(),
+        permission: [],
+        root: model.to_owned(),
+        parent: None,
+        context_length: Catalog::builtin().get(provider).and_then(|spec| spec.context),
+    }
+}

@@ -1,0 +1,11 @@
+//! What must hold while something breaks.
+
+mod breaker;
+mod broken_answers;
+mod deadlines;
+mod drain;
+mod failover;
+mod hang_up;
+mod ledger;
+mod nginx;
+mod storage;

@@ -1,0 +1,109 @@
+//! `/api/combos*`.
+
+use std::collections::HashMap;
+
+use omniroute_testkit::http::Request;
+use serde_json::{Value, json};
+
+use crate::common::{Site, calm, chat};
+
+async fn refused(site: &Site, body: &Value) -> String {
+    let answer = site.admin.send(Request::post("/api/combos", body)).await;
+    assert!([400, 409].contains(&answer.status()), "{body}: {} {}", answer.status(), answer.text());
+    answer.text()
+}
+
+#[tokio::test]
+async fn a_combo_is_made_read_changed_and_removed() {
+    let site = Site::open(calm()).await;
+
+    let id = site.admin.create_combo("fast", "round-robin", &["a/m", "b/m"]).await;
+    let path = format!("/api/combos/{id}");
+    let read = site.admin.get(&path).await;
+    let listed = site.admin.get("/api/combos").await;
+    let changed = site.admin.put(&path, &json!({"strategy": "random", "models": ["b/m"]})).await;
+    let answer = site.gateway.ask(&chat("fast", false)).await;
+    site.admin.delete(&path).await;
+    let gone = site.gateway.ask(&chat("fast", false)).await;
+
+    assert_eq!(
+        (&read["name"], &read["strategy"], &changed["strategy"]),
+        (&json!("fast"), &json!("round-robin"), &json!("random"))
+    );
+    assert!(listed["combos"].as_array().unwrap().iter().any(|combo| combo["id"] == id));
+    assert_eq!(answer.header("x-omniroute-connection"), Some(site.at_b.connections[0].as_str()));
+    assert_eq!((gone.status(), site.admin.send(Request::get(&path)).await.status()), (404, 404));
+}
+
+#[tokio::test]
+async fn targets_that_lead_nowhere_circles_and_empty_lists_are_refused() {
+    let site = Site::open(calm()).await;
+    let to = |name: &str| json!({"kind": "combo-ref", "comboName": name});
+
+    let empty = refused(&site, &json!({"name": "x", "models": []})).await;
+    let unknown = refused(&site, &json!({"name": "x", "models": ["nobody/m"]})).await;
+    let ghost = refused(&site, &json!({"name": "x", "models": [to("ghost")]})).await;
+    let own = refused(&site, &json!({"name": "x", "models": [to("x")]})).await;
+    let taken = refused(&site, &json!({"name": "team", "models": ["a/m"]})).await;
+    let strategy = refused(&site, &json!({"name": "x", "strategy": "magic", "models": ["a/m"]})).await;
+    site.admin.create_combo_with(&json!({"name": "one", "models": [to("team")]})).await;
+    let team = site.admin.get("/api/combos").await["combos"].as_array().unwrap().clone();
+    let team = team.iter().find(|combo| combo["name"] == "team").unwrap()["id"].as_str().unwrap().to_owned();
+    let circle = site
+        .admin
+        .send(Request::new("PUT", &format!("/api/combos/{team}")).json(&json!({"models": [to("one")]})))
+        .await;
+
+    assert!(empty.contains("models") && unknown.contains("nobody") && ghost.contains("ghost"), "{unknown} {ghost}");
+    assert!(own.contains("circle") && circle.status() == 400 && circle.text().contains("circle"), "{}", circle.text());
+    assert!(taken.to_lowercase().contains("exists"), "{taken}");
+    assert!(strategy.contains("round-robin"), "the answer names what there is: {strategy}");
+    assert_eq!(site.gateway.ask(&chat("team", false)).await.status(), 200, "nothing changed");
+}
+
+#[tokio::test]
+async fn a_combo_that_another_one_needs_is_not_removed() {
+    let site = Site::open(calm()).await;
+    let inner = site.admin.create_combo("inner", "priority", &["a/m"]).await;
+    site.admin
+        .create_combo_with(&json!({"name": "outer", "models": [{"kind": "combo-ref", "comboName": "inner"}]}))
+        .await;
+
+    let answer = site.admin.send(Request::new("DELETE", &format!("/api/combos/{inner}"))).await;
+
+    assert!([400, 409].contains(&answer.status()) && answer.text().contains("outer"), "{}", answer.text());
+    assert_eq!(site.gateway.ask(&chat("outer", false)).await.status(), 200);
+}
+
+/// How often each of the two upstreams served a combo of this strategy.
+async fn shares(site: &Site, combo: Value, calls: u64) -> (u64, u64) {
+    site.admin.create_combo_with(&combo).await;
+    site.a.control.reset();
+    site.b.control.reset();
+    for _ in 0..calls {
+        assert_eq!(site.gateway.ask(&chat(combo["name"].as_str().unwrap(), false)).await.status(), 200);
+    }
+    (site.a.control.settled().await.total.answered, site.b.control.settled().await.total.answered)
+}
+
+#[tokio::test]
+async fn each_strategy_shares_the_calls_in_its_way() {
+    let site = Site::open(calm()).await;
+    let of = |strategy: &str| json!({"name": strategy, "strategy": strategy, "models": ["a/m", "b/m"]});
+    let weighted = json!({"name": "weighted", "strategy": "weighted",
+        "models": [{"model": "a/m", "weight": 100}, {"model": "b/m", "weight": 0}]});
+
+    let mut found = HashMap::new();
+    for strategy in ["priority", "round-robin", "random", "p2c"] {
+        found.insert(strategy, shares(&site, of(strategy), 40).await);
+    }
+    let by_weight = shares(&site, weighted, 10).await;
+
+    assert_eq!((found["priority"], by_weight), ((40, 0), (10, 0)));
+    // Each worker hosts a router of its own, but the cursor is the combo's.
+    assert_eq!(found["round-robin"], (20, 20));
+    for strategy in ["random", "p2c"] {
+        let (a, b) = found[strategy];
+        assert!(a > 0 && b > 0 && a + b == 40, "{strategy}: {a} and {b}");
+    }
+}

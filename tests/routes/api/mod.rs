@@ -1,0 +1,11 @@
+//! The management API.
+
+mod auth;
+mod combos;
+mod config;
+mod keys;
+mod monitoring;
+mod provider_nodes;
+mod providers;
+mod resilience;
+mod scopes;

@@ -1,0 +1,8 @@
+//! The data plane.
+
+mod bodies;
+mod chat_completions;
+mod headers;
+mod keys;
+mod model_strings;
+mod models;
