@@ -17,6 +17,10 @@ pub mod metrics;
 pub mod openapi;
 mod refusal;
 mod spec;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod v1;
 
 pub use body::{Form, JsonBody};
