@@ -242,6 +242,23 @@ async fn a_first_target_that_refuses_or_is_rate_limited_is_invisible_while_anoth
 }
 
 #[tokio::test]
+async fn of_two_accounts_at_one_provider_the_one_that_rests_is_passed_over() {
+    let site = Site::open(calm()).await;
+    let second = site.admin.create_connection(&site.at_a.node, "second", "sk-second").await;
+    site.a.control.account("sk-a").script(["status code=429 retry_after=60"]);
+
+    let first = site.ask(false).await;
+    let next = site.ask(true).await;
+
+    assert_eq!((first.status(), first.header("x-omniroute-attempts")), (200, Some("2")));
+    assert_eq!((next.status(), next.header("x-omniroute-attempts")), (200, Some("1")));
+    assert_eq!(next.header("x-omniroute-connection"), Some(second.as_str()));
+    let counts =
+        (site.a.control.account("sk-a").counts().started, site.a.control.account("sk-second").counts().started);
+    assert_eq!(counts, (1, 2));
+}
+
+#[tokio::test]
 async fn a_request_waits_for_a_short_cooldown_when_nobody_else_is_there() {
     let wait = "resilience.wait_for_cooldown";
     let builder = calm().set(&format!("{wait}.enabled"), "true").set(&format!("{wait}.max_retry_wait_sec"), "5");
