@@ -25,7 +25,8 @@ use crate::store::{Store, StoreError, UsageRow};
 
 /// Records of all workers that wait in memory while the disk refuses them.
 pub const KEPT: usize = 10_000;
-const BATCH: usize = 256;
+/// Large, because every transaction writes the last pages of each index anew and ends with an fsync.
+const BATCH: usize = 2_048;
 /// How soon after a record the store hears of it.
 const SETTLE: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(1);
