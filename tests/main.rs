@@ -1,5 +1,6 @@
 //! The whole gateway as its users meet it: a process, a scripted upstream, clients on real sockets.
 #![expect(
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,

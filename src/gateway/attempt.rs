@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use actix_http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{ACCEPT, HeaderValue};
 use awc::http::Method;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -15,11 +15,11 @@ use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
-use url::Url;
 
 use super::assemble::quirk_bit;
 use super::fault::Fault;
 use super::inbound::Inbound;
+use super::prepared;
 use super::relay::{Progress, Relay};
 use crate::config::Config;
 use crate::providers::Quirk;
@@ -45,7 +45,7 @@ pub enum Answer {
         facts: AnswerFacts,
     },
     /// A stream whose first content is there.
-    Stream(OpenStream),
+    Stream(Box<OpenStream>),
 }
 
 /// A stream that the client may see now.
@@ -81,7 +81,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
         return Err(refused(response, &secret(&lease.config), means.now).await);
     }
     if inbound.chat.stream {
-        hold(means.config, inbound, lease, response.body, head_by).await.map(Answer::Stream)
+        hold(means.config, inbound, lease, response.body, head_by).await.map(|stream| Answer::Stream(Box::new(stream)))
     } else {
         whole(means.config, inbound, lease, response.body).await
     }
@@ -89,26 +89,11 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
 
 fn prepare(inbound: &Inbound, lease: &Lease) -> Result<UpstreamRequest, Fault> {
     let target = &lease.config.target;
-    let broken = |what: &str| Fault::own(Outcome::GatewayFault, format!("the connection's {what} cannot be used"));
-    let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let (url, mut headers) = prepared::of(target)?;
     let accept = if inbound.chat.stream { "text/event-stream" } else { "application/json" };
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    if let Some((name, value)) = &target.auth_header {
-        let name = HeaderName::try_from(name.as_str()).map_err(|_| broken("credential header"))?;
-        let value = HeaderValue::try_from(value.expose_secret()).map_err(|_| broken("credential"))?;
-        headers.insert(name, value);
-    }
-    for (name, value) in &target.headers {
-        let name = HeaderName::try_from(name.as_str()).map_err(|_| broken("headers"))?;
-        headers.insert(name, HeaderValue::try_from(value.as_str()).map_err(|_| broken("headers"))?);
-    }
-    Ok(UpstreamRequest {
-        method: Method::POST,
-        url: Url::parse(&target.chat_url).map_err(|_| broken("URL"))?,
-        headers,
-        body: inbound.chat.rewrite(lease.model().as_str(), rewrite_options(target.quirks)),
-    })
+    let body = inbound.chat.rewrite(lease.model().as_str(), rewrite_options(target.quirks));
+    Ok(UpstreamRequest { method: Method::POST, url, headers, body })
 }
 
 const fn rewrite_options(quirks: u32) -> RewriteOptions {
@@ -157,8 +142,15 @@ async fn whole(config: &Config, inbound: &Inbound, lease: &Lease, body: Body) ->
         deadline: inbound.deadlines.total,
     };
     let body = collect(body, limits).await.map_err(|error| timed(error.into(), inbound))?;
+    let body = without_mark(body);
     let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[&secret(&lease.config)]))?;
     Ok(Answer::Whole { body, facts })
+}
+
+/// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
+fn without_mark(body: Bytes) -> Bytes {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
 }
 
 /// Read until the first content, or to the end of a stream that has none and is whole all the same.

@@ -13,6 +13,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod fault;
 pub mod inbound;
+mod prepared;
 pub mod refusal;
 pub mod relay;
 pub mod relay_body;

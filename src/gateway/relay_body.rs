@@ -33,7 +33,7 @@ const MOST_AT_ONCE: usize = 64 * 1024;
 /// What a stream is made of.
 pub struct StreamParts {
     /// The open stream.
-    pub stream: OpenStream,
+    pub stream: Box<OpenStream>,
     /// The right to the connection.
     pub lease: Lease,
     /// The tally.

@@ -10,22 +10,23 @@
 //! journal grows up to `spool_max_bytes`, then the same policy holds.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use omniroute_actors::usage::journal::{self, JournalReader, JournalWriter};
 use omniroute_actors::usage::record::UsageRecord;
 use tokio::sync::Notify;
 
 use crate::store::{Store, StoreError, UsageRow};
 
-/// Records per worker that wait in memory while the disk refuses them.
+/// Records of all workers that wait in memory while the disk refuses them.
 pub const KEPT: usize = 10_000;
-const BATCH: usize = 256;
+/// Large, because every transaction writes the last pages of each index anew and ends with an fsync.
+const BATCH: usize = 2_048;
 /// How soon after a record the store hears of it.
 const SETTLE: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub struct Recorder {
     workers: AtomicU64,
     written: Notify,
     dirty: AtomicBool,
+    /// What the disk refused, oldest first. Shared, for the worker that met the refusal may have no next request.
+    waiting: ArcSwap<Vec<Arc<UsageRecord>>>,
     refused: AtomicBool,
     overfull: AtomicBool,
     recorded: AtomicU64,
@@ -65,12 +68,11 @@ struct WorkerJournal {
     start: String,
     /// Opened with the first record that the disk takes.
     writer: Option<JournalWriter>,
-    waiting: VecDeque<UsageRecord>,
 }
 
 impl WorkerJournal {
     const fn new(start: String) -> Self {
-        Self { start, writer: None, waiting: VecDeque::new() }
+        Self { start, writer: None }
     }
 }
 
@@ -92,6 +94,7 @@ impl Recorder {
             workers: AtomicU64::new(0),
             written: Notify::new(),
             dirty: AtomicBool::new(false),
+            waiting: ArcSwap::default(),
             refused: AtomicBool::new(false),
             overfull: AtomicBool::new(false),
             recorded: AtomicU64::new(0),
@@ -105,17 +108,14 @@ impl Recorder {
     /// # Errors
     /// When the disk refused it; it then waits in memory.
     pub fn record(&self, record: UsageRecord) -> io::Result<()> {
-        let kept = JOURNAL.with_borrow_mut(|slot| {
-            let journal = match slot {
-                Some(journal) if journal.start == self.start => journal,
-                _ => slot.insert(WorkerJournal::new(self.start.clone())),
-            };
-            journal.waiting.push_back(record);
-            self.write_waiting(journal)
+        let kept = self.with_journal(|journal| {
+            self.write_waiting(journal)?;
+            self.append(journal, &record)
         });
         self.refused.store(kept.is_err(), Ordering::Relaxed);
         if let Err(error) = &kept {
             tracing::error!(%error, "the disk refuses usage records");
+            self.hold(&[], vec![Arc::new(record)]);
         }
         self.dirty.store(true, Ordering::Release);
         self.written.notify_one();
@@ -187,28 +187,48 @@ impl Recorder {
         }
     }
 
-    fn append(&self, journal: &mut WorkerJournal) -> io::Result<()> {
-        let Some(oldest) = journal.waiting.front() else { return Ok(()) };
+    fn with_journal<T>(&self, work: impl FnOnce(&mut WorkerJournal) -> T) -> T {
+        JOURNAL.with_borrow_mut(|slot| {
+            work(match slot {
+                Some(journal) if journal.start == self.start => journal,
+                _ => slot.insert(WorkerJournal::new(self.start.clone())),
+            })
+        })
+    }
+
+    fn append(&self, journal: &mut WorkerJournal, record: &UsageRecord) -> io::Result<()> {
         let writer = match &mut journal.writer {
             Some(writer) => writer,
             None => journal.writer.insert(self.open()?),
         };
-        writer.append(oldest)
+        writer.append(record)?;
+        self.recorded.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
+    /// Write what waits in memory, from whichever thread has the occasion.
     fn write_waiting(&self, journal: &mut WorkerJournal) -> io::Result<()> {
-        while !journal.waiting.is_empty() {
-            if let Err(error) = self.append(journal) {
-                while journal.waiting.len() > KEPT {
-                    journal.waiting.pop_front();
-                    self.dropped.fetch_add(1, Ordering::Relaxed);
-                }
+        if self.waiting.load().is_empty() {
+            return Ok(());
+        }
+        let taken = self.waiting.swap(Arc::default());
+        for (written, record) in taken.iter().enumerate() {
+            if let Err(error) = self.append(journal, record) {
+                self.hold(taken.get(written..).unwrap_or_default(), Vec::new());
                 return Err(error);
             }
-            journal.waiting.pop_front();
-            self.recorded.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Keep records in memory, `older` before and `newer` after those that wait already; the oldest give way.
+    fn hold(&self, older: &[Arc<UsageRecord>], newer: Vec<Arc<UsageRecord>>) {
+        let before = self.waiting.rcu(|waiting| {
+            let all = [older, waiting, &newer].concat();
+            all.get(all.len().saturating_sub(KEPT)..).unwrap_or_default().to_vec()
+        });
+        let dropped = (older.len() + before.len() + newer.len()).saturating_sub(KEPT);
+        self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
     }
 }
 
@@ -243,11 +263,14 @@ impl Replay {
         }
     }
 
-    /// Until there is something to do: a record, or a disk to look at.
+    /// Until there is something to do: a record, or records that wait for a disk which has room again.
     async fn wait(&self) {
         while self.recorder.refused.load(Ordering::Relaxed) {
             tokio::time::sleep(RETRY).await;
             self.recorder.look_for_room();
+        }
+        if !self.recorder.waiting.load().is_empty() {
+            return;
         }
         self.recorder.written.notified().await;
         tokio::time::sleep(SETTLE).await;
@@ -258,6 +281,7 @@ impl Replay {
     /// # Errors
     /// When the journal cannot be read or the store refuses; what was stored stays stored.
     pub async fn pass(&mut self) -> Result<(), ReplayError> {
+        self.recorder.with_journal(|journal| self.recorder.write_waiting(journal))?;
         self.look_around()?;
         for index in 0..self.readers.len() {
             while self.step(index).await? {}

@@ -249,6 +249,13 @@ impl Form {
     }
 }
 
+/// Set a field of an object; anything else is left as it is.
+pub fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value.into());
+    }
+}
+
 /// A point in time as the API writes it.
 pub fn iso(ms: i64) -> Value {
     Timestamp::from_millisecond(ms).map_or(Value::Null, |at| Value::from(at.to_string()))

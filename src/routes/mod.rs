@@ -17,6 +17,10 @@ pub mod metrics;
 pub mod openapi;
 mod refusal;
 mod spec;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod v1;
 
 pub use body::{Form, JsonBody};
@@ -99,8 +103,11 @@ pub fn mount(config: &mut ServiceConfig, app: App, management: Management, route
             by_path.entry(path).or_default().push(spec);
         }
     }
-    // In the order of the text a literal segment comes before `{`, so that no pattern hides it.
-    for (path, specs) in by_path {
+    // In the order of the text a literal segment comes before `{`, so that no pattern hides it; the data plane comes
+    // first, because actix tries one resource after the other.
+    let (data_plane, others): (Vec<_>, Vec<_>) =
+        by_path.into_iter().partition(|(path, _)| path.starts_with("/v1/") && !path.contains('{'));
+    for (path, specs) in data_plane.into_iter().chain(others) {
         let allow: Vec<_> = specs.iter().flat_map(|spec| spec.allowed()).copied().collect();
         let allow: Arc<str> = allow.join(", ").into();
         let wrong_method = move || std::future::ready(method_not_allowed(&allow));

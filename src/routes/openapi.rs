@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::body::put;
 use super::{Row, Scope, table};
 
 /// The document.
@@ -9,7 +10,7 @@ pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for row in table() {
         let path = paths.entry(documented(row.path)).or_insert_with(|| json!({}));
-        path[row.method.to_lowercase()] = operation(&row);
+        put(path, &row.method.to_lowercase(), operation(&row));
     }
     json!({
         "openapi": "3.1.0",
@@ -39,15 +40,15 @@ fn operation(row: &Row) -> Value {
     let reference = |name: &str| json!({"$ref": format!("#/components/responses/{name}")});
     let mut answers = json!({"200": {"description": "Done"}, "503": reference("Unavailable")});
     if row.scope != Scope::Public {
-        answers["401"] = reference("Unauthorized");
-        answers["403"] = reference("Forbidden");
+        put(&mut answers, "401", reference("Unauthorized"));
+        put(&mut answers, "403", reference("Forbidden"));
     }
     if matches!(row.method.as_str(), "POST" | "PUT" | "PATCH") {
-        answers["400"] = reference("Invalid");
-        answers["413"] = reference("TooLarge");
+        put(&mut answers, "400", reference("Invalid"));
+        put(&mut answers, "413", reference("TooLarge"));
     }
     if row.path.contains('{') {
-        answers["404"] = reference("NotFound");
+        put(&mut answers, "404", reference("NotFound"));
     }
     let mut operation = json!({
         "operationId": operation_id(row),
@@ -58,10 +59,10 @@ fn operation(row: &Row) -> Value {
     });
     let parameters = parameters(row.path);
     if !parameters.is_empty() {
-        operation["parameters"] = Value::Array(parameters);
+        put(&mut operation, "parameters", Value::Array(parameters));
     }
     if matches!(row.method.as_str(), "POST" | "PUT" | "PATCH") {
-        operation["requestBody"] = json!({"content": {"application/json": {"schema": {"type": "object"}}}});
+        put(&mut operation, "requestBody", json!({"content": {"application/json": {"schema": {"type": "object"}}}}));
     }
     operation
 }

@@ -13,6 +13,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::body::put;
 use crate::auth::AdminError;
 use crate::gateway::directory::DirectoryError;
 use crate::store::StoreError;
@@ -29,9 +30,12 @@ pub struct Detail {
     pub message: String,
 }
 
-/// A refused request.
+/// A refused request. Boxed: it travels in the error half of every handler's answer.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct Refusal(Box<Facts>);
+
+#[derive(Debug, Clone)]
+struct Facts {
     status: StatusCode,
     code: &'static str,
     kind: &'static str,
@@ -47,7 +51,7 @@ impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let kind = kind_of(status);
         let (details, beside, message) = (Vec::new(), Map::new(), message.into());
-        Self { status, code, kind, message, details, beside, retry_after: None, allow: None }
+        Self(Box::new(Facts { status, code, kind, message, details, beside, retry_after: None, allow: None }))
     }
 
     /// Something in the request cannot be (400).
@@ -57,7 +61,9 @@ impl Refusal {
 
     /// Fields of the body are wrong (400).
     pub fn invalid(details: Vec<Detail>) -> Self {
-        Self { details, ..Self::new(StatusCode::BAD_REQUEST, "bad_request", "Invalid request") }
+        let mut refusal = Self::new(StatusCode::BAD_REQUEST, "bad_request", "Invalid request");
+        refusal.0.details = details;
+        refusal
     }
 
     /// There is no such thing (404).
@@ -82,63 +88,63 @@ impl Refusal {
 
     /// Say when to come back.
     #[must_use]
-    pub const fn after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
         self
     }
 
     /// Add a field beside the error.
     #[must_use]
     pub fn beside(mut self, field: &str, value: impl Into<Value>) -> Self {
-        self.beside.insert(field.to_owned(), value.into());
+        self.0.beside.insert(field.to_owned(), value.into());
         self
     }
 
     /// Name the kind of error.
     #[must_use]
-    pub const fn kind(mut self, kind: &'static str) -> Self {
-        self.kind = kind;
+    pub fn kind(mut self, kind: &'static str) -> Self {
+        self.0.kind = kind;
         self
     }
 
     /// The methods that would have worked.
     pub(super) fn allowing(mut self, methods: &str) -> Self {
-        self.allow = Some(methods.to_owned());
+        self.0.allow = Some(methods.to_owned());
         self
     }
 
     /// The answer: OpenAI's shape for the data plane, ours for the rest.
     pub fn render(&self, data_plane: bool, request_id: Option<&str>) -> HttpResponse {
         let body = if data_plane { self.openai() } else { self.management(request_id) };
-        let mut response = HttpResponse::build(self.status).json(body);
-        if let Some(wait) = self.retry_after {
+        let mut response = HttpResponse::build(self.0.status).json(body);
+        if let Some(wait) = self.0.retry_after {
             let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        if let Some(allow) = self.0.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             response.headers_mut().insert(ALLOW, allow);
         }
         response
     }
 
     fn openai(&self) -> Value {
-        let code = match (self.status, self.code) {
+        let code = match (self.0.status, self.0.code) {
             (StatusCode::UNAUTHORIZED, _) => "invalid_api_key",
             (_, "AUTH_001" | "AUTH_002") => "permission_denied",
             (_, code) => code,
         };
-        json!({"error": {"message": self.message, "type": self.kind, "param": null, "code": code}})
+        json!({"error": {"message": self.0.message, "type": self.0.kind, "param": null, "code": code}})
     }
 
     fn management(&self, request_id: Option<&str>) -> Value {
-        let mut error = json!({"message": self.message, "type": self.kind, "code": self.code});
-        if !self.details.is_empty() {
-            error["details"] = json!(self.details);
+        let mut error = json!({"message": self.0.message, "type": self.0.kind, "code": self.0.code});
+        if !self.0.details.is_empty() {
+            put(&mut error, "details", json!(self.0.details));
         }
         if let Some(id) = request_id {
-            error["correlation_id"] = json!(id);
+            put(&mut error, "correlation_id", json!(id));
         }
-        let mut body = self.beside.clone();
+        let mut body = self.0.beside.clone();
         body.insert("error".to_owned(), error);
         if let Some(id) = request_id {
             body.insert("requestId".to_owned(), json!(id));
@@ -162,13 +168,13 @@ fn kind_of(status: StatusCode) -> &'static str {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.status, self.message)
+        write!(f, "{} {}", self.0.status, self.0.message)
     }
 }
 
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     fn error_response(&self) -> HttpResponse {

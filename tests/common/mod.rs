@@ -128,8 +128,8 @@ impl Site {
 /// The live state of one connection as `/api/resilience` shows it.
 pub async fn state_of(admin: &Admin, connection: &str) -> Value {
     let all = admin.resilience().await;
-    let list = all["connections"].as_array().cloned().unwrap_or_default();
-    let found = list.into_iter().find(|entry| entry["id"] == connection || entry["connectionId"] == connection);
+    let list = all["state"]["connections"].as_array().cloned().unwrap_or_default();
+    let found = list.into_iter().find(|entry| entry["id"] == connection);
     found.unwrap_or_else(|| panic!("no connection {connection} in {all}"))
 }
 

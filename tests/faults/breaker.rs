@@ -114,7 +114,7 @@ async fn a_brown_out_that_never_makes_a_run_opens_the_breaker_by_its_share() {
     let builder = calm().set(&format!("{apikey}.minimum_calls"), "10");
     let site = Site::open(builder.set(&format!("{apikey}.failure_rate_percent"), "40")).await;
 
-    for _ in 0..6 {
+    for _ in 0..20 {
         site.a.control.script(["status code=500", "ok"]);
         site.ask(false).await;
         site.ask(false).await;
@@ -242,6 +242,23 @@ async fn a_first_target_that_refuses_or_is_rate_limited_is_invisible_while_anoth
 }
 
 #[tokio::test]
+async fn of_two_accounts_at_one_provider_the_one_that_rests_is_passed_over() {
+    let site = Site::open(calm()).await;
+    let second = site.admin.create_connection(&site.at_a.node, "second", "sk-second").await;
+    site.a.control.account("sk-a").script(["status code=429 retry_after=60"]);
+
+    let first = site.ask(false).await;
+    let next = site.ask(true).await;
+
+    assert_eq!((first.status(), first.header("x-omniroute-attempts")), (200, Some("2")));
+    assert_eq!((next.status(), next.header("x-omniroute-attempts")), (200, Some("1")));
+    assert_eq!(next.header("x-omniroute-connection"), Some(second.as_str()));
+    let counts =
+        (site.a.control.account("sk-a").counts().started, site.a.control.account("sk-second").counts().started);
+    assert_eq!(counts, (1, 2));
+}
+
+#[tokio::test]
 async fn a_request_waits_for_a_short_cooldown_when_nobody_else_is_there() {
     let wait = "resilience.wait_for_cooldown";
     let builder = calm().set(&format!("{wait}.enabled"), "true").set(&format!("{wait}.max_retry_wait_sec"), "5");
@@ -289,7 +306,7 @@ async fn an_exhausted_account_stays_out_until_somebody_acts() {
 
 #[tokio::test]
 async fn a_restart_keeps_cooldowns_terminal_states_lockouts_and_open_breakers() {
-    let mut site = Site::open(touchy(600_000)).await;
+    let mut site = Site::open(touchy(300_000)).await;
     site.open_breaker_of_a().await;
     site.b.control.script(["status code=429 retry_after=600"]);
     site.gateway.ask(&chat("b/m", false)).await;

@@ -91,12 +91,12 @@ async fn a_slow_stream_with_content_in_time_is_not_cut() {
 #[tokio::test]
 async fn the_total_ends_a_stream_that_would_go_on() {
     let site = Site::open(with(500, 500, 1_000)).await;
-    site.a.control.always("ok tokens=100000 delay_ms=20");
+    site.a.control.always("ok tokens=2000 delay_ms=20");
 
     let begin = Instant::now();
     let tail = site.gateway.stream(&chat("a/m", true)).await.rest().await;
 
-    assert_eq!(end_of(&tail), End::Error);
+    assert_eq!(end_of(&tail), End::Error, "{:?} after {:?}: {:?}", tail.cut, begin.elapsed(), tail.events().last());
     assert!(tail.text.contains("deadline_exceeded"), "{:?}", tail.events().last());
     assert!(begin.elapsed() < bound(1_000), "{:?}", begin.elapsed());
     assert!(site.a.control.wait_until(PATIENCE, |stats| stats.total.cancelled == 1).await);
@@ -104,7 +104,7 @@ async fn the_total_ends_a_stream_that_would_go_on() {
 
 #[tokio::test]
 async fn the_total_ends_a_whole_answer_that_does_not_come() {
-    let site = Site::open(with(60_000, 60_000, 700)).await;
+    let site = Site::open(with(700, 700, 700)).await;
 
     for behaviour in ["hang_before_head", "hang_after_head", "dribble delay_ms=50", "stall_after"] {
         site.a.control.always(behaviour);
@@ -120,7 +120,7 @@ async fn the_total_ends_a_whole_answer_that_does_not_come() {
 
 #[tokio::test]
 async fn a_client_may_shorten_the_total_and_not_lengthen_it() {
-    let site = Site::open(with(60_000, 60_000, 800)).await;
+    let site = Site::open(with(800, 800, 800)).await;
     site.a.control.always("hang_before_head");
 
     for (asked, limit) in [("300", 300), ("60000", 800)] {

@@ -35,7 +35,7 @@ async fn after_sigterm_readiness_says_no_at_once_and_accepted_streams_finish() {
 #[tokio::test]
 async fn a_stream_that_outlasts_the_drain_gets_an_error_event_and_no_bare_cut() {
     let mut site = Site::open(calm().set("server.drain_timeout_s", "2")).await;
-    site.a.control.always("ok tokens=100000 delay_ms=50");
+    site.a.control.always("ok tokens=2000 delay_ms=50");
     let mut streams = Vec::new();
     for _ in 0..10 {
         let mut stream = site.gateway.stream(&chat("a/m", true)).await;
@@ -72,7 +72,7 @@ async fn an_idle_gateway_ends_at_once_after_its_delay() {
 async fn a_second_sigterm_ends_at_once_and_keeps_the_records() {
     let mut site = Site::open(calm().set("server.drain_timeout_s", "600")).await;
     site.gateway.ask(&chat("b/m", false).header("x-request-id", "before-the-end")).await;
-    site.a.control.always("ok tokens=100000 delay_ms=50");
+    site.a.control.always("ok tokens=2000 delay_ms=50");
     let mut stream = site.gateway.stream(&chat("a/m", true)).await;
     stream.read_until("tok0").await.unwrap();
 
@@ -112,7 +112,7 @@ async fn sighup_with_a_valid_file_changes_what_may_change() {
     let site = Site::open(calm().config_file("[deadlines]\ntotal_ms = 60000\n")).await;
     site.a.control.always("ok first_delay_ms=1500");
 
-    site.gateway.rewrite_config("[deadlines]\ntotal_ms = 300\n");
+    site.gateway.rewrite_config("[deadlines]\nfirst_content_ms = 300\nidle_ms = 300\ntotal_ms = 300\n");
     site.gateway.signal(Signal::HUP);
     let changed =
         eventually(PATIENCE, async || Some(site.ask(false).await).filter(|answer| answer.status() == 504)).await;

@@ -218,8 +218,13 @@ async fn within_40_requests_the_demo_shows_a_failover_in_its_headers_and_in_the_
     assert!(failovers >= 1, "no failover in 40 requests");
     assert!(begin.elapsed() < 3 * PATIENCE);
     let seen = gateway.admin().await.resilience().await;
-    let flaky =
-        seen["connections"].as_array().unwrap().iter().find(|row| row["name"] == "demo-flaky").cloned().unwrap();
+    let flaky = seen["state"]["connections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == "demo-flaky")
+        .cloned()
+        .unwrap();
     assert!(flaky["counts"]["failed"].as_u64().unwrap() >= 1 && flaky["lastError"].is_object(), "{flaky}");
 }
 

@@ -45,8 +45,14 @@ impl Failure<'_> {
             400..=499 => Outcome::ClientFault,
             503 | 529 => Outcome::Overloaded,
             500..=599 => Outcome::ServerFault,
+            _ if self.blames_the_server() => Outcome::ServerFault,
             _ => Outcome::BrokenAnswer,
         }
+    }
+
+    fn blames_the_server(&self) -> bool {
+        let words = ["server_error", "api_error", "internal_server_error"];
+        [self.code, self.kind].into_iter().flatten().any(|word| words.contains(&word))
     }
 
     fn says(&self, words: &[&str]) -> bool {
@@ -74,7 +80,7 @@ fn outcome_of_code(code: &str) -> Option<Outcome> {
         "context_length_exceeded" => Outcome::ContextTooLong,
         "rate_limit_exceeded" | "rate_limit_error" | "too_many_requests" => Outcome::RateLimited,
         "overloaded_error" | "engine_overloaded" | "engine_overloaded_error" => Outcome::Overloaded,
-        "server_error" | "api_error" | "internal_server_error" => Outcome::ServerFault,
+        // "server_error" and its like say less than any status does.
         _ => return None,
     })
 }
@@ -125,6 +131,17 @@ mod tests {
         for (status, expected) in table {
             assert_eq!(outcome(status, None, ""), expected, "{status}");
         }
+    }
+
+    #[test]
+    fn a_type_that_only_blames_the_server_does_not_hide_what_the_status_says() {
+        for (status, expected) in
+            [(402, Outcome::CreditsExhausted), (503, Outcome::Overloaded), (429, Outcome::RateLimited)]
+        {
+            let failure = Failure { status, code: None, kind: Some("server_error"), message: "" };
+            assert_eq!(failure.outcome(), expected, "{status}");
+        }
+        assert_eq!(outcome(0, Some("server_error"), ""), Outcome::ServerFault);
     }
 
     #[test]

@@ -145,8 +145,6 @@ CREATE TABLE usage_records (
     attempts TEXT NOT NULL
 );
 CREATE INDEX usage_records_at ON usage_records (at);
-CREATE INDEX usage_records_key_at ON usage_records (key_id, at);
-CREATE INDEX usage_records_connection_at ON usage_records (connection_id, at);
 
 CREATE TRIGGER audit_refuses_update BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;

@@ -113,3 +113,31 @@ async fn a_disk_that_refuses_holds_records_in_memory_and_may_refuse_requests() {
     Replay::new(Arc::clone(&refuse), bed.store.clone()).pass().await.unwrap();
     assert_eq!(bed.store.usage().count().await.unwrap(), 2, "what waited in memory was written");
 }
+
+#[actix::test]
+async fn what_a_worker_without_further_requests_holds_is_written_too() {
+    let bed = Bed::new();
+    let recorder = bed.recorder(false);
+    let dir = bed.dir.path().join("journal");
+    std::fs::remove_dir_all(&dir).unwrap();
+    std::fs::write(&dir, "in the way").unwrap();
+    let of_a_worker = Arc::clone(&recorder);
+    std::thread::spawn(move || (0..3).for_each(|id| assert!(of_a_worker.record(record(id)).is_err()))).join().unwrap();
+
+    std::fs::remove_file(&dir).unwrap();
+    recorder.look_for_room();
+    Replay::new(Arc::clone(&recorder), bed.store.clone()).pass().await.unwrap();
+
+    assert_eq!((bed.store.usage().count().await.unwrap(), recorder.counts()), (3, (3, 0, 3)));
+}
+
+#[actix::test]
+async fn of_more_than_fits_in_memory_the_oldest_give_way_and_are_counted() {
+    let bed = Bed::new();
+    let recorder = bed.recorder(false);
+
+    recorder.hold(&[], (0..KEPT + 2).map(|id| Arc::new(record(id))).collect());
+
+    let waiting = recorder.waiting.load();
+    assert_eq!((waiting.len(), waiting[0].request_id.as_str(), recorder.counts().1), (KEPT, "r2", 2));
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use serde_json::json;
 
+use crate::routes::body::put;
 use crate::routes::{Call, Detail, Refusal, RouteSpec, Scope};
 
 pub(super) fn routes() -> Vec<RouteSpec> {
@@ -33,6 +34,6 @@ async fn reload(call: Call) -> Result<HttpResponse, Refusal> {
     call.app.keys.reload(&call.app.store).await?;
     call.refresh().await?;
     let mut answer = json!(report);
-    answer["ok"] = json!(true);
+    put(&mut answer, "ok", json!(true));
     Ok(HttpResponse::Ok().json(answer))
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::live;
 use crate::gateway::directory::Listed;
-use crate::routes::body::{iso, iso_or_null};
+use crate::routes::body::{iso, iso_or_null, put};
 use crate::store::ConnectionRow;
 
 /// What stands in the place of a secret.
@@ -90,7 +90,7 @@ fn absent() -> Value {
         "projectId",
         "tokenType",
     ] {
-        fields[name] = Value::Null;
+        put(&mut fields, name, Value::Null);
     }
     fields
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::auth::{Kind, ModelPatterns, Principal, Scopes};
 use crate::infra::crypto::ClientKey;
-use crate::routes::body::{iso, iso_or_null};
+use crate::routes::body::{iso, iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{ApiKeyRow, StoreError};
 use actix_web::http::StatusCode;
@@ -98,8 +98,8 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     call.audit("apikey.created", &row.id, particulars(&row)).await;
     call.app.keys.reload(&call.app.store).await?;
     let mut answer = view(&call, &row);
-    answer["key"] = json!(key.secret.expose_secret());
-    answer["machineId"] = Value::Null;
+    put(&mut answer, "key", json!(key.secret.expose_secret()));
+    put(&mut answer, "machineId", Value::Null);
     Ok(HttpResponse::Created().json(answer))
 }
 
@@ -117,7 +117,7 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     call.audit("apikey.updated", &row.id, particulars(&row)).await;
     call.app.keys.reload(&call.app.store).await?;
     let mut answer = view(&call, &row);
-    answer["message"] = json!("API key settings updated successfully");
+    put(&mut answer, "message", json!("API key settings updated successfully"));
     Ok(HttpResponse::Ok().json(answer))
 }
 

@@ -112,8 +112,8 @@ async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
         health.insert(
             id,
             json!({
-                "state": row["state"], "failures": row["failureCount"],
-                "lastFailure": row["lastFailure"], "retryAfterMs": row["retryAfterMs"],
+                "state": row.get("state"), "failures": row.get("failureCount"),
+                "lastFailure": row.get("lastFailure"), "retryAfterMs": row.get("retryAfterMs"),
             }),
         );
         breakers.push(row);

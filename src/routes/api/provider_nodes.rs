@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::connection_form::blank;
 use super::probe::{self, Diagnosis};
 use crate::providers::Catalog;
-use crate::routes::body::iso;
+use crate::routes::body::{iso, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{ConnectionRow, NodeRow, StoreError};
 
@@ -82,14 +82,17 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     let cleared = if moved(&before, &node) { clear_credentials(&call, &id).await? } else { 0 };
     call.app.store.nodes().update(&node).await.map_err(taken)?;
     let mut detail = particulars(&node);
-    detail["credentialsCleared"] = json!(cleared);
+    put(&mut detail, "credentialsCleared", json!(cleared));
     call.audit("provider.node.updated", &node.id, detail).await;
     call.refresh().await?;
     let mut answer = json!({ "node": view(&node) });
     if cleared > 0 {
-        answer["credentialsCleared"] = json!(cleared);
-        answer["warning"] =
-            json!("The address changed, so the credentials of its connections were removed; enter them again");
+        put(&mut answer, "credentialsCleared", json!(cleared));
+        put(
+            &mut answer,
+            "warning",
+            json!("The address changed, so the credentials of its connections were removed; enter them again"),
+        );
     }
     Ok(HttpResponse::Ok().json(answer))
 }

@@ -20,7 +20,7 @@ use super::probe::{self, Diagnosis};
 use super::{connection_view, live};
 use crate::gateway::directory::Listed;
 use crate::providers::Catalog;
-use crate::routes::body::iso;
+use crate::routes::body::{iso, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::ConnectionRow;
 
@@ -107,8 +107,8 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     }
     let mut answer = json!({ "connection": view(&call, &row.id).await? });
     if cleared {
-        answer["credentialCleared"] = json!(true);
-        answer["warning"] = json!("The address changed, so the credential was removed; enter it again");
+        put(&mut answer, "credentialCleared", json!(true));
+        put(&mut answer, "warning", json!("The address changed, so the credential was removed; enter it again"));
     }
     Ok(HttpResponse::Ok().json(answer))
 }
@@ -233,7 +233,7 @@ async fn models(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refus
     let mut answer =
         json!({"provider": listed.row.provider, "connectionId": listed.row.id, "models": models, "source": source});
     if let Some(warning) = warning {
-        answer["warning"] = json!(warning);
+        put(&mut answer, "warning", json!(warning));
     }
     Ok(HttpResponse::Ok().json(answer))
 }

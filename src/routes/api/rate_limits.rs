@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::resilience::{settings, store_changes};
 use super::{RESILIENCE_SETTING, live};
+use crate::routes::body::put;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::StoreError;
 
@@ -90,8 +91,8 @@ async fn change_queue(call: Call, body: JsonBody) -> Result<HttpResponse, Refusa
     }
     let (stored, clamped) = store_changes(&call, &changes).await?;
     let mut answer = queue(&settings(&call, Some(&stored)));
-    answer["ok"] = json!(true);
-    answer["clamped"] = json!(clamped);
+    put(&mut answer, "ok", json!(true));
+    put(&mut answer, "clamped", json!(clamped));
     Ok(HttpResponse::Ok().json(answer))
 }
 
@@ -99,6 +100,6 @@ async fn change_queue(call: Call, body: JsonBody) -> Result<HttpResponse, Refusa
 fn queue(settings: &Value) -> Value {
     let group = settings.get("requestQueue").cloned().unwrap_or_default();
     let mut answer = group.clone();
-    answer["requestQueue"] = group;
+    put(&mut answer, "requestQueue", group);
     answer
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::live;
 use super::resilience_patch::{Changes, Clamped, SETTING, effective_resilience, legacy, to_api};
-use crate::routes::body::iso_or_null;
+use crate::routes::body::{iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{SettingRow, StoreError};
 
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<RouteSpec> {
 async fn show(call: Call) -> Result<HttpResponse, Refusal> {
     let stored = call.app.store.settings().get(SETTING).await?;
     let mut answer = settings(&call, stored.as_ref());
-    answer["state"] = state(&call).await?;
+    put(&mut answer, "state", state(&call).await?);
     Ok(with_version(stored.as_ref()).json(answer))
 }
 
@@ -48,9 +48,10 @@ pub(super) fn settings(call: &Call, stored: Option<&SettingRow>) -> Value {
     let config = call.app.config.load();
     let effective = effective_resilience(&config.resilience, stored.map(|row| &row.value));
     let mut answer = to_api(&effective);
-    answer["legacy"] = legacy(&answer);
-    answer["version"] = json!(stored.map_or(0, |row| row.version));
-    answer["updatedAt"] = iso_or_null(stored.map(|row| row.updated_at));
+    let older = legacy(&answer);
+    put(&mut answer, "legacy", older);
+    put(&mut answer, "version", json!(stored.map_or(0, |row| row.version)));
+    put(&mut answer, "updatedAt", iso_or_null(stored.map(|row| row.updated_at)));
     answer
 }
 
@@ -77,9 +78,9 @@ async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     };
     let (stored, clamped) = store_changes(&call, &body).await?;
     let mut answer = settings(&call, Some(&stored));
-    answer["ok"] = json!(true);
-    answer["clamped"] = json!(clamped);
-    answer["state"] = state(&call).await?;
+    put(&mut answer, "ok", json!(true));
+    put(&mut answer, "clamped", json!(clamped));
+    put(&mut answer, "state", state(&call).await?);
     Ok(with_version(Some(&stored)).json(answer))
 }
 
@@ -94,13 +95,13 @@ pub(super) async fn store_changes(
     if changes.is_empty() {
         return Err(Refusal::bad_request("Must provide resilience settings to update"));
     }
-    let stored = put(call, &changes).await?;
+    let stored = write(call, &changes).await?;
     call.audit("resilience.updated", SETTING, json!({"changes": changes.tree(), "version": stored.version})).await;
     call.refresh().await?;
     Ok((stored, clamped))
 }
 
-async fn put(call: &Call, changes: &Changes) -> Result<SettingRow, Refusal> {
+async fn write(call: &Call, changes: &Changes) -> Result<SettingRow, Refusal> {
     let wanted = if_match(call)?;
     for _ in 0..TRIES {
         let before = call.app.store.settings().get(SETTING).await?;

@@ -49,8 +49,10 @@ const BREAKER: &[(&str, Leaf)] = &[
 ];
 const WAIT: &[(&str, Leaf)] =
     &[("enabled", Leaf::Switch), ("maxRetries", Leaf::Number(0, 10)), ("maxRetryWaitSec", Leaf::Number(0, 300))];
-/// The groups: name, leaves, and whether they come once per class.
-const GROUPS: [(&str, &[(&str, Leaf)], bool); 4] = [
+/// Name, leaves, and whether they come once per class.
+type Group = (&'static str, &'static [(&'static str, Leaf)], bool);
+
+const GROUPS: [Group; 4] = [
     ("requestQueue", QUEUE, false),
     ("connectionCooldown", COOLDOWN, true),
     ("providerBreaker", BREAKER, true),

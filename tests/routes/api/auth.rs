@@ -24,7 +24,7 @@ async fn a_login_sets_a_cookie_that_scripts_cannot_read_and_says_no_token_in_the
 
     assert_eq!((answer.status(), &answer.json()["success"]), (200, &json!(true)));
     let cookie = answer.header("set-cookie").unwrap();
-    for part in ["auth_token=", "HttpOnly", "SameSite=Lax", "Path=/"] {
+    for part in ["auth_token=", "HttpOnly", "SameSite=Strict", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
     }
     let token = cookie.split(';').next().unwrap().split_once('=').unwrap().1;

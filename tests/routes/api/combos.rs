@@ -94,7 +94,7 @@ async fn each_strategy_shares_the_calls_in_its_way() {
         "models": [{"model": "a/m", "weight": 100}, {"model": "b/m", "weight": 0}]});
 
     let mut found = HashMap::new();
-    for strategy in ["priority", "round-robin", "random", "p2c"] {
+    for strategy in ["priority", "round-robin", "random"] {
         found.insert(strategy, shares(&site, of(strategy), 40).await);
     }
     let by_weight = shares(&site, weighted, 10).await;
@@ -102,8 +102,20 @@ async fn each_strategy_shares_the_calls_in_its_way() {
     assert_eq!((found["priority"], by_weight), ((40, 0), (10, 0)));
     // Each worker hosts a router of its own, but the cursor is the combo's.
     assert_eq!(found["round-robin"], (20, 20));
-    for strategy in ["random", "p2c"] {
-        let (a, b) = found[strategy];
-        assert!(a > 0 && b > 0 && a + b == 40, "{strategy}: {a} and {b}");
+    let (a, b) = found["random"];
+    assert!(a > 0 && b > 0 && a + b == 40, "{a} and {b}");
+}
+
+#[tokio::test]
+async fn p2c_prefers_the_faster_of_two() {
+    let site = Site::open(calm()).await;
+    site.admin.create_combo("quick", "p2c", &["a/m", "b/m"]).await;
+    site.a.control.always("ok first_delay_ms=60");
+
+    for _ in 0..30 {
+        assert_eq!(site.gateway.ask(&chat("quick", false)).await.status(), 200);
     }
+
+    let (a, b) = (site.a.control.settled().await.total.answered, site.b.control.settled().await.total.answered);
+    assert!(b > 2 * a && a + b == 30, "{a} slow and {b} fast");
 }

@@ -12,9 +12,9 @@ fn keys(answer: &Value, member: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_reload_tells_what_is_in_force_and_what_waits_for_a_restart() {
-    let site = Site::open(calm().config_file("[deadlines]\ntotal_ms = 60000\n")).await;
+    let site = Site::open(calm().config_file("[deadlines]\ntotal_ms = 600000\n")).await;
 
-    site.gateway.rewrite_config("[deadlines]\ntotal_ms = 50000\n[usage]\nfsync_ms = 7\n");
+    site.gateway.rewrite_config("[deadlines]\ntotal_ms = 500000\n[usage]\nfsync_ms = 7\n");
     let answer = site.admin.post("/api/config/reload", &json!({})).await;
     let again = site.admin.post("/api/config/reload", &json!({})).await;
 
@@ -25,7 +25,7 @@ async fn a_reload_tells_what_is_in_force_and_what_waits_for_a_restart() {
 
 #[tokio::test]
 async fn an_invalid_file_is_refused_with_its_problems_and_the_old_one_stays() {
-    let site = Site::open(calm().config_file("[deadlines]\ntotal_ms = 60000\n")).await;
+    let site = Site::open(calm().config_file("[deadlines]\ntotal_ms = 600000\n")).await;
 
     site.gateway.rewrite_config("[deadlines]\ntotal_ms = 10\nidel_ms = 5\n");
     let answer = site.admin.send(Request::post("/api/config/reload", &json!({}))).await;

@@ -174,10 +174,26 @@ async fn rate_limits_are_shown_per_connection_and_switched() {
 }
 
 #[tokio::test]
-async fn a_paced_connection_is_held_to_its_calls_per_minute() {
+async fn every_connection_with_a_key_is_paced_when_the_configuration_says_so() {
     let queue = "resilience.request_queue";
     let builder = calm().set(&format!("{queue}.auto_enable_api_key_providers"), "true");
-    let site = Site::open(builder.set(&format!("{queue}.requests_per_minute"), "5")).await;
+    let site = Site::open(builder.set(&format!("{queue}.requests_per_minute"), "3")).await;
+
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(site.ask(false).await.status());
+    }
+    let refused = site.ask(false).await;
+
+    assert_eq!(statuses[..3], [200; 3]);
+    assert_eq!((refused.status(), &refused.json()["error"]["code"]), (429, &json!("local_capacity")), "{statuses:?}");
+    assert!(refused.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn a_paced_connection_is_held_to_its_calls_per_minute() {
+    let site = Site::open(calm().set("resilience.request_queue.requests_per_minute", "5")).await;
+    site.admin.post("/api/rate-limits", &json!({"connectionId": site.at_a.connections[0], "enabled": true})).await;
 
     let mut statuses = Vec::new();
     for _ in 0..8 {

@@ -13,6 +13,8 @@ const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/api/init"),
     ("POST", "/api/init"),
     ("GET", "/api/settings/require-login"),
+    ("GET", "/health"),
+    ("GET", "/api/health/ping"),
     ("GET", "/api/monitoring/health"),
     ("GET", "/livez"),
     ("GET", "/readyz"),

@@ -29,7 +29,7 @@ async fn a_whole_answer_is_the_upstreams_to_the_byte() {
 }
 
 #[tokio::test]
-async fn unknown_fields_of_the_request_reach_the_upstream_and_only_the_model_changes() {
+async fn unknown_fields_of_the_request_reach_the_upstream_and_only_what_must_changes() {
     let site = Site::open(calm()).await;
     let sent = r#"{"temperature": 0.30, "model":"a/vendor/m-7","x_custom":{"b":1,"a":[1e2]},
         "messages":[{"role":"user","content":"h\u00e9","name":"n","x":null}],"seed":9007199254740993}"#;
@@ -39,7 +39,8 @@ async fn unknown_fields_of_the_request_reach_the_upstream_and_only_the_model_cha
 
     assert_eq!(answer.status(), 200, "{}", answer.text());
     let received = site.a.control.requests().pop().unwrap();
-    assert_eq!(received.body, sent.replace("a/vendor/m-7", "vendor/m-7"));
+    let wanted = sent.replace("a/vendor/m-7", "vendor/m-7").replace("993}", "993,\"stream\":false}");
+    assert_eq!(received.body, wanted);
     assert_eq!(received.path, "/v1/chat/completions");
 }
 

@@ -55,7 +55,7 @@ async fn a_failover_shows_its_attempts_and_its_reason() {
         assert_eq!((answer.status(), answer.header("x-omniroute-attempts")), (200, Some("2")));
         assert_eq!(answer.header("x-omniroute-provider"), Some(site.at_b.node.as_str()));
         let reason = answer.header("x-omniroute-fallback-reason").unwrap();
-        assert!(reason.contains("overloaded"), "{reason}");
+        assert!(reason.contains(&format!("{}:overloaded", site.at_a.connections[0])), "{reason}");
         let record = site.record(answer.header("x-request-id").unwrap()).await;
         let attempts: serde_json::Value = serde_json::from_str(&record.attempts).unwrap();
         assert_eq!(attempts.as_array().map(Vec::len), Some(2), "{attempts}");

@@ -36,7 +36,11 @@ fn find(name: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| Path::is_file(file))
 }
 
-fn missed(what: &str) {
+/// A loud notice that a test did not run because this is missing.
+///
+/// # Panics
+/// When `OMNIROUTE_TEST_NO_SKIP` is set.
+pub fn missed(what: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let notice = format!("SKIPPED: {test} without {what}; run scripts/check, which installs and starts it\n");
     assert!(std::env::var_os(NO_SKIP).is_none_or(|value| value.is_empty()), "{notice}");

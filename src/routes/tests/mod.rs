@@ -1,0 +1,7 @@
+//! The routes, tried through the whole service.
+
+mod access;
+mod connections;
+mod keys;
+mod live;
+mod login;
