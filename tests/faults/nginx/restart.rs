@@ -59,7 +59,7 @@ impl Load {
                     let mut client = Connection::open(addr).await.expect("nginx accepts");
                     // Several calls on one connection, as SDKs do.
                     for _ in 0..20 {
-                        match client.ask(&chat("hello", n % 2 == 0)).await {
+                        match client.ask(&chat("hello", n.is_multiple_of(2))).await {
                             Ok(answer) if answer.status() == 200 && whole(&answer.text()) => {
                                 answered.fetch_add(1, Relaxed);
                             }
