@@ -150,6 +150,8 @@ class Gateway:
             "DATA_DIR": str(self.home / "data"), "INITIAL_PASSWORD": PASSWORD, "LOG_LEVEL": "warn",
             "OMNIROUTE__UPSTREAM__ALLOW_PRIVATE_HOSTS": "127.0.0.1:*",
             "OMNIROUTE__DEMO__ENABLED": "never",
+            # No load balancer has to notice first.
+            "OMNIROUTE__SERVER__DRAIN_DELAY_MS": "0",
             # The accounts of a script are not to be paced like those of a person.
             "OMNIROUTE__RESILIENCE__REQUEST_QUEUE__REQUESTS_PER_MINUTE": "1000000",
             "OMNIROUTE__RESILIENCE__REQUEST_QUEUE__MIN_TIME_BETWEEN_REQUESTS_MS": "0",

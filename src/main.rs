@@ -67,7 +67,7 @@ async fn run(loader: Loader, config: Config, log: LogControl) -> Result<(), CliE
         booted = boot::build(loader, config, log) => booted.map_err(failure)?,
         () = signals.stop() => return Ok(()),
     };
-    let Bound { server, address } = server::bind(&booted.app, &booted.management, &booted.metrics)?;
+    let Bound { server, door, address } = server::bind(&booted.app, &booted.management, &booted.metrics)?;
     let (handle, mut serving) = (server.handle(), actix_rt::spawn(server));
     booted.app.lifecycle.ready();
     print(booted.welcome(address).text().as_bytes())?;
@@ -78,7 +78,7 @@ async fn run(loader: Loader, config: Config, log: LogControl) -> Result<(), CliE
         () = until_stopped(&mut signals, &booted) => {}
         ended = &mut serving => return Err(CliError::Failure(format!("the listener ended: {ended:?}"))),
     }
-    let stop_accepting = || drop(actix_rt::spawn(handle.stop(true)));
+    let stop_accepting = || drop(actix_rt::spawn(door.close(handle.clone())));
     tokio::select! {
         () = drain::run(schedule(&booted), &booted.app.lifecycle, &booted.app.clock, stop_accepting) => {}
         () = signals.stop() => {
@@ -86,7 +86,9 @@ async fn run(loader: Loader, config: Config, log: LogControl) -> Result<(), CliE
             return Err(CliError::Failure("ended at once by a second signal".to_owned()));
         }
     }
-    // Whoever has not read its last bytes by then has gone.
+    // Only now, for a stopping worker closes connections whose first request it has not read yet. Whoever has not read its
+    // last bytes by then has gone.
+    drop(actix_rt::spawn(handle.stop(true)));
     let _ = tokio::time::timeout(LAST_BYTES, serving).await;
     booted.finish().await;
     Ok(())

@@ -1,8 +1,10 @@
 //! The listener: actix-web with the settings that its defaults get wrong for a gateway of long streams.
 
 mod closing;
+mod door;
 
 pub use closing::Closing;
+pub use door::Door;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,8 +23,6 @@ use crate::config::Server as Settings;
 use crate::infra::metrics::Metrics;
 use crate::routes::{self, Management};
 
-/// Connections that wait to be accepted: a burst of clients must not be refused while the workers are busy.
-const BACKLOG: u32 = 4096;
 /// How long the listener may take to close behind the drain, which ends earlier by itself.
 const BEHIND_THE_DRAIN: u64 = 10;
 
@@ -30,6 +30,8 @@ const BEHIND_THE_DRAIN: u64 = 10;
 pub struct Bound {
     /// To be awaited.
     pub server: Server,
+    /// What it listens on.
+    pub door: Door,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -53,7 +55,7 @@ pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>) -> io::R
             .wrap(Closing::new(Arc::clone(&app.lifecycle)))
             .configure(|config| routes::mount(config, app.clone(), management.clone(), routes::routes()))
     };
-    let server = HttpServer::new(worker)
+    let mut server = HttpServer::new(worker)
         .workers(workers)
         // Off: a client that hangs up before its answer began would be paid for to the end.
         .h1_allow_half_closed(false)
@@ -63,15 +65,17 @@ pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>) -> io::R
         .client_request_timeout(Duration::from_millis(settings.body_read_timeout_ms))
         // Per worker in actix, for the whole process in the configuration.
         .max_connections(settings.max_connections.div_ceil(workers))
-        .backlog(BACKLOG)
         .shutdown_timeout(longest_stop(&settings))
         .disable_signals();
     let place = format!("{}:{}", settings.host, settings.port);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"));
-    let server = server.bind((settings.host.as_str(), settings.port)).map_err(named)?;
+    let door = Door::open((settings.host.as_str(), settings.port)).map_err(named)?;
+    for listener in door.listeners().map_err(named)? {
+        server = server.listen(listener).map_err(named)?;
+    }
     let address = server.addrs().first().copied();
     let address = address.ok_or_else(|| named(io::Error::other("it has no address")))?;
-    Ok(Bound { server: server.run(), address })
+    Ok(Bound { server: server.run(), door, address })
 }
 
 fn workers(settings: &Settings) -> usize {

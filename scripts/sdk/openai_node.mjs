@@ -91,8 +91,11 @@ const checks = {
     assert.ok([502, 503].includes(error.status), `status ${error.status}`);
   },
   async 'a silent provider is a timeout of the gateway'() {
-    const error = await raised(OpenAI.InternalServerError, () => chat('silent/mock-model'));
-    assert.equal(error.status, 504);
+    // By the deadline of the whole answer, and by the one of the first content.
+    for (const stream of [false, true]) {
+      const error = await raised(OpenAI.InternalServerError, () => chat('silent/mock-model', { stream }));
+      assert.equal(error.status, 504);
+    }
   },
   async 'a timeout of the client is raised'() {
     await raised(OpenAI.APIConnectionTimeoutError, () => chat('patient/mock-model', {}, client({ timeout: 400 })));

@@ -103,8 +103,10 @@ def a_broken_provider_is_a_server_error():
 
 
 def a_silent_provider_is_a_timeout_of_the_gateway():
-    error = raised(openai.InternalServerError, lambda: chat("silent/mock-model"))
-    assert error.status_code == 504, error
+    # By the deadline of the whole answer, and by the one of the first content.
+    for stream in (False, True):
+        error = raised(openai.InternalServerError, lambda stream=stream: chat("silent/mock-model", stream=stream))
+        assert error.status_code == 504, error
 
 
 def a_timeout_of_the_client_is_raised():

@@ -6,7 +6,8 @@
 //!   readiness 503,   no new connections,        every stream that still    flush and leave
 //!   still serving    what runs may end          runs gets its error event
 //! ```
-//! `Over` comes as soon as nothing is in flight after the delay.
+//! `Over` comes as soon as nothing is in flight after the delay, but not before the connections that were accepted last had
+//! the time to say what they want.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use super::notify::ServiceManager;
 
 /// The time that streams have to write their error event.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time that an accepted connection has to be read: nobody counts it as in flight until then.
+const LAST_ACCEPTED: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How much longer the service manager must wait than we plan to take.
@@ -31,6 +34,7 @@ pub struct Schedule {
     pub delay: Duration,
     /// What runs may take that long afterwards.
     pub timeout: Duration,
+    settle: Duration,
 }
 
 /// Where a drain stands.
@@ -50,16 +54,18 @@ impl Schedule {
     /// A drain that begins now. With nothing to wait for (a person at a terminal, no call in flight) the delay is left
     /// out.
     pub const fn new(began: Moment, delay: Duration, timeout: Duration, hurry: bool) -> Self {
-        Self { began, delay: if hurry { Duration::ZERO } else { delay }, timeout }
+        let [delay, settle] = if hurry { [Duration::ZERO; 2] } else { [delay, LAST_ACCEPTED] };
+        Self { began, delay, timeout, settle }
     }
 
     /// The step of this moment.
     pub fn step(&self, now: Moment, in_flight: u64) -> Step {
         let passed = now.since(self.began);
         let cut_at = self.delay.saturating_add(self.timeout.saturating_sub(LAST_WORDS));
+        let idle = in_flight == 0 && passed >= self.delay.saturating_add(self.settle);
         match passed {
             _ if passed < self.delay => Step::Accept,
-            _ if in_flight == 0 || passed >= cut_at.saturating_add(LAST_WORDS) => Step::Over,
+            _ if idle || passed >= cut_at.saturating_add(LAST_WORDS) => Step::Over,
             _ if passed >= cut_at => Step::Cut,
             _ => Step::Finish,
         }
@@ -136,7 +142,7 @@ mod tests {
 
     #[test]
     fn it_is_over_as_soon_as_nothing_runs_after_the_delay() {
-        assert_eq!(steps(schedule(5_000, 10_000), 0, &[5_000]), [Step::Over]);
+        assert_eq!(steps(schedule(5_000, 10_000), 0, &[5_249, 5_250]), [Step::Finish, Step::Over]);
     }
 
     #[test]
@@ -186,7 +192,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_cut_when_everything_ends_in_time() {
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
+        let manual = Arc::new(ManualClock::at(START));
+        let clock: Arc<dyn Clock> = manual.clone();
         let lifecycle = Arc::new(Lifecycle::new(START));
         let mut cut = lifecycle.watch_cut();
         let request = lifecycle.enter();
@@ -194,6 +201,7 @@ mod tests {
         let ends = async {
             tokio::time::sleep(Duration::from_millis(30)).await;
             drop(request);
+            manual.advance(LAST_ACCEPTED);
         };
         let ((), ()) = tokio::join!(run(schedule(0, 9_000), &lifecycle, &clock, || {}), ends);
 

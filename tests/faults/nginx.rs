@@ -88,6 +88,7 @@ async fn nginx_adds_less_than_five_milliseconds_to_the_first_token() {
     }
     direct.sort_unstable();
     proxied.sort_unstable();
+    println!("first token: {:?} direct, {:?} through nginx (medians)", direct[7], proxied[7]);
 
     assert!(proxied[7] < direct[7] + Duration::from_millis(5), "medians {:?} and {:?}", direct[7], proxied[7]);
 }
@@ -112,6 +113,7 @@ async fn a_client_that_hangs_up_at_nginx_cancels_the_upstream_within_100_ms() {
             let cancelled = site.mock.control.wait_until(patience, |stats| stats.total.cancelled == 1).await;
 
             let took = site.mock.control.stats().cancels_us.first().map(|at| at.saturating_sub(left));
+            println!("{behaviour}, {how:?}: cancelled after {took:?} us");
             assert!(cancelled && took < Some(100_000), "{behaviour} {how:?}: {took:?} us");
         }
     }

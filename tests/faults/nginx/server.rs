@@ -73,7 +73,6 @@ impl Nginx {
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         // A process that has gone already is what the callers want.
-        // It may be gone already.
         let _ = kill_process(pid, signal);
     }
 }
