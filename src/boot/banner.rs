@@ -52,7 +52,7 @@ impl Welcome {
                 format_args!(
                     "\nNo password is set yet. Set one with this token, which works once, within 30 minutes:\n\n  \
                  curl {base}/api/init -H 'Content-Type: application/json' \\\n    \
-                 -d '{{\"token\": \"{}\", \"password\": \"at least 12 characters\"}}'",
+                 -d '{{\"token\": \"{}\", \"password\": \"...\"}}'",
                     token.expose_secret(),
                 ),
             ),

@@ -53,6 +53,10 @@ fn nobody_free(skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> 
     let is = |wanted: fn(Refusal) -> bool| {
         skipped.iter().any(|skip| matches!(skip.reason, SkipReason::Refused(refusal) if wanted(refusal)))
     };
+    if !skipped.is_empty() && skipped.iter().all(|skip| skip.reason == SkipReason::NotAllowed) {
+        let message = format!("This key, or the connection it asks for, cannot serve '{model}'.");
+        return ApiError::new(Problem::Forbidden, message).retry(false);
+    }
     let problem = if is(|refusal| matches!(refusal, Refusal::CoolingDown(_) | Refusal::ModelLocked)) {
         Problem::CoolingDown
     } else if is(|refusal| matches!(refusal, Refusal::Open | Refusal::Probing)) {
@@ -80,8 +84,10 @@ fn reasons(skipped: &[Skip]) -> String {
     let named = |skip: &Skip| {
         format!("{} is {}", skip.candidate.connection.config().name, skip.reason.as_str().replace('_', " "))
     };
-    let shown: Vec<_> = skipped.iter().take(MOST).map(named).collect();
-    let more = skipped.len().saturating_sub(MOST);
+    // What the caller may not use is none of its business.
+    let own: Vec<_> = skipped.iter().filter(|skip| skip.reason != SkipReason::NotAllowed).collect();
+    let shown: Vec<_> = own.iter().take(MOST).map(|skip| named(skip)).collect();
+    let more = own.len().saturating_sub(MOST);
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!("{}{rest}", shown.join(", "))
 }

@@ -67,6 +67,8 @@ pub(super) struct RunningStream {
     ended: bool,
     /// The last poll gave bytes: until the next one, it is the client that everybody waits for.
     handed_out: bool,
+    /// Given up because the client did not read.
+    stalled: bool,
     _in_flight: InFlight,
 }
 
@@ -88,6 +90,7 @@ impl RunningStream {
             timer: Box::pin(tokio::time::sleep_until(now)),
             ended: false,
             handed_out: false,
+            stalled: false,
             _in_flight: parts.in_flight,
         };
         let alarm = body.next_alarm();
@@ -232,13 +235,24 @@ impl RunningStream {
         !self.ended && self.handed_out && Instant::now().duration_since(self.last_write) > limit
     }
 
-    /// Give the upstream up: the client does not read. It is treated as one that left.
-    pub(super) fn give_up(&mut self) {
+    /// Give the upstream up: the client does not read. It is treated as one that left, and should it read again it
+    /// finds its connection cut, not an end that looks like one.
+    pub(super) fn stall(&mut self) {
+        self.stalled = true;
+        self.give_up();
+    }
+
+    fn give_up(&mut self) {
         if !self.ended {
             self.settle(Outcome::ClientGone, CLIENT_GONE, None);
         }
     }
 }
+
+/// The client did not read for too long; its connection is closed.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the client stopped reading")]
+pub struct ClientStalled;
 
 /// The body.
 pub struct RelayBody(Rc<RefCell<RunningStream>>);
@@ -253,7 +267,7 @@ impl RelayBody {
 }
 
 impl MessageBody for RelayBody {
-    type Error = std::convert::Infallible;
+    type Error = ClientStalled;
 
     fn size(&self) -> BodySize {
         BodySize::Stream
@@ -261,6 +275,9 @@ impl MessageBody for RelayBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let mut stream = self.0.borrow_mut();
+        if stream.stalled {
+            return Poll::Ready(Some(Err(ClientStalled)));
+        }
         let polled = stream.poll(cx);
         stream.handed_out = polled.is_ready();
         if polled.is_ready() {

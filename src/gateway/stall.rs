@@ -46,7 +46,7 @@ fn look() -> bool {
             && stream.stalled_since(LIMIT.get())
         {
             tracing::warn!("a client stopped reading its stream; the upstream is given up");
-            stream.give_up();
+            stream.stall();
         }
     }
     !alive.is_empty()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::resilience::outcome::Outcome;
-use omniroute_actors::router::{Lease, Skip};
+use omniroute_actors::router::{Lease, Skip, SkipReason};
 use omniroute_actors::usage::record::{AttemptRecord, Tokens, UsageRecord};
 use tokio::time::Instant;
 
@@ -104,9 +104,10 @@ impl Tally {
 
     /// Candidates were passed over.
     pub fn skip(&mut self, skipped: &[Skip]) {
-        self.skipped.extend(
-            skipped.iter().map(|skip| format!("{}:{}", skip.candidate.connection.config().name, skip.reason.as_str())),
-        );
+        // What the caller may not use is none of its business.
+        let own = skipped.iter().filter(|skip| skip.reason != SkipReason::NotAllowed);
+        let named = |skip: &Skip| format!("{}:{}", skip.candidate.connection.config().name, skip.reason.as_str());
+        self.skipped.extend(own.map(named));
     }
 
     /// The first content came.

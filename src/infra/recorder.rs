@@ -10,7 +10,9 @@
 //! journal grows up to `spool_max_bytes`, then the same policy holds.
 
 use std::cell::RefCell;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +21,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use omniroute_actors::usage::journal::{self, JournalReader, JournalWriter};
 use omniroute_actors::usage::record::UsageRecord;
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
 use crate::store::{Store, StoreError, UsageRow};
@@ -49,6 +52,8 @@ pub struct RecorderOptions {
 /// Shared by all workers.
 #[derive(Debug)]
 pub struct Recorder {
+    /// Held as long as the process lives: stored files are deleted, and another process's are not ours to delete.
+    _lock: File,
     options: RecorderOptions,
     start: String,
     workers: AtomicU64,
@@ -86,8 +91,9 @@ impl Recorder {
     /// # Errors
     /// When the directory cannot be made or written to.
     pub fn new(options: RecorderOptions) -> io::Result<Arc<Self>> {
-        std::fs::create_dir_all(&options.dir)?;
+        let lock = occupy(&options.dir)?;
         Ok(Arc::new(Self {
+            _lock: lock,
             options,
             // Version 7 ids sort by time: files of an earlier start sort before ours.
             start: uuid::Uuid::now_v7().simple().to_string(),
@@ -164,7 +170,7 @@ impl Recorder {
     fn sync(&self) -> io::Result<()> {
         let ours = journal::files(&self.options.dir)?.into_iter().filter(|path| is_of(path, &self.start));
         for path in ours {
-            match std::fs::File::open(path) {
+            match File::open(path) {
                 Ok(file) => file.sync_data()?,
                 // Stored and deleted meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -230,6 +236,17 @@ impl Recorder {
         let dropped = (older.len() + before.len() + newer.len()).saturating_sub(KEPT);
         self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
     }
+}
+
+/// Make the directory and take it for this process alone. The kernel lets go of the lock when the process dies.
+fn occupy(dir: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        let message = format!("another gateway uses {}; each needs a data directory of its own", dir.display());
+        io::Error::new(io::ErrorKind::AddrInUse, message)
+    })?;
+    Ok(lock)
 }
 
 /// Carries the journal into the store until the process ends. Run it as a task of the main thread.

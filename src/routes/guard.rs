@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 
@@ -62,6 +62,7 @@ async fn inference(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
         return Ok(session);
     }
     match by_key(app, request).await? {
+        Ok(principal) if principal.kind == Kind::Anonymous => from_own_page(app, request).map(|()| principal),
         Ok(principal) if principal.scopes.inference => Ok(principal),
         Ok(_) => Err(forbidden("AUTH_002", "This key may not call models")),
         Err(AuthFailure::Missing) => Err(unauthorized("AUTH_002", "Authentication required")),
@@ -101,6 +102,18 @@ async fn session(request: &HttpRequest) -> Result<Option<Arc<Principal>>, Refusa
         forbidden("CSRF", "The request does not come from the gateway's own page").beside("reason", failure.to_string())
     })?;
     Ok(Some(Arc::new(Principal::session(session.id_hash, Arc::clone(&app.clock)))))
+}
+
+/// Nothing in such a request proves who sent it: any page that the user visits could have.
+fn from_own_page(app: &App, request: &HttpRequest) -> Result<(), Refusal> {
+    let browser = request.headers().contains_key(ORIGIN) || request.headers().contains_key("sec-fetch-site");
+    let secure = Origin::of(request, &app.config.load().server.trusted_proxies).secure;
+    match check_csrf(request.method(), request.headers(), secure) {
+        Err(failure) if browser => {
+            Err(forbidden("CSRF", "The request comes from another page").beside("reason", failure.to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a header names a key: then the key speaks and a cookie is not looked at.

@@ -50,8 +50,13 @@ pub fn usage(data_dir: &Path) -> Vec<Usage> {
 
 /// The usage record of one request, if it is stored.
 pub fn usage_of(data_dir: &Path, request_id: &str) -> Option<Usage> {
-    let query = diesel::sql_query(format!("{COLUMNS} WHERE request_id = ?"));
-    query.bind::<Text, _>(request_id).get_result(&mut open(data_dir)).optional().expect("the usage records")
+    let query = diesel::sql_query(format!("{COLUMNS} WHERE request_id = ? OR request_id LIKE ? || '.%'"));
+    query
+        .bind::<Text, _>(request_id)
+        .bind::<Text, _>(request_id)
+        .get_result(&mut open(data_dir))
+        .optional()
+        .expect("the usage records")
 }
 
 /// What SQLite itself says about the file.

@@ -9,6 +9,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::record::UsageRecord;
@@ -93,7 +94,7 @@ impl JournalWriter {
         }
         let path = self.dir.join(format!("{}-{:06}.journal", self.stem, self.sequence));
         self.sequence += 1;
-        Ok((OpenOptions::new().create_new(true).append(true).open(path)?, 0))
+        Ok((OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?, 0))
     }
 }
 

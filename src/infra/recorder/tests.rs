@@ -86,6 +86,7 @@ async fn what_a_killed_process_left_is_stored_by_the_next_one_without_doubles() 
     Replay::new(Arc::clone(&killed), bed.store.clone()).pass().await.unwrap();
     (20..30).for_each(|id| killed.record(record(id)).unwrap());
 
+    drop(killed);
     let next = bed.recorder(false);
     Replay::new(next, bed.store.clone()).pass().await.unwrap();
 
@@ -95,11 +96,15 @@ async fn what_a_killed_process_left_is_stored_by_the_next_one_without_doubles() 
 
 #[actix::test]
 async fn a_disk_that_refuses_holds_records_in_memory_and_may_refuse_requests() {
-    let bed = Bed::new();
-    let (spool, refuse) = (bed.recorder(false), bed.recorder(true));
-    let dir = bed.dir.path().join("journal");
-    std::fs::remove_dir_all(&dir).unwrap();
-    std::fs::write(&dir, "in the way").unwrap();
+    let (calm, bed) = (Bed::new(), Bed::new());
+    let (spool, refuse) = (calm.recorder(false), bed.recorder(true));
+    let block = |bed: &Bed| {
+        let dir = bed.dir.path().join("journal");
+        std::fs::remove_dir_all(&dir).unwrap();
+        std::fs::write(&dir, "in the way").unwrap();
+        dir
+    };
+    let (_, dir) = (block(&calm), block(&bed));
 
     assert!(spool.record(record(1)).is_err());
     assert!(!spool.refuses());
@@ -140,4 +145,21 @@ async fn of_more_than_fits_in_memory_the_oldest_give_way_and_are_counted() {
 
     let waiting = recorder.waiting.load();
     assert_eq!((waiting.len(), waiting[0].request_id.as_str(), recorder.counts().1), (KEPT, "r2", 2));
+}
+
+#[actix::test]
+async fn two_processes_never_share_a_journal() {
+    let bed = Bed::new();
+    let _first = bed.recorder(false);
+    let options = RecorderOptions {
+        dir: bed.dir.path().join("journal"),
+        segment_bytes: 700,
+        spool_max_bytes: 1 << 30,
+        refuse: false,
+        fsync: Duration::ZERO,
+    };
+
+    let second = Recorder::new(options);
+
+    assert_eq!(second.unwrap_err().kind(), io::ErrorKind::AddrInUse);
 }

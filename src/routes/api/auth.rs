@@ -103,22 +103,45 @@ async fn requirements(call: Call) -> Result<HttpResponse, Refusal> {
 }
 
 /// A new password ends every session; whoever changed it goes on in a new one.
+/// Only the administrator in person changes the password, and only with the current one: neither a key nor a stolen
+/// session is enough.
 async fn change_password(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
+    if !call.principal.as_deref().is_some_and(guard::is_session) {
+        let message = "Only the signed-in administrator may change the password";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", message));
+    }
     let mut form = Form::of(body)?;
     if form.flag("requireLogin") == Some(false) {
         form.problem("requireLogin", "Signing in cannot be switched off");
     }
+    form.require("currentPassword");
+    form.require("password");
+    let current = form.text("currentPassword", 1..=*PASSWORD_CHARS.end());
     let password = form.text("password", PASSWORD_CHARS);
     form.finish()?;
-    let Some(password) = password.map(SecretString::from) else {
-        return Ok(HttpResponse::Ok().json(json!({"success": true})));
-    };
+    let password = SecretString::from(password.unwrap_or_default());
+    confirm(&call, SecretString::from(current.unwrap_or_default())).await?;
     call.management.admin.change_password(&password).await?;
     call.management.sessions.close_all().await?;
     call.audit("auth.password.changed", "dashboard-auth", json!({})).await;
-    match call.principal.as_deref().is_some_and(guard::is_session) {
-        true => signed_in(&call).await,
-        // A key stays a key.
-        false => Ok(HttpResponse::Ok().json(json!({"success": true}))),
+    signed_in(&call).await
+}
+
+/// The current password, under the same throttle as a login.
+async fn confirm(call: &Call, current: SecretString) -> Result<(), Refusal> {
+    let attempt = call.app.logins.begin(call.origin.ip).map_err(locked_out)?;
+    match call.management.admin.check(current).await {
+        Ok(true) => {
+            attempt.succeeded();
+            Ok(())
+        }
+        Ok(false) => {
+            call.audit_as("auth.password.refused", "dashboard-auth", "failed", json!({})).await;
+            Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", "The current password is wrong"))
+        }
+        Err(error) => {
+            attempt.undecided();
+            Err(error.into())
+        }
     }
 }

@@ -121,11 +121,23 @@ async fn a_new_password_ends_every_other_session() {
     let other = site.send("POST", "/api/auth/login", Some(json!({"password": PASSWORD})), &[("cookie", "x=y")]).await;
     let other = other.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
 
-    let short = site.ask("PUT", "/api/settings/require-login", Some(json!({"password": "short"}))).await;
-    let changed =
-        site.ask("PUT", "/api/settings/require-login", Some(json!({"password": "another long password"}))).await;
+    let short = site
+        .ask("PUT", "/api/settings/require-login", Some(json!({"currentPassword": PASSWORD, "password": "short"})))
+        .await;
+    let guessed = json!({"currentPassword": "not the password", "password": "another long password"});
+    let guessed = site.ask("PUT", "/api/settings/require-login", Some(guessed)).await;
+    let missing =
+        site.ask("PUT", "/api/settings/require-login", Some(json!({"newPassword": "another long one"}))).await;
+    let changed = site
+        .ask(
+            "PUT",
+            "/api/settings/require-login",
+            Some(json!({"currentPassword": PASSWORD, "password": "another long password"})),
+        )
+        .await;
 
     assert_eq!((short.status, short.fields()), (400, vec!["password".to_owned()]));
+    assert_eq!((guessed.status, missing.status), (403, 400));
     assert_eq!(changed.status, 200);
     site.keep_cookie(&changed);
     assert_eq!(site.ask("GET", "/api/keys", None).await.status, 200);

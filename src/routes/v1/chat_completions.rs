@@ -215,9 +215,12 @@ fn key_id(principal: &Principal) -> Option<String> {
     }
 }
 
+/// The id under which the request is recorded. A caller's own id is kept in front, so that it can be looked for; it
+/// is not unique by itself, and records are stored once per id.
 fn request_id(request: &HttpRequest) -> String {
-    let id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
-    id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string())
+    let named = RequestId::of(request).map(|id| id.as_str().to_owned()).unwrap_or_default();
+    let theirs = ["x-request-id", "request-id"].iter().any(|name| request.headers().contains_key(*name));
+    if theirs || named.is_empty() { format!("{named}.{}", uuid::Uuid::now_v7()) } else { named }
 }
 
 fn forced(headers: &HeaderMap) -> Option<ConnectionId> {
