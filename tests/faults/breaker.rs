@@ -244,7 +244,8 @@ async fn a_first_target_that_refuses_or_is_rate_limited_is_invisible_while_anoth
 #[tokio::test]
 async fn of_two_accounts_at_one_provider_the_one_that_rests_is_passed_over() {
     let site = Site::open(calm()).await;
-    let second = site.admin.create_connection(&site.at_a.node, "second", "sk-second").await;
+    let second = json!({"provider": site.at_a.node, "name": "second", "apiKey": "sk-second", "priority": 2});
+    let second = site.admin.create_connection_with(&second).await;
     site.a.control.account("sk-a").script(["status code=429 retry_after=60"]);
 
     let first = site.ask(false).await;
