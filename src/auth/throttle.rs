@@ -81,6 +81,8 @@ impl LoginThrottle {
     /// How long to wait when the address or the account is locked.
     pub fn begin(&self, ip: Option<IpAddr>) -> Result<Attempt<'_>, Duration> {
         let address = Bucket::Address(ip.map(neighbourhood));
+        // Looked at before the address is counted: a locked account must not wash an address clean.
+        self.look(Bucket::Account)?;
         self.count(address)?;
         if let Err(wait) = self.count(Bucket::Account) {
             // The account is slow for everybody: that is not this address's failure.
@@ -103,6 +105,14 @@ impl LoginThrottle {
                 first: ACCOUNT_FIRST.min(lockout),
                 longest: ACCOUNT_LONGEST.min(lockout),
             },
+        }
+    }
+
+    fn look(&self, bucket: Bucket) -> Result<(), Duration> {
+        let now = self.clock.now();
+        match self.tries.get(&bucket) {
+            Some(tries) if now < tries.locked_until => Err(tries.locked_until.until(now)),
+            _ => Ok(()),
         }
     }
 
@@ -250,6 +260,21 @@ mod tests {
         assert_eq!(throttle.begin(ip("8.8.8.8")).unwrap_err(), Duration::from_secs(1));
         clock.advance(Duration::from_secs(1));
         assert!(throttle.begin(ip("8.8.8.8")).is_ok());
+    }
+
+    #[test]
+    fn a_locked_account_does_not_wash_an_address_clean() {
+        let (clock, throttle) = throttle();
+        fail(&throttle, "7.7.7.7", 2);
+        for host in 0..28 {
+            fail(&throttle, &format!("9.9.9.{host}"), 1);
+        }
+        assert!(throttle.begin(ip("7.7.7.7")).is_err(), "the account is slow for everybody");
+
+        clock.advance(Duration::from_secs(1));
+        fail(&throttle, "7.7.7.7", 1);
+
+        assert_eq!(throttle.begin(ip("7.7.7.7")).unwrap_err(), Duration::from_secs(60));
     }
 
     #[test]
