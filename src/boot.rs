@@ -6,7 +6,6 @@
 //! [`build`] makes everything but the listener, [`Booted::finish`] takes it down again without losing a record.
 
 pub mod banner;
-pub mod client_keys;
 pub mod foundation;
 mod reload;
 mod upkeep;
@@ -31,7 +30,7 @@ use self::banner::{SignIn, Welcome};
 use self::reload::LiveReload;
 use self::upkeep::Upkeep;
 use crate::app::App;
-use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp};
+use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, client_keys};
 use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loader, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};

@@ -9,6 +9,7 @@
 
 mod admin;
 mod client_ip;
+pub mod client_keys;
 mod csrf;
 mod keyring;
 mod principal;

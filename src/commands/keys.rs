@@ -5,8 +5,8 @@ use std::io::Write;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::auth::{ModelPatterns, Scopes};
-use crate::boot::{Foundation, client_keys};
+use crate::auth::{ModelPatterns, Scopes, client_keys};
+use crate::boot::Foundation;
 use crate::cli::{CliError, CreateKey, KeysCommand};
 use crate::store::{ApiKeyRow, StoreError};
 

@@ -5,10 +5,8 @@
 use actix_web::{HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
-use crate::auth::{Kind, ModelPatterns, Principal, Scopes};
-use crate::infra::crypto::ClientKey;
+use crate::auth::{Kind, ModelPatterns, Principal, Scopes, client_keys};
 use crate::routes::body::{iso, iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{ApiKeyRow, StoreError};
@@ -66,27 +64,7 @@ async fn show(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refusal
 async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let mut form = Form::of(body)?;
     form.require("name");
-    let key = ClientKey::generate(call.app.vault.client_keys()).map_err(StoreError::from)?;
-    let mut row = ApiKeyRow {
-        id: Uuid::now_v7().to_string(),
-        name: String::new(),
-        secret_hash: key.hash,
-        prefix: key.prefix,
-        last4: key.last4,
-        scopes: json!([]),
-        allowed_models: json!([]),
-        allowed_connections: json!([]),
-        is_active: true,
-        expires_at: None,
-        max_requests_per_minute: None,
-        max_requests_per_day: None,
-        max_sessions: None,
-        no_log: false,
-        extra: json!({}),
-        created_at: call.now(),
-        last_used_at: None,
-        revoked_at: None,
-    };
+    let (mut row, secret) = client_keys::fresh(&call.app.vault, "", call.now()).map_err(StoreError::from)?;
     fill(&call, &mut form, &mut row);
     if row.expires_at.is_some_and(|end| end <= row.created_at) {
         form.problem("expiresAt", "Lies in the past");
@@ -98,7 +76,7 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     call.audit("apikey.created", &row.id, particulars(&row)).await;
     call.app.keys.reload(&call.app.store).await?;
     let mut answer = view(&call, &row);
-    put(&mut answer, "key", json!(key.secret.expose_secret()));
+    put(&mut answer, "key", json!(secret.expose_secret()));
     put(&mut answer, "machineId", Value::Null);
     Ok(HttpResponse::Created().json(answer))
 }
