@@ -142,7 +142,7 @@ impl Rig {
 
     fn records(&self) -> Vec<UsageRecord> {
         let files = journal::files(self.dir.path()).unwrap();
-        files.into_iter().flat_map(|file| JournalReader::new(file).read(1_000).unwrap().records).collect()
+        files.into_iter().flat_map(|file| JournalReader::new(file).read::<UsageRecord>().unwrap().records).collect()
     }
 
     fn in_flight(&self) -> u32 {

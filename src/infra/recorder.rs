@@ -9,6 +9,10 @@
 //! requests get 503 until the disk takes records again. A store that does not answer delays nothing: the
 //! journal grows up to `spool_max_bytes`, then the same policy holds.
 
+mod replay;
+
+pub use replay::{Replay, ReplayError};
+
 use std::cell::RefCell;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -19,20 +23,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use omniroute_actors::usage::journal::{self, JournalReader, JournalWriter};
+use omniroute_actors::usage::journal::{self, JournalWriter};
 use omniroute_actors::usage::record::UsageRecord;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
-use crate::store::{Store, StoreError, UsageRow};
-
 /// Records of all workers that wait in memory while the disk refuses them.
 pub const KEPT: usize = 10_000;
-/// Large, because every transaction writes the last pages of each index anew and ends with an fsync.
-const BATCH: usize = 2_048;
-/// How soon after a record the store hears of it.
-const SETTLE: Duration = Duration::from_millis(200);
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What the recorder needs to know.
 #[derive(Debug, Clone)]
@@ -249,160 +246,8 @@ fn occupy(dir: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Carries the journal into the store until the process ends. Run it as a task of the main thread.
-pub struct Replay {
-    recorder: Arc<Recorder>,
-    store: Store,
-    readers: Vec<JournalReader>,
-}
-
-impl Replay {
-    /// Files of earlier starts come first.
-    pub fn new(recorder: Arc<Recorder>, store: Store) -> Self {
-        Self { recorder, store, readers: Vec::new() }
-    }
-
-    /// Work for ever.
-    pub async fn run(self) {
-        let synced = Arc::clone(&self.recorder).keep_synced();
-        futures_util::future::join(self.carry(), synced).await;
-    }
-
-    async fn carry(mut self) {
-        loop {
-            match self.pass().await {
-                Ok(()) => self.wait().await,
-                Err(error) => {
-                    tracing::warn!(%error, "usage waits in the journal");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
-    }
-
-    /// Until there is something to do: a record, or records that wait for a disk which has room again.
-    async fn wait(&self) {
-        while self.recorder.refused.load(Ordering::Relaxed) {
-            tokio::time::sleep(RETRY).await;
-            self.recorder.look_for_room();
-        }
-        if !self.recorder.waiting.load().is_empty() {
-            return;
-        }
-        self.recorder.written.notified().await;
-        tokio::time::sleep(SETTLE).await;
-    }
-
-    /// One pass over all files, until nothing is left to store.
-    ///
-    /// # Errors
-    /// When the journal cannot be read or the store refuses; what was stored stays stored.
-    pub async fn pass(&mut self) -> Result<(), ReplayError> {
-        self.recorder.with_journal(|journal| self.recorder.write_waiting(journal))?;
-        self.look_around()?;
-        for index in 0..self.readers.len() {
-            while self.step(index).await? {}
-        }
-        self.clear_away()
-    }
-
-    /// One batch of one file; whether there may be more.
-    async fn step(&mut self, index: usize) -> Result<bool, ReplayError> {
-        let Some(reader) = self.readers.get_mut(index) else { return Ok(false) };
-        let batch = reader.read(BATCH)?;
-        if batch.records.is_empty() {
-            reader.advance(&batch);
-            return Ok(false);
-        }
-        let rows: Vec<UsageRow> = batch.records.iter().map(row).collect();
-        let stored = self.store.usage().insert_batch(&rows).await?;
-        self.recorder.stored.fetch_add(stored as u64, Ordering::Relaxed);
-        reader.advance(&batch);
-        Ok(true)
-    }
-
-    fn look_around(&mut self) -> io::Result<()> {
-        let mut total = 0;
-        for path in journal::files(&self.recorder.options.dir)? {
-            total += std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            if !self.readers.iter().any(|reader| reader.path() == path) {
-                self.readers.push(JournalReader::new(path));
-            }
-        }
-        self.recorder.overfull.store(total > self.recorder.options.spool_max_bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Stored files go, except the newest of each worker of this start: it is still written to.
-    fn clear_away(&mut self) -> Result<(), ReplayError> {
-        let start = self.recorder.start.clone();
-        let in_use = |path: &Path, all: &[PathBuf]| {
-            is_of(path, &start) && !all.iter().any(|other| stem(other) == stem(path) && other.as_path() > path)
-        };
-        let all: Vec<_> = self.readers.iter().map(|reader| reader.path().to_owned()).collect();
-        let (keep, done): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.readers).into_iter().partition(|reader| in_use(reader.path(), &all));
-        self.readers = keep;
-        for reader in done {
-            remove_stored(&reader)?;
-        }
-        Ok(())
-    }
-}
-
-/// A torn end is a record that nobody was told of: it goes with the file, but not without a word.
-fn remove_stored(reader: &JournalReader) -> Result<(), ReplayError> {
-    let rest = reader.read(1)?;
-    if rest.rest > 0 && rest.records.is_empty() {
-        tracing::warn!(bytes = rest.rest, "a journal file ended in the middle of a record");
-    }
-    std::fs::remove_file(reader.path())?;
-    Ok(())
-}
-
-fn stem(path: &Path) -> Option<&str> {
-    path.file_stem()?.to_str()?.rsplit_once('-').map(|(stem, _)| stem)
-}
-
 fn is_of(path: &Path, start: &str) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start))
-}
-
-/// Why a pass stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The journal.
-    #[error("the journal cannot be read: {0}")]
-    Journal(#[from] io::Error),
-    /// The store.
-    #[error("the store does not take usage: {0}")]
-    Store(#[from] StoreError),
-}
-
-/// The stored form of a record.
-fn row(record: &UsageRecord) -> UsageRow {
-    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    UsageRow {
-        request_id: record.request_id.clone(),
-        at: record.at.0,
-        key_id: record.key_id.clone(),
-        connection_id: record.connection.clone(),
-        provider: record.provider.clone(),
-        model: record.model.clone(),
-        requested_model: record.requested_model.clone(),
-        combo: record.combo.clone(),
-        status: i32::from(record.status),
-        outcome: record.outcome.clone(),
-        streamed: record.streamed,
-        prompt_tokens: number(record.tokens.prompt),
-        completion_tokens: number(record.tokens.completion),
-        cached_tokens: number(record.tokens.cached),
-        reasoning_tokens: number(record.tokens.reasoning),
-        estimated: record.tokens.estimated,
-        ttft_ms: record.first_content_ms.map(number),
-        total_ms: number(record.total_ms),
-        attempts: serde_json::to_string(&record.attempts).unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]

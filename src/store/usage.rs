@@ -12,12 +12,13 @@ use super::db::Db;
 use super::schema::usage_records;
 use super::{Store, StoreError};
 
-/// PostgreSQL takes at most 65,535 parameters a statement.
-const ROWS_PER_STATEMENT: usize = 1_000;
+/// SQLite takes at most 32,766 parameters a statement, PostgreSQL 65,535; beyond some hundred rows nothing is gained.
+const ROWS_PER_STATEMENT: usize = 500;
 
 /// What one request used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Insertable)]
-#[diesel(table_name = usage_records)]
+// Without defaults a batch is one statement on both engines; with them SQLite takes one per row.
+#[diesel(table_name = usage_records, treat_none_as_default_value = false)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageRow {
     /// The request; a second row for it changes nothing.
@@ -65,8 +66,7 @@ pub struct Usage<'a>(pub(super) &'a Store);
 
 impl Usage<'_> {
     /// Store a batch in one transaction; says how many rows were new.
-    pub async fn insert_batch(&self, rows: &[UsageRow]) -> Result<usize, StoreError> {
-        let rows = rows.to_vec();
+    pub async fn insert_batch(&self, rows: Vec<UsageRow>) -> Result<usize, StoreError> {
         self.0.write(move |db| Ok(insert_batch(db, &rows)?)).await
     }
 
@@ -89,15 +89,18 @@ impl Usage<'_> {
 }
 
 fn insert_batch(db: &mut Db, rows: &[UsageRow]) -> QueryResult<usize> {
+    rows.chunks(ROWS_PER_STATEMENT).map(|rows| insert(db, rows)).sum()
+}
+
+fn insert(db: &mut Db, rows: &[UsageRow]) -> QueryResult<usize> {
     match db {
-        // In this process a statement per row costs nothing; to a server each would be a round trip.
-        Db::Sqlite(connection) => rows.iter().map(|row| insert_sqlite(connection, row)).sum(),
-        Db::Postgres(connection) => rows.chunks(ROWS_PER_STATEMENT).map(|rows| insert_postgres(connection, rows)).sum(),
+        Db::Sqlite(connection) => insert_sqlite(connection, rows),
+        Db::Postgres(connection) => insert_postgres(connection, rows),
     }
 }
 
-fn insert_sqlite(connection: &mut SqliteConnection, row: &UsageRow) -> QueryResult<usize> {
-    diesel::insert_into(usage_records::table).values(row).on_conflict_do_nothing().execute(connection)
+fn insert_sqlite(connection: &mut SqliteConnection, rows: &[UsageRow]) -> QueryResult<usize> {
+    diesel::insert_into(usage_records::table).values(rows).on_conflict_do_nothing().execute(connection)
 }
 
 fn insert_postgres(connection: &mut PgConnection, rows: &[UsageRow]) -> QueryResult<usize> {

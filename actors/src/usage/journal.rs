@@ -12,11 +12,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::record::UsageRecord;
 
 const HEADER: usize = 8;
 /// No record is longer: it is bounded by the attempts of one request.
 const LONGEST: usize = 1 << 20;
+/// Some two thousand records of one attempt each.
+const READ_AT_ONCE: u64 = 1 << 20;
 
 /// Writes one file after the other.
 #[derive(Debug)]
@@ -106,10 +110,10 @@ pub struct JournalReader {
 }
 
 /// What a read brought.
-#[derive(Debug, Default)]
-pub struct Batch {
+#[derive(Debug)]
+pub struct Batch<R = UsageRecord> {
     /// Whole records.
-    pub records: Vec<UsageRecord>,
+    pub records: Vec<R>,
     /// Where the next read starts once these are stored.
     pub next: u64,
     /// Bytes after the last whole record: a frame that is being written, or a torn one.
@@ -127,57 +131,53 @@ impl JournalReader {
         &self.path
     }
 
-    /// Up to `most` records from the current place; the place moves only with [`Self::advance`].
+    /// Whole records from the current place, about [`READ_AT_ONCE`] bytes of them, in any form that their JSON fits;
+    /// the place moves only with [`Self::advance`].
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn read(&self, most: usize) -> io::Result<Batch> {
+    pub fn read<R: DeserializeOwned>(&self) -> io::Result<Batch<R>> {
         let mut file = File::open(&self.path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(self.offset))?;
-        let mut source = io::BufReader::new(file);
-        let mut batch = Batch { next: self.offset, ..Batch::default() };
-        while batch.records.len() < most
-            && let Some((record, size)) = read_frame(&mut source)?
-        {
-            batch.next += size;
-            batch.records.extend(record);
+        let mut bytes = Vec::new();
+        (&file).take(READ_AT_ONCE).read_to_end(&mut bytes)?;
+        if whole_frame(&bytes).is_none() {
+            // A frame may be longer than what is read at once.
+            file.take(LONGEST as u64).read_to_end(&mut bytes)?;
         }
-        batch.rest = length.saturating_sub(batch.next);
-        Ok(batch)
+        let (records, size) = decode(&bytes);
+        let next = self.offset + size;
+        Ok(Batch { records, next, rest: length.saturating_sub(next) })
     }
 
-    /// The batch is stored: go on behind it.
-    pub fn advance(&mut self, batch: &Batch) {
-        self.offset = batch.next;
+    /// What a batch brought is stored: go on at its [`Batch::next`]. Says whether that is further on.
+    pub fn advance(&mut self, next: u64) -> bool {
+        std::mem::replace(&mut self.offset, next) < next
     }
 }
 
-/// One frame: its record, if it is one of ours, and its size. `None` at the end or at a torn frame.
-fn read_frame(source: &mut impl Read) -> io::Result<Option<(Option<UsageRecord>, u64)>> {
-    let mut header = [0; HEADER];
-    if !fill(source, &mut header)? {
-        return Ok(None);
+/// The records of all whole frames, and how many bytes these take.
+fn decode<R: DeserializeOwned>(bytes: &[u8]) -> (Vec<R>, u64) {
+    let mut records = Vec::new();
+    let mut rest = bytes;
+    while let Some((body, behind)) = whole_frame(rest) {
+        rest = behind;
+        let record = serde_json::from_slice(body).inspect_err(|error| {
+            tracing::error!(%error, "a usage record of another version was passed over");
+        });
+        records.extend(record.ok());
     }
-    let [a, b, c, d, e, f, g, h] = header;
-    let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    let mut body = vec![0; length.min(LONGEST)];
-    let whole = length <= LONGEST && fill(source, &mut body)?;
-    if !whole || crc32fast::hash(&body) != u32::from_le_bytes([e, f, g, h]) {
-        return Ok(None);
-    }
-    let record = serde_json::from_slice(&body).inspect_err(|error| {
-        tracing::error!(%error, "a usage record of another version was passed over");
-    });
-    Ok(Some((record.ok(), (HEADER + length) as u64)))
+    (records, (bytes.len() - rest.len()) as u64)
 }
 
-fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
-    match source.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    }
+/// The first frame's body and what follows it. `None` at the end, or when the frame is torn.
+fn whole_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (checksum, rest) = rest.split_first_chunk()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length <= LONGEST)?;
+    let (body, behind) = rest.split_at_checked(length)?;
+    (crc32fast::hash(body) == u32::from_le_bytes(*checksum)).then_some((body, behind))
 }
 
 /// The journal files of a directory, oldest first by name.
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn ids(dir: &Path) -> Vec<String> {
-        let read = |path: PathBuf| JournalReader::new(path).read(usize::MAX).unwrap().records;
+        let read = |path: PathBuf| JournalReader::new(path).read::<UsageRecord>().unwrap().records;
         files(dir).unwrap().into_iter().flat_map(read).map(|record| record.request_id).collect()
     }
 
@@ -243,11 +243,11 @@ mod tests {
         let mut writer = JournalWriter::new(dir.path(), "w".into(), u64::MAX).unwrap();
         writer.append(&record(1)).unwrap();
         let mut reader = JournalReader::new(files(dir.path()).unwrap().remove(0));
-        let first = reader.read(10).unwrap();
-        reader.advance(&first);
+        let first = reader.read::<UsageRecord>().unwrap();
+        reader.advance(first.next);
 
         writer.append(&record(2)).unwrap();
-        let second = reader.read(10).unwrap();
+        let second = reader.read::<UsageRecord>().unwrap();
 
         assert_eq!(second.records, [record(2)]);
         assert_eq!(second.rest, 0);
@@ -265,7 +265,7 @@ mod tests {
             let cut = cut.min(bytes.len());
             fs::write(&path, &bytes[..cut]).unwrap();
 
-            let batch = JournalReader::new(path).read(100).unwrap();
+            let batch = JournalReader::new(path).read::<UsageRecord>().unwrap();
 
             let size = bytes.len() / 10;
             prop_assert_eq!(batch.records.len(), cut / size);

@@ -5,7 +5,7 @@ use omniroute_actors::usage::record::Tokens;
 
 use super::*;
 use crate::infra::crypto::{MasterKey, MasterKeySource, Vault};
-use crate::store::StoreOptions;
+use crate::store::{Store, StoreOptions};
 
 struct Bed {
     dir: tempfile::TempDir,

@@ -125,7 +125,7 @@ fn a_file_that_is_no_database_is_refused_and_left_untouched() {
 #[tokio::test]
 async fn what_was_acknowledged_before_a_crash_is_there_after_it() {
     let bed = sqlite();
-    bed.store.usage().insert_batch(&[usage("r", 1)]).await.unwrap();
+    bed.store.usage().insert_batch(vec![usage("r", 1)]).await.unwrap();
     let after = tempfile::tempdir().unwrap();
     for name in ["test.db", "test.db-wal"] {
         std::fs::copy(bed.dir.path().join(name), after.path().join(name)).unwrap();

@@ -370,13 +370,13 @@ async fn a_batch_of_usage_that_arrives_twice_counts_once() {
         let records = bed.store.usage();
         let batch: Vec<UsageRow> = (0..1_500).map(|n| usage(&format!("r{n:04}"), n)).collect();
 
-        let first = records.insert_batch(&batch).await.unwrap();
+        let first = records.insert_batch(batch.clone()).await.unwrap();
         let overlap = [UsageRow { status: 500, ..usage("r0000", 0) }, usage("new", 9_999)];
-        let second = records.insert_batch(&overlap).await.unwrap();
+        let second = records.insert_batch(overlap.to_vec()).await.unwrap();
 
         assert_eq!((first, second, records.count().await.unwrap()), (1_500, 1, 1_501));
         assert_eq!(records.get("r0000").await.unwrap(), usage("r0000", 0));
         assert_eq!(records.list(1).await.unwrap(), [usage("new", 9_999)]);
-        assert_eq!(records.insert_batch(&[]).await.unwrap(), 0);
+        assert_eq!(records.insert_batch(Vec::new()).await.unwrap(), 0);
     }
 }

@@ -150,9 +150,9 @@ async fn a_store_works_through_the_tunnel_and_survives_a_restart_of_the_server()
     let bed = postgres_at(base, &format!("&sslmode=verify-full&sslrootcert={authority}"));
     let batch: Vec<_> = (0..2_000).map(|n| usage(&format!("r{n}"), n)).collect();
 
-    assert_eq!(bed.store.usage().insert_batch(&batch).await.unwrap(), 2_000);
+    assert_eq!(bed.store.usage().insert_batch(batch.clone()).await.unwrap(), 2_000);
     bed.cut_server_connections();
-    assert_eq!(bed.store.usage().insert_batch(&[usage("new", 1)]).await.unwrap(), 1);
+    assert_eq!(bed.store.usage().insert_batch(vec![usage("new", 1)]).await.unwrap(), 1);
     assert_eq!(bed.store.usage().list(5_000).await.unwrap().len(), 2_001);
 }
 
