@@ -8,4 +8,5 @@ mod failover;
 mod hang_up;
 mod ledger;
 mod nginx;
+mod stall;
 mod storage;
