@@ -21,7 +21,10 @@ async fn without_a_key_or_with_a_wrong_one_nothing_is_answered() {
         let error = error_of(&answer);
         assert_eq!((answer.status(), &error["type"]), (401, &json!("authentication_error")));
         assert_eq!(error["code"], "invalid_api_key");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
+    let managing = site.gateway.ask(&Request::get("/api/keys")).await;
+    assert_eq!((managing.status(), managing.header("www-authenticate")), (401, Some("Bearer")));
     assert_eq!(site.a.control.stats().total.started, 0);
 }
 
@@ -34,6 +37,27 @@ async fn a_key_is_read_from_each_header_that_clients_use() {
         let answer = site.gateway.ask(&Request::chat("a/m", "hello", false).header(name, &value)).await;
         assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn a_header_that_is_empty_says_nothing_beside_a_key() {
+    let site = Site::open(calm()).await;
+    let key = site.admin.create_key("ci").await.key;
+    let ask = async |headers: [(&str, &str); 2]| {
+        let request = headers.iter().fold(Request::chat("a/m", "hello", false), |all, (name, it)| all.header(name, it));
+        site.gateway.ask(&request).await.status()
+    };
+
+    for empty in ["", "Bearer", "Bearer "] {
+        assert_eq!(ask([("Authorization", empty), ("x-api-key", &key)]).await, 200, "{empty:?}");
+        assert_eq!(ask([("Authorization", empty), ("x-api-key", "")]).await, 401, "{empty:?}");
+    }
+    assert_eq!(ask([("x-api-key", ""), ("Authorization", &format!("Bearer {key}"))]).await, 200);
+    assert_eq!(
+        ask([("Authorization", "Basic YTpi"), ("x-api-key", &key)]).await,
+        401,
+        "another credential is not nothing"
+    );
 }
 
 #[tokio::test]
