@@ -114,6 +114,40 @@ async fn a_key_uses_only_the_connections_it_was_given() {
     assert_eq!(site.a.control.stats().total.started, 0);
 }
 
+/// Everything the answer says.
+fn all_of(answer: &Response) -> String {
+    let headers = answer.head.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+    format!("{}{}", headers.collect::<String>(), answer.text())
+}
+
+#[tokio::test]
+async fn a_key_learns_nothing_of_connections_that_it_may_not_use() {
+    let site = Site::open(calm()).await;
+    let fields = json!({"name": "b only", "allowedConnections": site.at_b.connections});
+    let key = site.admin.create_key_with(&fields).await.key;
+    let chat = |model: &str, stream| Request::chat(model, "hello", stream).key(&key);
+    let forced = chat("team", false).header("x-omniroute-connection", &site.at_a.connections[0]);
+    // A failing and a resting connection are what error messages like to name.
+    site.a.control.always("status code=429 retry_after=100");
+    assert_eq!(site.ask(false).await.status(), 429);
+
+    let mut answers = vec![site.gateway.ask(&chat("team", false)).await, site.gateway.ask(&chat("team", true)).await];
+    answers.extend([site.gateway.ask(&chat("a/m", false)).await, site.gateway.ask(&forced).await]);
+    site.b.control.script(["status code=500", "status code=429 retry_after=100"]);
+    for _ in 0..3 {
+        answers.push(site.gateway.ask(&chat("team", false)).await);
+    }
+
+    let statuses: Vec<_> = answers.iter().map(Response::status).collect();
+    assert_eq!(statuses, [200, 200, 403, 403, 502, 429, 429]);
+    for answer in &answers {
+        let said = all_of(answer);
+        assert!(!said.contains("a sk-a") && !said.contains(&site.at_a.connections[0]), "{said}");
+    }
+    let last = all_of(&answers[6]);
+    assert!(last.contains("b sk-b is cooling down"), "its own it does learn: {last}");
+}
+
 #[tokio::test]
 async fn the_limit_of_requests_per_minute_is_a_429_with_its_time() {
     let site = Site::open(calm()).await;
