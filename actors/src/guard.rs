@@ -52,12 +52,12 @@ pub fn guarded<A: Rebuild, R>(
 /// # Errors
 /// [`Crashed`] when the body panicked.
 pub async fn caught<R>(handler: &'static str, body: impl Future<Output = R>) -> Result<R, Crashed> {
-    let watched = AssertUnwindSafe(async {
-        #[cfg(test)]
+    #[cfg(test)]
+    let body = async {
         fault::trip(handler);
         body.await
-    });
-    watched.catch_unwind().await.map_err(|_| {
+    };
+    AssertUnwindSafe(body).catch_unwind().await.map_err(|_| {
         tracing::error!(handler, "a part of a handler panicked; the rest of it goes on");
         Crashed
     })

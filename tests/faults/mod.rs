@@ -5,6 +5,7 @@ mod broken_answers;
 mod deadlines;
 mod drain;
 mod failover;
+mod frozen;
 mod hang_up;
 mod ledger;
 mod nginx;
