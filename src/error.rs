@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::{ConnectionType, StatusCode};
 
 use crate::wire::openai_error::ErrorBody;
 
@@ -39,6 +39,8 @@ pub enum Problem {
     TooLarge,
     /// The body did not come in time.
     BodyTimeout,
+    /// The body is compressed.
+    EncodedBody,
     /// The key's own rate limit.
     KeyRateLimited,
     /// Every candidate cools down.
@@ -73,6 +75,7 @@ impl Problem {
             Self::NoConnection => ("no_connection", "invalid_request_error", 400),
             Self::TooLarge => ("request_too_large", "invalid_request_error", 413),
             Self::BodyTimeout => ("request_timeout", "invalid_request_error", 408),
+            Self::EncodedBody => ("unsupported_content_encoding", "invalid_request_error", 415),
             Self::KeyRateLimited => ("rate_limit_exceeded", "rate_limit_error", 429),
             Self::CoolingDown => ("model_cooldown", "rate_limit_error", 429),
             Self::CircuitOpen => ("provider_circuit_open", "server_error", 503),
@@ -98,6 +101,8 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// Whether trying again can help; `None` leaves it to the client's own rules.
     pub should_retry: Option<bool>,
+    /// Whether the connection is of no more use: what comes over it next may be the rest of a body.
+    pub closes: bool,
 }
 
 impl ApiError {
@@ -106,12 +111,12 @@ impl ApiError {
         let (code, kind, status) = problem.row();
         let body =
             ErrorBody { message: message.into(), kind: kind.into(), param: None, code: Some(Cow::Borrowed(code)) };
-        Self { status, body, retry_after: None, should_retry: None }
+        Self { status, body, retry_after: None, should_retry: None, closes: false }
     }
 
     /// What an upstream said about the request itself, in its own words.
     pub fn relayed(status: u16, body: ErrorBody) -> Self {
-        Self { status, body, retry_after: None, should_retry: Some(false) }
+        Self { status, body, retry_after: None, should_retry: Some(false), closes: false }
     }
 
     /// Names the field to blame.
@@ -138,12 +143,25 @@ impl ApiError {
         self
     }
 
+    /// Says that the connection ends with the answer.
+    #[must_use]
+    pub const fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
     /// The answer for an OpenAI client.
     pub fn to_response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let mut response = HttpResponse::build(status).body(self.body.to_json());
+        if self.closes {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(should) = self.should_retry {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static(if should { "true" } else { "false" }));
         }
@@ -191,6 +209,7 @@ mod tests {
             Problem::NoConnection,
             Problem::TooLarge,
             Problem::BodyTimeout,
+            Problem::EncodedBody,
             Problem::KeyRateLimited,
             Problem::CoolingDown,
             Problem::CircuitOpen,

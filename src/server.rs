@@ -44,6 +44,7 @@ pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>) -> io::R
     let settings = app.config.load().server.clone();
     let (app, management, metrics) = (app.clone(), management.clone(), Arc::clone(metrics));
     let workers = workers(&settings);
+    let config = app.config.clone();
     let worker = move || {
         let (plan, clock) = (Arc::clone(&app.plan), Arc::clone(&app.clock));
         metrics.handles().install();
@@ -61,6 +62,7 @@ pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>) -> io::R
         .h1_allow_half_closed(false)
         // On: without it each small event waits 40 ms for the client's acknowledgement.
         .tcp_nodelay(true)
+        .on_connect(move |connection, _| door::bound(connection, config.load().deadlines.write_stall_ms))
         .keep_alive(Duration::from_secs(settings.keep_alive_s))
         .client_request_timeout(Duration::from_millis(settings.body_read_timeout_ms))
         // Per worker in actix, for the whole process in the configuration.

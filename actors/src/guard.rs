@@ -8,6 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use actix::{Actor, ActorContext, Context, Supervised};
+use futures_util::FutureExt;
 
 /// An actor that can throw its private state away.
 pub trait Rebuild: Actor<Context = Context<Self>> + Supervised {
@@ -41,6 +42,23 @@ pub fn guarded<A: Rebuild, R>(
         tracing::error!(actor = actor.label(), handler, "a handler panicked; its actor is rebuilt");
         actor.rebuild();
         ctx.stop();
+        Crashed
+    })
+}
+
+/// Run the part of a handler that waits. It changes no state of the actor, but the actor's context polls it: a panic
+/// would end the context, and with it the address.
+///
+/// # Errors
+/// [`Crashed`] when the body panicked.
+pub async fn caught<R>(handler: &'static str, body: impl Future<Output = R>) -> Result<R, Crashed> {
+    #[cfg(test)]
+    let body = async {
+        fault::trip(handler);
+        body.await
+    };
+    AssertUnwindSafe(body).catch_unwind().await.map_err(|_| {
+        tracing::error!(handler, "a part of a handler panicked; the rest of it goes on");
         Crashed
     })
 }

@@ -15,7 +15,7 @@ use crate::connection::handle::ConnectionHandle;
 use crate::connection::report::Report;
 use crate::connection::snapshot::Snapshot;
 use crate::connection::{ApplyConfig, Connection, GetSnapshot, Outcomes};
-use crate::guard::{Crashed, Rebuild, guarded};
+use crate::guard::{Crashed, Rebuild, caught, guarded};
 use crate::ids::ConnectionId;
 use crate::ports::{Ports, StateRecord};
 use crate::resilience::gate::{BreakerState, GateView, Generation};
@@ -185,9 +185,13 @@ impl Handler<GetSnapshots> for Registry {
     fn handle(&mut self, _: GetSnapshots, _: &mut Self::Context) -> Self::Result {
         let clock = Arc::clone(&self.ports.clock);
         let asked: Vec<_> = self.handles.values().cloned().collect();
-        let answers =
-            async move { futures_util::future::join_all(asked.iter().map(|handle| ask(handle, clock.as_ref()))).await };
-        Box::pin(answers.into_actor(self).map(|mut snapshots, _, _| {
+        let answers = async move {
+            // One that cannot be looked at is left out; the others are shown all the same.
+            let each = asked.iter().map(|handle| caught("GetSnapshots", ask(handle, clock.as_ref())));
+            futures_util::future::join_all(each).await
+        };
+        Box::pin(answers.into_actor(self).map(|answers, _, _| {
+            let mut snapshots: Vec<_> = answers.into_iter().flatten().collect();
             snapshots.sort_by(|a, b| (&a.provider, &a.name, &a.id).cmp(&(&b.provider, &b.name, &b.id)));
             snapshots
         }))
@@ -201,4 +205,80 @@ async fn ask(handle: &ConnectionHandle, clock: &dyn crate::clock::Clock) -> Snap
         return snapshot;
     }
     Snapshot { stale: true, ..Snapshot::of(handle, &handle.remembered(), clock.both()) }
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
+mod tests {
+    use super::*;
+    use crate::guard::fault;
+    use crate::resilience::outcome::Outcome;
+    use crate::testing::{Rig, config, settle};
+
+    /// Kill the actor of the connection; its address is dead then.
+    async fn let_go(rig: &Rig) {
+        rig.connection("a").address().unwrap().do_send(crate::connection::tests::Die);
+        settle().await;
+        assert!(rig.connection("a").address().is_none());
+    }
+
+    async fn shown(rig: &Rig) -> Vec<String> {
+        let asked = rig.registry.send(GetSnapshots);
+        let answered = tokio::time::timeout(ANSWER_WITHIN * 2, asked).await.expect("the registry answers").unwrap();
+        answered.iter().map(|snapshot| snapshot.id.to_string()).collect()
+    }
+
+    #[actix::test]
+    async fn a_panic_while_connections_are_applied_refuses_that_change_and_takes_the_next() {
+        let rig = Rig::start(vec![config("a")]).await;
+        fault::arm("ApplyConnections");
+
+        let lost = rig.registry.send(ApplyConnections(vec![config("a"), config("b")])).await.unwrap();
+        let between = shown(&rig).await;
+        let taken = rig.registry.send(ApplyConnections(vec![config("a"), config("c")])).await.unwrap();
+
+        assert!(lost.is_err());
+        assert_eq!((between, taken.unwrap().len()), (vec!["a".to_owned()], 2));
+        assert_eq!(shown(&rig).await, ["a", "c"]);
+    }
+
+    #[actix::test]
+    async fn a_panic_while_a_connection_is_revived_loses_its_reports_and_the_next_reports_revive_it() {
+        let rig = Rig::start(vec![config("a")]).await;
+        let_go(&rig).await;
+        fault::arm("Revive");
+
+        rig.registry.send(Revive { id: "a".into(), reports: Vec::new() }).await.unwrap();
+        let still_gone = rig.connection("a").address().is_none();
+        rig.registry.send(Revive { id: "a".into(), reports: Vec::new() }).await.unwrap();
+
+        assert!(still_gone && rig.connection("a").address().is_some());
+        let mut permit = rig.connection("a").acquire(&"m".into(), &rig.clock()).unwrap();
+        permit.settle(Outcome::Success);
+    }
+
+    #[actix::test]
+    async fn a_panic_in_the_watch_ends_one_look_and_not_the_watch() {
+        tokio::time::pause();
+        let rig = Rig::start(vec![config("a")]).await;
+        let_go(&rig).await;
+        fault::arm("watch");
+
+        tokio::time::sleep(WATCH_EVERY + Duration::from_millis(1)).await;
+        let still_gone = rig.connection("a").address().is_none();
+        tokio::time::sleep(WATCH_EVERY + Duration::from_millis(100)).await;
+
+        assert!(still_gone, "the first look panicked");
+        assert!(rig.connection("a").address().is_some(), "the second one was made");
+    }
+
+    #[actix::test]
+    async fn a_panic_over_one_snapshot_leaves_that_one_out_and_no_other() {
+        let rig = Rig::start(vec![config("a"), config("b")]).await;
+        fault::arm("GetSnapshots");
+
+        let first = shown(&rig).await;
+
+        assert_eq!((first.len(), shown(&rig).await.len()), (1, 2));
+    }
 }

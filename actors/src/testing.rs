@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix::{Actor, Addr, Arbiter};
+use actix::{Addr, Arbiter, Supervisor};
 
 use crate::clock::{Clock, ManualClock, Moment};
 use crate::connection::config::{ConnectionConfig, Source, UpstreamTarget};
@@ -74,7 +74,8 @@ impl Rig {
         let clock = Arc::new(ManualClock::at(Moment::from_millis(10_000)));
         let saved = Arc::new(Saved::default());
         let ports = Ports { clock: clock.clone(), store: saved.clone(), observer: Arc::new(Nowhere) };
-        let registry = Registry::new(Arbiter::current(), ports, stored).start();
+        // As it runs: a registry without a supervisor would not outlive a panic.
+        let registry = Supervisor::start(move |_| Registry::new(Arbiter::current(), ports, stored));
         let handles = registry.send(ApplyConnections(configs)).await.unwrap().unwrap();
         tokio::task::yield_now().await;
         Self { clock, saved, registry, handles }

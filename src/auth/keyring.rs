@@ -226,25 +226,31 @@ fn same(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
-/// The one key of a request, whichever header carries it.
+/// The one key of a request, whichever header carries it. Clients that are not configured for one of the headers send it
+/// empty; it says nothing beside a key in another one.
 fn credential(headers: &HeaderMap) -> Result<Option<&str>, AuthFailure> {
-    let mut found: Option<&str> = None;
+    let (mut found, mut empty): (Option<&str>, _) = (None, false);
     let bearers = headers.get_all(AUTHORIZATION).map(|value| value.to_str().ok().and_then(bearer));
     let plain =
         KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(|value| value.to_str().ok().map(str::trim));
     for key in bearers.chain(plain) {
-        let key = key.filter(|key| !key.is_empty()).ok_or(AuthFailure::Malformed)?;
+        let key = key.ok_or(AuthFailure::Malformed)?;
+        if key.is_empty() {
+            empty = true;
+            continue;
+        }
         if found.is_some_and(|other| other != key) {
             return Err(AuthFailure::Conflicting);
         }
         found = Some(key);
     }
-    Ok(found)
+    if empty && found.is_none() { Err(AuthFailure::Malformed) } else { Ok(found) }
 }
 
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, key) = value.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    let value = value.trim();
+    let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
+    (value.is_empty() || scheme.eq_ignore_ascii_case("bearer")).then(|| key.trim())
 }
 
 #[cfg(test)]

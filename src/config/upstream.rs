@@ -38,7 +38,7 @@ section! {
         idle_ms: u64 = 60_000, within 10..=3_600_000;
         /// Whole call, all attempts together.
         total_ms: u64 = 600_000, within 10..=86_400_000;
-        /// How long a client may refuse to read before its stream is given up.
+        /// How long a client may refuse to read before its answer is given up and its connection closed.
         write_stall_ms: u64 = 60_000, within 10..=3_600_000;
     }
 }

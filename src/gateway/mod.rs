@@ -21,3 +21,4 @@ pub mod stall;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+pub mod whole_body;

@@ -20,6 +20,7 @@ use super::attempt::{OpenStream, release};
 use super::fault::Fault;
 use super::inbound::Deadlines;
 use super::relay::{Progress, Relay};
+use super::stall::{ClientStalled, Watched, watch};
 use super::tally::{CLIENT_GONE, Tally, tokens};
 use crate::infra::lifecycle::{Cut, InFlight};
 use crate::upstream::Body;
@@ -51,7 +52,7 @@ pub struct StreamParts {
 }
 
 /// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
-pub(super) struct RunningStream {
+struct RunningStream {
     relay: Relay,
     upstream: Option<Body>,
     lease: Option<Lease>,
@@ -69,7 +70,7 @@ pub(super) struct RunningStream {
     handed_out: bool,
     /// Given up because the client did not read.
     stalled: bool,
-    _in_flight: InFlight,
+    in_flight: Option<InFlight>,
 }
 
 impl RunningStream {
@@ -91,7 +92,7 @@ impl RunningStream {
             ended: false,
             handed_out: false,
             stalled: false,
-            _in_flight: parts.in_flight,
+            in_flight: Some(parts.in_flight),
         };
         let alarm = body.next_alarm();
         body.timer.as_mut().reset(alarm);
@@ -230,18 +231,6 @@ impl RunningStream {
         Poll::Pending
     }
 
-    /// The client has not read for that long although something lay ready for it.
-    pub(super) fn stalled_since(&self, limit: Duration) -> bool {
-        !self.ended && self.handed_out && Instant::now().duration_since(self.last_write) > limit
-    }
-
-    /// Give the upstream up: the client does not read. It is treated as one that left, and should it read again it
-    /// finds its connection cut, not an end that looks like one.
-    pub(super) fn stall(&mut self) {
-        self.stalled = true;
-        self.give_up();
-    }
-
     fn give_up(&mut self) {
         if !self.ended {
             self.settle(Outcome::ClientGone, CLIENT_GONE, None);
@@ -249,10 +238,18 @@ impl RunningStream {
     }
 }
 
-/// The client did not read for too long; its connection is closed.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the client stopped reading")]
-pub struct ClientStalled;
+impl Watched for RunningStream {
+    fn stalled_since(&self, limit: Duration) -> bool {
+        !self.ended && self.handed_out && Instant::now().duration_since(self.last_write) > limit
+    }
+
+    fn stall(&mut self) {
+        self.stalled = true;
+        self.give_up();
+        // Nobody waits for it any more, a process that goes away neither.
+        self.in_flight = None;
+    }
+}
 
 /// The body.
 pub struct RelayBody(Rc<RefCell<RunningStream>>);
@@ -261,7 +258,7 @@ impl RelayBody {
     /// A body that begins with what was held back, under the watch for clients that do not read.
     pub fn new(parts: StreamParts) -> Self {
         let stream = Rc::new(RefCell::new(RunningStream::new(parts)));
-        super::stall::watch(&stream);
+        watch(&stream);
         Self(stream)
     }
 }

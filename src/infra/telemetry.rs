@@ -1,14 +1,17 @@
 //! Logs: text or JSON on standard error, with a level that a reload can change.
 //!
 //! Libraries that print what goes over the wire (headers, and with them keys) are capped at warnings by a filter of
-//! its own, which no level and no directive can lift. Panics are logged with their place and without their text: the
+//! its own, which no level and no directive can lift. The same filter takes the errors of the HTTP server for what they
+//! are, notes on what strangers sent: they are shown only where something is logged at debug. Panics are logged with their place and without their text: the
 //! text may quote the data that caused them.
 
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterFn, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -19,6 +22,10 @@ use crate::config::{LogFormat, Logging};
 /// Targets that print headers below the level of warnings, and one whose notices mean nothing to an operator.
 const CAPPED: [&str; 9] =
     ["awc", "actix_http", "actix_web", "actix_tls", "rustls", "tokio_rustls", "h2", "actix_codec", "actix_server"];
+
+/// Complains at ERROR about requests that cannot be parsed, bodies that break off and clients that leave: whoever reaches
+/// the port could fill the log and wake an operator. Our own lines say what matters about them.
+const COMPLAINS_ABOUT_STRANGERS: &str = "actix_http";
 
 /// Why the logs cannot be set up or changed.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +40,11 @@ pub enum TelemetryError {
 
 /// Changes the level while the process runs; clones share it.
 #[derive(Clone)]
-pub struct LogControl(reload::Handle<EnvFilter, Registry>);
+pub struct LogControl {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// Whether something is logged at debug.
+    detailed: Arc<AtomicBool>,
+}
 
 impl LogControl {
     /// Filter by this level or these directives from now on.
@@ -42,7 +53,9 @@ impl LogControl {
     /// When the text is neither; the old level stays.
     pub fn set(&self, level: &str) -> Result<(), TelemetryError> {
         let filter = EnvFilter::try_new(level)?;
-        self.0.reload(filter).map_err(|error| TelemetryError::Taken(error.to_string()))
+        // Before the reload, which asks every filter again.
+        self.detailed.store(is_detailed(&filter), Ordering::Relaxed);
+        self.filter.reload(filter).map_err(|error| TelemetryError::Taken(error.to_string()))
     }
 }
 
@@ -68,25 +81,34 @@ fn subscriber<W>(level: &str, json: bool, writer: W) -> Result<(Logs, LogControl
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(level)?);
+    let filter = EnvFilter::try_new(level)?;
+    let detailed = Arc::new(AtomicBool::new(is_detailed(&filter)));
+    let (filter, handle) = reload::Layer::new(filter);
     let base = tracing_subscriber::registry().with(filter);
     let ansi = !json && std::io::stderr().is_terminal();
     let plain = fmt::layer().with_writer(writer).with_ansi(ansi);
     let subscriber: Logs = if json {
-        Box::new(base.with(plain.json().flatten_event(true).with_filter(capped())))
+        Box::new(base.with(plain.json().flatten_event(true).with_filter(capped(&detailed))))
     } else {
-        Box::new(base.with(plain.with_filter(capped())))
+        Box::new(base.with(plain.with_filter(capped(&detailed))))
     };
-    Ok((subscriber, LogControl(handle)))
+    Ok((subscriber, LogControl { filter: handle, detailed }))
 }
 
-fn capped() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
-    filter_fn(|metadata| *metadata.level() <= Level::WARN || !is_capped(metadata.target()))
+fn capped(detailed: &Arc<AtomicBool>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
+    let detailed = Arc::clone(detailed);
+    filter_fn(move |metadata| {
+        let root = metadata.target().split("::").next().unwrap_or_default();
+        let loud = *metadata.level() <= Level::WARN;
+        if root == COMPLAINS_ABOUT_STRANGERS {
+            return loud && detailed.load(Ordering::Relaxed);
+        }
+        loud || !CAPPED.contains(&root)
+    })
 }
 
-fn is_capped(target: &str) -> bool {
-    let root = target.split("::").next().unwrap_or(target);
-    CAPPED.contains(&root)
+fn is_detailed(filter: &EnvFilter) -> bool {
+    filter.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG)
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {
@@ -98,7 +120,6 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::Arc;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
@@ -146,6 +167,24 @@ mod tests {
 
             assert!(!text.contains("x-api-key") && text.contains("a warning"), "{level}: {text}");
         }
+    }
+
+    #[test]
+    fn what_strangers_make_the_server_complain_about_is_shown_at_debug_only() {
+        let complain = || tracing::error!(target: "actix_http::h1::dispatcher", "stream error");
+        let (page, lines) = page();
+        let (subscriber, control) = subscriber("info", true, page).unwrap();
+
+        tracing::subscriber::with_default(Arc::new(subscriber), || {
+            complain();
+            assert_eq!(text(&lines), "");
+            control.set("debug").unwrap();
+            complain();
+            assert!(text(&lines).contains("stream error"));
+            control.set("info").unwrap();
+            complain();
+            assert_eq!(text(&lines), "");
+        });
     }
 
     #[test]

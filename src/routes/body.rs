@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -36,15 +36,20 @@ impl FromRequest for JsonBody {
             let most = server.max_body_bytes.min(MOST_BYTES);
             let within = Duration::from_millis(server.body_read_timeout_ms);
             let read = tokio::time::timeout(within, read(&request, payload, most)).await;
-            let bytes = read.map_err(|_| {
-                Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not come in time")
-            })??;
+            let late =
+                |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not come in time");
+            // What comes over the connection next may be the rest of this body.
+            let bytes = read.map_err(late).flatten().map_err(Refusal::closing)?;
             parse(&request, &bytes)
         })
     }
 }
 
 async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<BytesMut, Refusal> {
+    if is_encoded(request.headers()) {
+        let message = "The body must come without content encoding";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", message));
+    }
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > most) {
         return Err(too_large(most));
@@ -58,6 +63,12 @@ async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Resul
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// Whether the body is declared to be compressed. It is read as it comes: unpacking it would be a way around its limit.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let declared = headers.get_all(CONTENT_ENCODING).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    declared.map(<[u8]>::trim_ascii).any(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
 }
 
 fn too_large(most: usize) -> Refusal {

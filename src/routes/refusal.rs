@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -44,6 +44,7 @@ struct Facts {
     beside: Map<String, Value>,
     retry_after: Option<Duration>,
     allow: Option<String>,
+    closes: bool,
 }
 
 impl Refusal {
@@ -51,7 +52,8 @@ impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let kind = kind_of(status);
         let (details, beside, message) = (Vec::new(), Map::new(), message.into());
-        Self(Box::new(Facts { status, code, kind, message, details, beside, retry_after: None, allow: None }))
+        let (retry_after, allow) = (None, None);
+        Self(Box::new(Facts { status, code, kind, message, details, beside, retry_after, allow, closes: false }))
     }
 
     /// Something in the request cannot be (400).
@@ -107,6 +109,12 @@ impl Refusal {
         self
     }
 
+    /// Say that the connection ends with the answer.
+    pub(super) fn closing(mut self) -> Self {
+        self.0.closes = true;
+        self
+    }
+
     /// The methods that would have worked.
     pub(super) fn allowing(mut self, methods: &str) -> Self {
         self.0.allow = Some(methods.to_owned());
@@ -117,6 +125,12 @@ impl Refusal {
     pub fn render(&self, data_plane: bool, request_id: Option<&str>) -> HttpResponse {
         let body = if data_plane { self.openai() } else { self.management(request_id) };
         let mut response = HttpResponse::build(self.0.status).json(body);
+        if self.0.closes {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait) = self.0.retry_after {
             let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -5,6 +5,7 @@
 //! error. Therefore the door closes in two steps: no handshake begins any more (the kernel drops the first packet, so that
 //! callers try again), those that have begun are completed and accepted, and only then later callers are refused.
 
+use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use actix_web::dev::ServerHandle;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::gateway::stall;
 
 /// Connections that wait to be accepted: a burst of clients must not be refused while the workers are busy.
 const BACKLOG: i32 = 4096;
@@ -85,6 +88,22 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
+
+/// Let the kernel give a connection up whose client takes nothing for that long. What has left the process is out of its
+/// sight: an answer that nobody reads would lie in the buffers of its socket for ever.
+#[cfg(target_os = "linux")]
+pub(super) fn bound(connection: &dyn Any, write_stall_ms: u64) {
+    let limit = stall::socket_limit(Duration::from_millis(write_stall_ms));
+    if let Some(stream) = connection.downcast_ref::<actix_rt::net::TcpStream>()
+        && let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limit))
+    {
+        tracing::debug!(%error, "a client that does not read keeps its connection");
+    }
+}
+
+/// Other systems have no such limit: there the connection stays until its client reads or leaves.
+#[cfg(not(target_os = "linux"))]
+pub(super) const fn bound(_: &dyn Any, _: u64) {}
 
 /// Without it a connection that comes while the listener closes is reset.
 #[cfg(target_os = "linux")]

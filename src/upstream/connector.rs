@@ -66,7 +66,7 @@ impl PolicyConnector {
         let addresses = self.resolver.resolve(host, port).await?;
         let tcp = first_to_answer(&addresses).await.map_err(io_failure)?;
         tcp.set_nodelay(true).map_err(io_failure)?;
-        Ok(WireStream::new(tcp))
+        Ok(WireStream::new(tcp, !secure))
     }
 }
 

@@ -8,7 +8,8 @@
 //!
 //! Invariants kept here, each with a test:
 //! - the address that was checked is the address that is used (a rebinding name is refused at connect);
-//! - no redirect is followed, no 1xx or 3xx is ever an answer, no body that was cut looks complete;
+//! - no redirect is followed, no 1xx or 3xx is ever an answer, no body that was cut looks complete (a few interim 1xx are
+//!   skipped without TLS; under TLS, where awc alone sees them, the first one is a failure);
 //! - a connection whose answer was not understood never serves another request;
 //! - an error says whether the provider may have accepted the request ([`Delivery`]).
 
@@ -16,6 +17,7 @@ mod body;
 mod client;
 mod connector;
 mod error;
+mod interim;
 mod policy;
 mod resolver;
 mod send;

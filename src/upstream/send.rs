@@ -152,7 +152,7 @@ fn is_stale(error: &SendRequestError, probe: &Probe) -> bool {
         }
         _ => false,
     };
-    died && !probe.dialed()
+    died && !probe.dialed() && !probe.heard_interim()
 }
 
 fn hung_up(error: &io::Error) -> bool {

@@ -9,11 +9,13 @@ use std::{
     io,
     pin::Pin,
     rc::{Rc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::interim::Interim;
 
 tokio::task_local! {
     /// The request that is being sent by the current task.
@@ -43,6 +45,7 @@ pub(super) struct Probe {
     connected: Cell<bool>,
     body_taken: Cell<bool>,
     read_before: Cell<u64>,
+    interim: Cell<usize>,
     wire: RefCell<Weak<Wire>>,
 }
 
@@ -76,6 +79,11 @@ impl Probe {
         self.wire.borrow().upgrade().is_some_and(|wire| wire.read.get() > self.read_before.get())
     }
 
+    /// Whether interim answers came, of which nothing is left to be seen.
+    pub(super) fn heard_interim(&self) -> bool {
+        self.interim.get() > 0
+    }
+
     /// The connection in use.
     pub(super) fn wire(&self) -> Weak<Wire> {
         self.wire.borrow().clone()
@@ -85,12 +93,15 @@ impl Probe {
         self.body_taken.set(true);
     }
 
-    fn claim(&self, wire: &Rc<Wire>) {
+    /// Note the connection in use; whether the request begins to use it now.
+    fn claim(&self, wire: &Rc<Wire>) -> bool {
         let mut current = self.wire.borrow_mut();
-        if current.as_ptr() != Rc::as_ptr(wire) {
+        let begins = current.as_ptr() != Rc::as_ptr(wire);
+        if begins {
             self.read_before.set(wire.read.get());
             *current = Rc::downgrade(wire);
         }
+        begins
     }
 
     fn is_choosing(&self) -> bool {
@@ -113,11 +124,14 @@ pub(super) fn note_connected() {
 pub struct WireStream {
     tcp: TcpStream,
     wire: Rc<Wire>,
+    /// Under TLS the bytes mean nothing here.
+    plain: bool,
+    interim: Interim,
 }
 
 impl WireStream {
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, wire: Rc::default() }
+    pub(super) fn new(tcp: TcpStream, plain: bool) -> Self {
+        Self { tcp, wire: Rc::default(), plain, interim: Interim::default() }
     }
 
     /// Whether to pose as closed: a retired connection for good, an idle one to a request that avoids idle ones.
@@ -125,8 +139,46 @@ impl WireStream {
         self.wire.retired.get() || PROBE.try_with(|probe| probe.avoid_idle && probe.is_choosing()).unwrap_or(false)
     }
 
-    fn claim(&self) {
-        let _ = PROBE.try_with(|probe| probe.claim(&self.wire));
+    fn claim(&mut self) {
+        let begins = PROBE.try_with(|probe| probe.claim(&self.wire)).unwrap_or(false);
+        if begins && self.plain {
+            self.interim.expect();
+        }
+    }
+
+    fn poll_tcp(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let count = buf.filled().len().saturating_sub(before) as u64;
+        self.wire.read.set(self.wire.read.get().saturating_add(count));
+        polled
+    }
+
+    /// Read the beginning of a response without the interim heads before it.
+    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(bytes) = self.interim.take(buf.remaining()) {
+                buf.put_slice(&bytes);
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(self.poll_tcp(cx, buf))?;
+            let new = buf.filled().get(before..).unwrap_or_default();
+            if self.interim.is_passing() || self.interim.passes(new) {
+                return Poll::Ready(Ok(()));
+            }
+            if new.is_empty() {
+                // The end. What is held belongs to a head that was cut.
+                self.interim.release();
+                if let Some(bytes) = self.interim.take(buf.remaining()) {
+                    buf.put_slice(&bytes);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let dropped = self.interim.hold(new);
+            let _ = PROBE.try_with(|probe| probe.interim.set(probe.interim.get() + dropped));
+            buf.set_filled(before);
+        }
     }
 }
 
@@ -136,11 +188,7 @@ impl AsyncRead for WireStream {
         if this.poses_as_closed() {
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut this.tcp).poll_read(cx, buf);
-        let count = buf.filled().len().saturating_sub(before) as u64;
-        this.wire.read.set(this.wire.read.get().saturating_add(count));
-        polled
+        if this.interim.is_passing() { this.poll_tcp(cx, buf) } else { this.poll_head(cx, buf) }
     }
 }
 

@@ -2,6 +2,7 @@
 //! the scenes.
 
 pub mod database;
+pub mod postgres;
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ pub mod slots;
 pub mod snapshot;
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -242,7 +242,7 @@ async fn a_silent_actor_is_shown_as_it_last_published_itself() {
 /// Kills the actor outright: a panic that no guard catches.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Die;
+pub(crate) struct Die;
 
 impl Handler<Die> for Connection {
     type Result = ();

@@ -174,6 +174,22 @@ async fn a_panic_in_the_router_loses_one_request_and_returns_every_slot() {
 }
 
 #[actix::test]
+async fn a_panic_in_an_explanation_loses_that_one_and_the_next_is_answered() {
+    let clock = Arc::new(ManualClock::at(Moment::from_millis(1_000)));
+    let published = Arc::new(ArcSwap::from_pointee(plan(vec![connection("openai", "o", 1)], vec![])));
+    let address = actix::Supervisor::start(move |_| Router::seeded(published, clock, 1));
+    let ask = || address.send(Explain { model: "openai/x".into() });
+    fault::arm("Explain");
+
+    let lost = ask().await.unwrap();
+    let next = ask().await.unwrap();
+
+    assert!(lost.is_err());
+    assert_eq!(next.unwrap().refusals, [None]);
+    assert!(address.send(Route::first("openai/x", Only::default())).await.unwrap().is_ok());
+}
+
+#[actix::test]
 async fn a_lease_that_nobody_waits_for_any_more_gives_its_slot_back() {
     let connection = connection("openai", "o", 1);
     let clock = Arc::new(ManualClock::at(Moment::from_millis(1_000)));

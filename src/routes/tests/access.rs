@@ -138,6 +138,45 @@ async fn a_request_id_that_could_break_a_log_is_replaced() {
 }
 
 #[actix_web::test]
+async fn a_page_of_another_site_cannot_use_a_gateway_that_asks_for_no_key() {
+    let site = site(bare(|config| config.auth.require_api_key = false).await).await;
+    let forged: [&[(&str, &str)]; 5] = [
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site"), ("origin", "http://gw.example")],
+        &[("origin", "https://evil.example"), ("authorization", "")],
+    ];
+    let honest: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("content-type", "text/plain")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://gw.example")],
+        &[("sec-fetch-site", "none")],
+    ];
+
+    for headers in forged {
+        let answer = site.send("POST", "/v1/probe", None, headers).await;
+        assert!(matches!(answer.status, 401 | 403) && !answer.text.contains("probed"), "{headers:?}: {}", answer.text);
+    }
+    for headers in honest {
+        assert_eq!(site.send("POST", "/v1/probe", None, headers).await.text, "probed", "{headers:?}");
+    }
+    let refused = site.send("POST", "/v1/probe", None, forged[0]).await;
+    assert_eq!((refused.status, refused.json()["error"]["type"].clone()), (403, json!("permission_error")));
+}
+
+#[actix_web::test]
+async fn who_brings_a_key_may_come_from_any_page() {
+    let site = signed_in().await;
+    let key = site.ok("POST", "/api/keys", Some(json!({"name": "page"}))).await["key"].as_str().unwrap().to_owned();
+    site.carry(&[("authorization", &format!("Bearer {key}"))]);
+
+    let answer = site.send("POST", "/v1/probe", None, &[("origin", "https://app.example")]).await;
+
+    assert_eq!(answer.text, "probed", "a page cannot make a browser send a key that it does not know");
+}
+
+#[actix_web::test]
 async fn a_forged_page_cannot_use_the_session() {
     let site = signed_in().await;
     let body = || Some(json!({"name": "x"}));

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use actix_web::body::BoxBody;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::ids::ConnectionId;
 use omniroute_actors::resilience::outcome::Outcome;
@@ -24,6 +26,7 @@ use crate::gateway::refusal::refusal;
 use crate::gateway::relay_body::{RelayBody, StreamParts};
 use crate::gateway::stall;
 use crate::gateway::tally::{Opening, Tally, tokens};
+use crate::gateway::whole_body::{WholeBody, is_large};
 use crate::infra::lifecycle::InFlight;
 use crate::routes::RequestId;
 use crate::wire::openai_chat::ChatRequest;
@@ -45,6 +48,14 @@ pub async fn chat_completions(
         Ok(call) => call.answer(&app, &router, in_flight).await,
         Err(error) => error.to_response(),
     }
+}
+
+/// A whole answer on its way out.
+struct Whole {
+    body: Bytes,
+    usage: Usage,
+    /// When the answering attempt began.
+    began: Instant,
 }
 
 /// A request that may be dispatched.
@@ -117,7 +128,7 @@ impl Call {
             Answer::Whole { body, facts } => {
                 let prompt_chars = self.inbound.chat.prompt_chars;
                 let usage = facts.usage.unwrap_or_else(|| Usage::estimate(prompt_chars, facts.chars_out));
-                self.deliver_whole(lease, body, usage, attempt_started)
+                self.deliver_whole(lease, Whole { body, usage, began: attempt_started }, in_flight)
             }
             Answer::Stream(stream) => {
                 let headers = self.stream_headers(&lease);
@@ -140,20 +151,23 @@ impl Call {
         }
     }
 
-    fn deliver_whole(mut self, mut lease: Lease, body: bytes::Bytes, usage: Usage, began: Instant) -> HttpResponse {
+    fn deliver_whole(mut self, mut lease: Lease, whole: Whole, in_flight: InFlight) -> HttpResponse {
         let now = Instant::now();
-        let mut response = HttpResponse::Ok().body(body);
+        let mut response = HttpResponse::Ok().finish();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.explain(headers, Some(&lease));
-        let used = tokens(&usage);
+        let used = tokens(&whole.usage);
         headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), used.prompt.into());
         headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), used.completion.into());
         self.tally.attempt_ended(Outcome::Success, 200, now);
-        let first_content = now.duration_since(began);
+        let first_content = now.duration_since(whole.began);
         lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
+        if is_large(whole.body.len()) {
+            return response.set_body(BoxBody::new(WholeBody::new(whole.body, self.tally, used, in_flight)));
+        }
         self.tally.finish(Outcome::Success, 200, used);
-        response
+        response.set_body(BoxBody::new(whole.body))
     }
 
     fn stream_headers(&self, lease: &Lease) -> HeaderMap {

@@ -149,6 +149,21 @@ async fn a_storm_of_1xx_is_an_error_at_once() {
 }
 
 #[actix_rt::test]
+async fn a_change_of_protocol_and_an_endless_interim_head_are_errors() {
+    let upgrade = answer("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n").await;
+    let endless = serve(|mut stream, _| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 103 Early Hints\r\n").await;
+        while stream.write_all(b"link: </a>\r\n").await.is_ok() {}
+    })
+    .await;
+
+    assert!(matches!(failure(&upgrade).await.kind, Kind::UnexpectedStatus(101)));
+    let error = failure(&endless).await;
+    assert!(matches!(error.kind, Kind::Protocol(_)), "{error:?}");
+}
+
+#[actix_rt::test]
 async fn a_counted_body_that_ends_early_is_cut() {
     let server = answer("HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n8 bytes!").await;
 

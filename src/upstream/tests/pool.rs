@@ -98,7 +98,8 @@ async fn the_late_answer_to_one_request_is_never_given_to_the_next() {
     let server = serve(|mut stream, number| async move {
         read_request(&mut stream).await;
         if number == 0 {
-            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            // One more than is skipped.
+            stream.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(9)).await.unwrap();
             sleep(Duration::from_millis(100)).await;
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret").await;
             until_closed(&mut stream).await;
@@ -114,6 +115,45 @@ async fn the_late_answer_to_one_request_is_never_given_to_the_next() {
 
     assert!(matches!(first.kind, Kind::UnexpectedStatus(100)), "{first:?}");
     assert_eq!(second, "ok");
+}
+
+#[actix_rt::test]
+async fn interim_answers_before_the_real_one_are_skipped_and_the_connection_is_used_again() {
+    let server = serve(|mut stream, _| async move {
+        while read_request(&mut stream).await.is_some() {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: <").await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+            stream.write_all(b"/a>\r\n\r\nHTTP/1.1 20").await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+            stream.write_all(b"0 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        }
+    })
+    .await;
+    let client = factory().client();
+
+    for _ in 0..3 {
+        assert_eq!(ask(&client, &server).await, "ok");
+    }
+
+    assert_eq!(server.accepted.get(), 1);
+}
+
+#[actix_rt::test]
+async fn a_pooled_connection_that_dies_after_an_interim_answer_is_not_tried_again() {
+    let server = serve(|mut stream, _| async move {
+        read_request(&mut stream).await;
+        stream.write_all(OK).await.unwrap();
+        read_request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+    })
+    .await;
+    let client = factory().client();
+    assert_eq!(ask(&client, &server).await, "ok");
+
+    let error = send(&client, post(&server), in_ms(1000)).await.unwrap_err();
+
+    assert!(matches!(error.kind, Kind::Reset { .. }), "{error:?}");
+    assert_eq!(server.accepted.get(), 1, "the provider has seen the request");
 }
 
 #[actix_rt::test]

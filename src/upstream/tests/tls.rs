@@ -130,3 +130,17 @@ fn a_root_file_that_is_missing_or_holds_no_certificate_is_named() {
         assert!(matches!(&error, FactoryError::Root { path, .. } if path.ends_with(name)), "{error:?}");
     }
 }
+
+#[actix_rt::test]
+async fn an_interim_answer_under_tls_fails_the_attempt_and_retires_the_connection() {
+    let server =
+        tls_server("server", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let (url, client) = (format!("https://provider.test:{}/v1", server.address.port()), client(true));
+
+    for _ in 0..2 {
+        let error = send(&client, post_to(&url), in_ms(2000)).await.unwrap_err();
+        assert!(matches!(error.kind, Kind::UnexpectedStatus(100)), "{error:?}");
+    }
+
+    assert_eq!(server.accepted.get(), 2, "what came behind it is read by nobody");
+}

@@ -1,6 +1,6 @@
 //! Bodies that are refused, in OpenAI's shape and naming the field.
 
-use omniroute_testkit::http::{Connection, Request};
+use omniroute_testkit::http::{Connection, Head, Request};
 use serde_json::json;
 
 use crate::common::{KEY, Site, calm, chat_with, error_of, soon};
@@ -86,14 +86,78 @@ async fn a_body_above_the_limit_is_a_413_by_its_announced_length_and_by_its_real
     assert_eq!(site.a.control.stats().total.started, 0);
 }
 
-#[tokio::test]
-async fn a_body_that_does_not_come_is_a_408() {
-    let site = Site::open(calm().set("server.body_read_timeout_ms", "300")).await;
+/// Begin a request with these bytes and read the head of its answer and the rest, to the end of the connection.
+async fn answer_to(site: &Site, bytes: &str) -> (Head, bool) {
     let mut client = Connection::open(site.gateway.addr).await.unwrap();
-
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n");
-    client.send_bytes(format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes()).await.unwrap();
+    client.send_bytes(bytes.as_bytes()).await.unwrap();
     let head = soon("the refusal", client.head()).await.unwrap();
+    while soon("the body", client.next()).await.unwrap().is_some() {}
+    let again = client.ask(&Request::get("/livez")).await;
+    (head, again.is_err())
+}
 
-    assert_eq!(head.status, 408);
+#[tokio::test]
+async fn a_body_that_does_not_come_is_a_408_and_ends_the_connection() {
+    let site = Site::open(calm().set("server.body_read_timeout_ms", "300")).await;
+    let cookie = site.admin.cookie();
+    let chat = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n");
+    let keys = format!("POST /api/keys HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\n");
+
+    for start in [chat, keys] {
+        for body in ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"] {
+            let (head, closed) = answer_to(&site, &format!("{start}Content-Type: application/json\r\n{body}")).await;
+
+            assert_eq!((head.status, head.header("connection"), closed), (408, Some("close"), true), "{start}{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_ends_the_connection() {
+    let site = Site::open(calm()).await;
+    let start = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n");
+
+    // Not a chunk size: nobody knows where the next request would begin.
+    let (head, closed) = answer_to(&site, &format!("{start}Transfer-Encoding: chunked\r\n\r\nzz\r\n{{")).await;
+
+    assert_eq!((head.status, head.header("connection"), closed), (400, Some("close"), true));
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_a_415_in_the_callers_shape() {
+    let site = Site::open(calm()).await;
+
+    for encoding in ["gzip", "identity, br", "ZSTD"] {
+        let answer = site.gateway.ask(&chat_with("a/m", &json!({})).header("Content-Encoding", encoding)).await;
+        assert_eq!((answer.status(), &error_of(&answer)["code"]), (415, &json!("unsupported_content_encoding")));
+    }
+    let plain = site.gateway.ask(&chat_with("a/m", &json!({})).header("Content-Encoding", "identity")).await;
+    let request = Request::post("/api/keys", &json!({"name": "x"})).header("Content-Encoding", "gzip");
+    let managing = site.admin.send(request).await;
+
+    assert_eq!(plain.status(), 200);
+    assert_eq!((managing.status(), &managing.json()["error"]["code"]), (415, &json!("unsupported_content_encoding")));
+    assert!(managing.json()["requestId"].is_string(), "{}", managing.text());
+}
+
+#[tokio::test]
+async fn nothing_that_a_stranger_sends_is_an_error_in_the_log() {
+    let site = Site::open(calm().set("server.body_read_timeout_ms", "300")).await;
+    let heads = [
+        "\u{0}\u{1}\u{2} nonsense\r\n\r\n".to_owned(),
+        "GET / HTTP/9.9\r\n\r\n".to_owned(),
+        format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(300_000)),
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".to_owned(),
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_owned(),
+        "GET /%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+    ];
+
+    for bytes in &heads {
+        let mut client = Connection::open(site.gateway.addr).await.unwrap();
+        drop(client.send_bytes(bytes.as_bytes()).await);
+        drop(soon("an answer or an end", client.head()).await);
+    }
+
+    let log = site.gateway.log();
+    assert!(!log.contains("ERROR"), "{log}");
 }

@@ -21,7 +21,10 @@ async fn without_a_key_or_with_a_wrong_one_nothing_is_answered() {
         let error = error_of(&answer);
         assert_eq!((answer.status(), &error["type"]), (401, &json!("authentication_error")));
         assert_eq!(error["code"], "invalid_api_key");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
+    let managing = site.gateway.ask(&Request::get("/api/keys")).await;
+    assert_eq!((managing.status(), managing.header("www-authenticate")), (401, Some("Bearer")));
     assert_eq!(site.a.control.stats().total.started, 0);
 }
 
@@ -34,6 +37,27 @@ async fn a_key_is_read_from_each_header_that_clients_use() {
         let answer = site.gateway.ask(&Request::chat("a/m", "hello", false).header(name, &value)).await;
         assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn a_header_that_is_empty_says_nothing_beside_a_key() {
+    let site = Site::open(calm()).await;
+    let key = site.admin.create_key("ci").await.key;
+    let ask = async |headers: [(&str, &str); 2]| {
+        let request = headers.iter().fold(Request::chat("a/m", "hello", false), |all, (name, it)| all.header(name, it));
+        site.gateway.ask(&request).await.status()
+    };
+
+    for empty in ["", "Bearer", "Bearer "] {
+        assert_eq!(ask([("Authorization", empty), ("x-api-key", &key)]).await, 200, "{empty:?}");
+        assert_eq!(ask([("Authorization", empty), ("x-api-key", "")]).await, 401, "{empty:?}");
+    }
+    assert_eq!(ask([("x-api-key", ""), ("Authorization", &format!("Bearer {key}"))]).await, 200);
+    assert_eq!(
+        ask([("Authorization", "Basic YTpi"), ("x-api-key", &key)]).await,
+        401,
+        "another credential is not nothing"
+    );
 }
 
 #[tokio::test]
@@ -88,6 +112,40 @@ async fn a_key_uses_only_the_connections_it_was_given() {
     assert_eq!(by_combo.header("x-omniroute-connection"), Some(site.at_b.connections[0].as_str()));
     assert!(direct.status() >= 400, "{}", direct.text());
     assert_eq!(site.a.control.stats().total.started, 0);
+}
+
+/// Everything the answer says.
+fn all_of(answer: &Response) -> String {
+    let headers = answer.head.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+    format!("{}{}", headers.collect::<String>(), answer.text())
+}
+
+#[tokio::test]
+async fn a_key_learns_nothing_of_connections_that_it_may_not_use() {
+    let site = Site::open(calm()).await;
+    let fields = json!({"name": "b only", "allowedConnections": site.at_b.connections});
+    let key = site.admin.create_key_with(&fields).await.key;
+    let chat = |model: &str, stream| Request::chat(model, "hello", stream).key(&key);
+    let forced = chat("team", false).header("x-omniroute-connection", &site.at_a.connections[0]);
+    // A failing and a resting connection are what error messages like to name.
+    site.a.control.always("status code=429 retry_after=100");
+    assert_eq!(site.ask(false).await.status(), 429);
+
+    let mut answers = vec![site.gateway.ask(&chat("team", false)).await, site.gateway.ask(&chat("team", true)).await];
+    answers.extend([site.gateway.ask(&chat("a/m", false)).await, site.gateway.ask(&forced).await]);
+    site.b.control.script(["status code=500", "status code=429 retry_after=100"]);
+    for _ in 0..3 {
+        answers.push(site.gateway.ask(&chat("team", false)).await);
+    }
+
+    let statuses: Vec<_> = answers.iter().map(Response::status).collect();
+    assert_eq!(statuses, [200, 200, 403, 403, 502, 429, 429]);
+    for answer in &answers {
+        let said = all_of(answer);
+        assert!(!said.contains("a sk-a") && !said.contains(&site.at_a.connections[0]), "{said}");
+    }
+    let last = all_of(&answers[6]);
+    assert!(last.contains("b sk-b is cooling down"), "its own it does learn: {last}");
 }
 
 #[tokio::test]
