@@ -44,7 +44,8 @@ mod way_back;
 
 pub use answer::{Answer, Choice, Collector, Stop};
 pub use codec::{
-    BadAnswer, Dropped, EncodeTarget, Encoded, Family, Format, Refused, StreamDecoder, StreamEncoder, Traits, Truncated,
+    BadAnswer, Dropped, EncodeTarget, Encoded, Family, Format, Refused, Reply, StreamDecoder, StreamEncoder, Traits,
+    Truncated,
 };
 pub use event::{Begin, Delta, Event, Opening};
 pub use part::{CacheHint, Citation, Media, Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult};
