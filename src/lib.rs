@@ -15,4 +15,4 @@ pub mod routes;
 pub mod server;
 pub mod store;
 pub mod upstream;
-pub mod wire;
+pub use omniroute_wire as wire;

@@ -11,38 +11,10 @@ mod read;
 mod tests;
 
 use super::{
-    openai_error::ErrorBody,
+    bad_request::BadRequest,
     splice::{self, Edit, Keys, Object},
 };
 use read::Field;
-
-/// A request that is refused before it costs anything, told as OpenAI tells it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct BadRequest {
-    /// What is wrong.
-    pub message: String,
-    /// The field that is wrong, such as `messages[3].role`.
-    pub param: Option<String>,
-    /// The stable name of the fault.
-    pub code: &'static str,
-}
-
-impl BadRequest {
-    /// The error as the client gets it.
-    pub fn body(&self) -> ErrorBody {
-        ErrorBody {
-            message: self.message.clone(),
-            kind: "invalid_request_error".into(),
-            param: self.param.clone(),
-            code: Some(self.code.into()),
-        }
-    }
-
-    fn new(message: impl Into<String>, param: impl Into<String>, code: &'static str) -> Self {
-        Self { message: message.into(), param: Some(param.into()), code }
-    }
-}
 
 /// How the upstream body differs from the client's, beside the model.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::sse::{Remainder, SseScanner};
+use crate::sse::{Remainder, SseScanner};
 
 fn events(stream: &str) -> Vec<SseEvent> {
     let mut scanner = SseScanner::new(1 << 20);

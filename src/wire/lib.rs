@@ -5,6 +5,8 @@
 //!
 //! | module | what it answers |
 //! |---|---|
+//! | [`bad_request`] | what is wrong with a client's request, and in which field? |
+//! | [`chat`] | what is a conversation, whatever the format it is written in? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
 //! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
@@ -13,6 +15,8 @@
 //! | [`usage`] | how many tokens, in buckets that do not overlap? |
 //! | [`retry_hint`] | how long did the upstream ask us to wait? |
 
+pub mod bad_request;
+pub mod chat;
 mod lenient;
 pub mod openai_chat;
 pub mod openai_chat_answer;
