@@ -29,10 +29,12 @@ pub(crate) fn config(id: &str) -> ConnectionConfig {
         health: HealthSettings::default(),
         target: Arc::new(UpstreamTarget {
             chat_url: "http://127.0.0.1:1/v1/chat/completions".into(),
+            stream_url: None,
             models_url: None,
             auth_header: None,
             headers: Vec::new(),
             quirks: 0,
+            wire: 0,
         }),
         credential_version: 1,
     }

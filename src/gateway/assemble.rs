@@ -18,6 +18,9 @@ use crate::demo::{self, DemoConnection};
 use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, ProviderSpec, Quirk, Wire};
 use crate::store::{ComboRow, ConnectionRow, NodeRow};
 
+/// The version of Anthropic's API whose shapes are spoken here.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
 /// Turns connection rows into configurations.
 pub struct Assembler<'a> {
     nodes: &'a [NodeRow],
@@ -62,7 +65,7 @@ impl<'a> Assembler<'a> {
     fn spec(&self, row: &ConnectionRow, source: Source) -> Result<ProviderSpec, String> {
         if source == Source::Demo {
             let base_url = self.demo_url.ok_or("the demo provider does not run")?;
-            return Ok(own_endpoint(demo::PROVIDER_ID, demo::PROVIDER_NAME, base_url));
+            return Ok(own_endpoint(demo::PROVIDER_ID, demo::PROVIDER_NAME, base_url, Wire::OpenaiChat));
         }
         if let Some(node) = self.nodes.iter().find(|node| node.id == row.provider) {
             return Ok(node_spec(node));
@@ -106,15 +109,16 @@ const fn cooldown_settings(cooldown: &Cooldown) -> CooldownSettings {
 }
 
 /// An entry for an endpoint that is not in the catalogue.
-fn own_endpoint(id: &str, name: &str, base_url: &str) -> ProviderSpec {
-    ProviderSpec {
+fn own_endpoint(id: &str, name: &str, base_url: &str, wire: Wire) -> ProviderSpec {
+    let mut spec = ProviderSpec {
         id: id.into(),
         alias: id.into(),
         name: name.into(),
-        wire: Wire::OpenaiChat,
+        wire,
         base_url: base_url.into(),
-        chat_path: "/chat/completions".into(),
-        models_path: "/models".into(),
+        chat_path: String::new(),
+        stream_path: None,
+        models_path: String::new(),
         auth: AuthHeader::default(),
         class: Class::Apikey,
         key_optional: true,
@@ -126,13 +130,25 @@ fn own_endpoint(id: &str, name: &str, base_url: &str) -> ProviderSpec {
         context: None,
         quirks: Vec::new(),
         notes: None,
-    }
+    };
+    spec.complete();
+    spec
 }
 
 fn node_spec(node: &NodeRow) -> ProviderSpec {
-    let mut spec = own_endpoint(&node.id, &node.name, node.base_url.trim_end_matches('/'));
+    let wire = node_wire(&node.kind, node.api_type.as_deref());
+    let mut spec = own_endpoint(&node.id, &node.name, node.base_url.trim_end_matches('/'), wire);
+    match wire {
+        Wire::Anthropic => {
+            spec.auth = AuthHeader { header: "x-api-key".into(), scheme: None };
+            spec.headers.insert("anthropic-version".into(), ANTHROPIC_VERSION.into());
+        }
+        Wire::Gemini => spec.auth = AuthHeader { header: "x-goog-api-key".into(), scheme: None },
+        _ => {}
+    }
     if let Some(path) = &node.chat_path {
         spec.chat_path.clone_from(path);
+        spec.stream_path = None;
     }
     if let Some(path) = &node.models_path {
         spec.models_path.clone_from(path);
@@ -140,15 +156,28 @@ fn node_spec(node: &NodeRow) -> ProviderSpec {
     spec
 }
 
+/// What a node speaks, by its type and interface.
+pub fn node_wire(kind: &str, api_type: Option<&str>) -> Wire {
+    match (kind, api_type) {
+        ("anthropic-compatible", _) => Wire::Anthropic,
+        ("gemini-compatible", _) => Wire::Gemini,
+        ("ollama-compatible", _) => Wire::Ollama,
+        (_, Some("responses")) => Wire::OpenaiResponses,
+        _ => Wire::OpenaiChat,
+    }
+}
+
 fn target(spec: &ProviderSpec, row: &ConnectionRow) -> Result<UpstreamTarget, String> {
     let data = &row.provider_specific_data;
     let base = data.get("baseUrl").and_then(Value::as_str);
     let variables = variables(data);
     let chat = spec.endpoint(base, &variables).map_err(|problem| problem.to_string())?;
+    let stream = spec.stream_endpoint(base, &variables).map_err(|problem| problem.to_string())?;
     let models = spec.models_endpoint(base, &variables).map_err(|problem| problem.to_string())?;
     let auth_header = row.credential.as_ref().filter(|secret| !secret.expose_secret().is_empty());
     Ok(UpstreamTarget {
         chat_url: chat.into(),
+        stream_url: stream.map(Into::into),
         models_url: Some(models.into()),
         auth_header: auth_header.map(|secret| {
             let (name, value) = spec.auth_header(secret);
@@ -156,6 +185,7 @@ fn target(spec: &ProviderSpec, row: &ConnectionRow) -> Result<UpstreamTarget, St
         }),
         headers: spec.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         quirks: quirk_bits(&spec.quirks),
+        wire: spec.wire.number(),
     })
 }
 

@@ -16,33 +16,45 @@ use omniroute_actors::router::Lease;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
 
+use super::ask::Translation;
 use super::assemble::quirk_bit;
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::prepared;
-use super::relay::{Progress, Relay};
+use super::provider_format::{self, decode_answer, decoder, frames};
+use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
+use super::sign;
 use crate::config::Config;
 use crate::providers::Quirk;
 use crate::upstream::{Body, ClientFactory, CollectLimits, UpstreamRequest, UpstreamResponse, collect, send};
-use crate::wire::openai_chat::RewriteOptions;
-use crate::wire::openai_chat_answer::{AnswerFacts, check_answer};
+use crate::wire::chat::{self, Dropped, Format};
+use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
 use crate::wire::openai_error::UpstreamErrorBody;
 use crate::wire::retry_hint::RetryHint;
+use crate::wire::usage::Usage;
 
 /// An error answer is read up to here; more of it says nothing.
 const LONGEST_ERROR: usize = 64 * 1024;
 /// How long the body of an error answer may take.
 const ERROR_WITHIN: Duration = Duration::from_secs(5);
 
+/// A good answer, and what of the request did not reach the provider.
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// What was left out on the way.
+    pub dropped: Vec<Dropped>,
+}
+
 /// A good answer.
 pub enum Answer {
     /// Whole and checked.
     Whole {
-        /// As the upstream sent it.
+        /// As the client gets it.
         body: Bytes,
-        /// What it says.
-        facts: AnswerFacts,
+        /// What was used, or a guess.
+        usage: Usage,
     },
     /// A stream whose first content is there.
     Stream(Box<OpenStream>),
@@ -51,7 +63,7 @@ pub enum Answer {
 /// A stream that the client may see now.
 pub struct OpenStream {
     /// Its state.
-    pub relay: Relay,
+    pub relay: Box<dyn Relay>,
     /// The rest of it; `None` when it is whole already.
     pub upstream: Option<Body>,
 }
@@ -70,37 +82,49 @@ pub struct Means<'a> {
 ///
 /// # Errors
 /// How it failed; nothing has been sent to the client then.
-pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Result<Answer, Fault> {
-    let request = prepare(inbound, lease)?;
+pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Result<Answered, Fault> {
+    let (target, model) = (&lease.config.target, lease.model().as_str());
+    let written = inbound.ask.for_target(target, model, &inbound.id, inbound.created);
+    let outgoing = written.map_err(Fault::cannot_carry)?;
+    let request = prepare(inbound, lease, outgoing.body.clone())?;
     let now = Instant::now();
     let head_by =
-        if inbound.chat.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
+        if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
     let client = means.clients.thread_client();
     let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
     if !response.status.is_success() {
         return Err(refused(response, &secret(&lease.config), means.now).await);
     }
-    if inbound.chat.stream {
-        hold(means.config, inbound, lease, response.body, head_by).await.map(|stream| Answer::Stream(Box::new(stream)))
+    let reading = Reading { config: means.config, inbound, lease, translation: outgoing.translation };
+    let answer = if inbound.ask.stream {
+        let stream = reading.hold(response.body, head_by).await?;
+        Answer::Stream(Box::new(stream))
     } else {
-        whole(means.config, inbound, lease, response.body).await
-    }
+        reading.whole(response.body).await?
+    };
+    Ok(Answered { answer, dropped: outgoing.dropped })
 }
 
-fn prepare(inbound: &Inbound, lease: &Lease) -> Result<UpstreamRequest, Fault> {
+fn prepare(inbound: &Inbound, lease: &Lease, body: Bytes) -> Result<UpstreamRequest, Fault> {
     let target = &lease.config.target;
-    let (url, mut headers) = prepared::of(target)?;
-    let accept = if inbound.chat.stream { "text/event-stream" } else { "application/json" };
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    let body = inbound.chat.rewrite(lease.model().as_str(), rewrite_options(target.quirks));
+    let (url, mut headers) = prepared::of(target, lease.model().as_str(), inbound.ask.stream)?;
+    let format = provider_format::of(target);
+    headers.insert(ACCEPT, HeaderValue::from_static(accept(format, inbound.ask.stream)));
+    if inbound.ask.client.same_as() == Some(format) {
+        for (name, value) in &inbound.forwarded {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    sign::sign(target, &url, &mut headers, &body, inbound.created)?;
     Ok(UpstreamRequest { method: Method::POST, url, headers, body })
 }
 
-const fn rewrite_options(quirks: u32) -> RewriteOptions {
-    RewriteOptions {
-        ask_usage: true,
-        drop_stream_options: quirks & quirk_bit(Quirk::NoStreamOptions) != 0,
-        rename_max_tokens: quirks & quirk_bit(Quirk::MaxCompletionTokens) != 0,
+const fn accept(format: Format, stream: bool) -> &'static str {
+    match (format, stream) {
+        (_, false) => "application/json",
+        (Format::Ollama, true) => "application/x-ndjson",
+        (Format::Bedrock, true) => "application/vnd.amazon.eventstream",
+        (_, true) => "text/event-stream",
     }
 }
 
@@ -135,50 +159,90 @@ async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> F
     Fault::reported(status, UpstreamErrorBody::parse(&body), hint.map(|hint| hint.after), &[secret])
 }
 
-async fn whole(config: &Config, inbound: &Inbound, lease: &Lease, body: Body) -> Result<Answer, Fault> {
-    let limits = CollectLimits {
-        cap: config.upstream.max_response_bytes,
-        idle: inbound.deadlines.idle,
-        deadline: inbound.deadlines.total,
-    };
-    let body = collect(body, limits).await.map_err(|error| timed(error.into(), inbound))?;
-    let body = without_mark(body);
-    let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[&secret(&lease.config)]))?;
-    Ok(Answer::Whole { body, facts })
-}
-
 /// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
 fn without_mark(body: Bytes) -> Bytes {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
 }
 
-/// Read until the first content, or to the end of a stream that has none and is whole all the same.
-async fn hold(
-    config: &Config,
-    inbound: &Inbound,
-    lease: &Lease,
-    mut upstream: Body,
-    content_by: Instant,
-) -> Result<OpenStream, Fault> {
-    let rules = end_rules(lease.config.target.quirks);
-    let limit = config.upstream.max_event_bytes;
-    let mut relay = Relay::new(inbound.chat.include_usage, rules, limit, secret(&lease.config));
-    let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
-    loop {
-        let next = timeout_at(content_by, upstream.next()).await;
-        let progress = match next.map_err(|_| timed(late(), inbound))? {
-            Some(chunk) => relay.absorb(chunk?)?,
-            None => Progress::Done,
+/// How the answer of one attempt is read.
+struct Reading<'a> {
+    config: &'a Config,
+    inbound: &'a Inbound,
+    lease: &'a Lease,
+    translation: Option<Translation>,
+}
+
+impl Reading<'_> {
+    fn format(&self) -> Format {
+        provider_format::of(&self.lease.config.target)
+    }
+
+    async fn whole(self, body: Body) -> Result<Answer, Fault> {
+        let limits = CollectLimits {
+            cap: self.config.upstream.max_response_bytes,
+            idle: self.inbound.deadlines.idle,
+            deadline: self.inbound.deadlines.total,
         };
-        if progress == Progress::Done {
-            relay.close()?;
-            release(upstream);
-            return Ok(OpenStream { relay, upstream: None });
+        let body = collect(body, limits).await.map_err(|error| timed(error.into(), self.inbound))?;
+        self.read(without_mark(body))
+    }
+
+    fn read(self, body: Bytes) -> Result<Answer, Fault> {
+        let (secret, prompt) = (secret(&self.lease.config), self.inbound.ask.prompt_chars);
+        if self.translation.is_none() && self.format() == Format::OpenAiChat {
+            let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[&secret]))?;
+            let usage = facts.usage.unwrap_or_else(|| Usage::estimate(prompt, facts.chars_out));
+            return Ok(Answer::Whole { body, usage });
         }
-        if relay.must_commit() {
-            return Ok(OpenStream { relay, upstream: Some(upstream) });
+        let answer = decode_answer(self.format(), &body).map_err(|bad| Fault::in_format(bad, &[&secret]))?;
+        let usage = answer.usage.unwrap_or_else(|| Usage::estimate(prompt, answer.chars_out()));
+        let body = match self.translation {
+            None => body,
+            Some(Translation { way_back, reply }) => {
+                let answer = chat::Answer { usage: Some(usage), ..way_back.restore(answer) };
+                self.inbound.ask.client.encode_answer(&answer, &reply)
+            }
+        };
+        Ok(Answer::Whole { body, usage })
+    }
+
+    /// Read until the first content, or to the end of a stream that has none and is whole all the same.
+    async fn hold(self, mut upstream: Body, content_by: Instant) -> Result<OpenStream, Fault> {
+        let inbound = self.inbound;
+        let mut relay = self.relay();
+        let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
+        loop {
+            let next = timeout_at(content_by, upstream.next()).await;
+            let progress = match next.map_err(|_| timed(late(), inbound))? {
+                Some(chunk) => relay.absorb(chunk?)?,
+                None => Progress::Done,
+            };
+            if progress == Progress::Done {
+                relay.close()?;
+                release(upstream);
+                return Ok(OpenStream { relay, upstream: None });
+            }
+            if relay.must_commit() {
+                return Ok(OpenStream { relay, upstream: Some(upstream) });
+            }
         }
+    }
+
+    fn relay(self) -> Box<dyn Relay> {
+        let (ask, target) = (&self.inbound.ask, &self.lease.config.target);
+        let (format, secret) = (self.format(), secret(&self.lease.config));
+        let limit = self.config.upstream.max_event_bytes;
+        let way = match self.translation {
+            None if format == Format::OpenAiChat => {
+                return Box::new(ChatRelay::new(ask.include_usage, end_rules(target.quirks), limit, secret));
+            }
+            None => Way::Pass(ask.client.encoder(&ask.reply_without_request(&self.inbound.id, self.inbound.created))),
+            Some(Translation { way_back, reply }) => {
+                Way::Translate(way_back.for_stream(), ask.client.encoder(&reply))
+            }
+        };
+        Box::new(NeutralRelay::new(frames(format, limit), decoder(format), way, secret))
     }
 }
 

@@ -8,15 +8,18 @@ use omniroute_actors::resilience::outcome::{Next, Outcome};
 use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skip};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Means, attempt};
+use super::attempt::{Answer, Answered, Means, attempt};
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::tally::Tally;
+use crate::wire::chat::Dropped;
 
 /// One candidate answered.
 pub struct Dispatched {
     /// The answer.
     pub answer: Answer,
+    /// What of the request did not reach the provider.
+    pub dropped: Vec<Dropped>,
     /// The right to the connection, still held.
     pub lease: Lease,
     /// When the answering attempt began.
@@ -59,7 +62,7 @@ pub async fn dispatch(
     tally: &mut Tally,
     waiting: Waiting,
 ) -> Result<Dispatched, Failed> {
-    let mut question = Route::first(&inbound.chat.model, inbound.only.clone());
+    let mut question = Route::first(&inbound.ask.model, inbound.only.clone());
     let mut waits = waiting.times;
     let mut worst: Option<Fault> = None;
     loop {
@@ -69,7 +72,7 @@ pub async fn dispatch(
                 Some(pause) if worst.is_none() => {
                     tokio::time::sleep(pause).await;
                     waits -= 1;
-                    question = Route::first(&inbound.chat.model, inbound.only.clone());
+                    question = Route::first(&inbound.ask.model, inbound.only.clone());
                     continue;
                 }
                 _ => return Err(give_up(none, worst, tally)),
@@ -77,7 +80,9 @@ pub async fn dispatch(
         };
         let (tried, started) = try_one(means, inbound, tally, lease).await;
         let (lease, fault) = match tried {
-            Ok((answer, lease)) => return Ok(Dispatched { answer, lease, attempt_started: started }),
+            Ok((Answered { answer, dropped }, lease)) => {
+                return Ok(Dispatched { answer, dropped, lease, attempt_started: started });
+            }
             Err(failed) => failed,
         };
         let stop = fault.outcome.verdict().next == Next::Stop || inbound.deadlines.is_over(Instant::now());
@@ -90,7 +95,7 @@ pub async fn dispatch(
     }
 }
 
-type Tried = Result<(Answer, Lease), (Lease, Fault)>;
+type Tried = Result<(Answered, Lease), (Lease, Fault)>;
 
 async fn try_one(means: &Means<'_>, inbound: &Inbound, tally: &mut Tally, mut lease: Lease) -> (Tried, Instant) {
     let started = Instant::now();
@@ -100,7 +105,7 @@ async fn try_one(means: &Means<'_>, inbound: &Inbound, tally: &mut Tally, mut le
     let tried = match answered {
         Ok(answer) => {
             tally.first_content(now);
-            if matches!(answer, Answer::Whole { .. }) {
+            if matches!(answer.answer, Answer::Whole { .. }) {
                 tally.upstream_took(now.duration_since(started));
             }
             Ok((answer, lease))
@@ -149,7 +154,7 @@ fn give_up(none: NoRoute, worst: Option<Fault>, tally: &mut Tally) -> Failed {
 fn more_telling(earlier: Option<Fault>, later: Fault) -> Fault {
     let rank = |outcome: Outcome| match outcome {
         Outcome::ClientFault => 4,
-        Outcome::ContextTooLong => 3,
+        Outcome::ContextTooLong | Outcome::Untranslatable => 3,
         Outcome::ModelFault => 2,
         Outcome::RateLimited | Outcome::QuotaExhausted => 1,
         _ => 0,

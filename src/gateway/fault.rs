@@ -9,7 +9,11 @@ use omniroute_actors::resilience::classify::Failure;
 use omniroute_actors::resilience::health::ErrorNote;
 use omniroute_actors::resilience::outcome::Outcome;
 
+use super::ask::CannotCarry;
 use crate::upstream::{BodyError, SendError, SendErrorKind};
+use crate::wire::bedrock::event_stream::EventStreamError;
+use crate::wire::chat;
+use crate::wire::lines::LineError;
 use crate::wire::openai_chat_answer::BadAnswer;
 use crate::wire::openai_chat_stream::{Ending, Truncation};
 use crate::wire::openai_error::{UpstreamErrorBody, redact};
@@ -110,6 +114,18 @@ impl From<SseError> for Fault {
     }
 }
 
+impl From<LineError> for Fault {
+    fn from(error: LineError) -> Self {
+        Self::own(Outcome::BrokenAnswer, error.to_string())
+    }
+}
+
+impl From<EventStreamError> for Fault {
+    fn from(error: EventStreamError) -> Self {
+        Self::own(Outcome::BrokenAnswer, error.to_string())
+    }
+}
+
 impl Fault {
     /// A 2xx body that is no answer.
     pub fn bad_answer(bad: BadAnswer, secrets: &[&str]) -> Self {
@@ -117,6 +133,27 @@ impl Fault {
             BadAnswer::ErrorObject(error) => Self::inside_ok(error, secrets),
             other => Self::own(Outcome::BrokenAnswer, other.to_string()),
         }
+    }
+
+    /// The same, for any format.
+    pub fn in_format(bad: chat::BadAnswer, secrets: &[&str]) -> Self {
+        match bad {
+            chat::BadAnswer::Error(error) => Self::inside_ok(*error, secrets),
+            other => Self::own(Outcome::BrokenAnswer, other.to_string()),
+        }
+    }
+
+    /// The provider's format cannot carry the request, or the request turned out to be wrong.
+    pub fn cannot_carry(no: CannotCarry) -> Self {
+        let outcome = if no.hopeless { Outcome::ClientFault } else { Outcome::Untranslatable };
+        let error = UpstreamErrorBody {
+            message: no.message,
+            kind: Some("invalid_request_error".into()),
+            param: no.field,
+            code: Some("unsupported_parameter".into()),
+            ..UpstreamErrorBody::default()
+        };
+        Self { outcome, status: 400, error, from_upstream: false, retry_after: None }
     }
 
     /// A stream that ended without its end. `None` when it is whole.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use actix_web::http::header::{HeaderName, HeaderValue};
 use omniroute_actors::router::Only;
 use tokio::time::Instant;
 
+use super::ask::Ask;
 use crate::config::Config;
-use crate::wire::openai_chat::ChatRequest;
 
 /// A client may shorten the total deadline, in milliseconds.
 pub const TIMEOUT_HEADER: &str = "x-omniroute-timeout-ms";
@@ -17,9 +18,13 @@ pub struct Inbound {
     /// Its id.
     pub id: String,
     /// What it asks for.
-    pub chat: ChatRequest,
+    pub ask: Ask,
     /// Which connections may serve it.
     pub only: Only,
+    /// Headers of the client that a provider of its own format gets as well.
+    pub forwarded: Vec<(HeaderName, HeaderValue)>,
+    /// When it came, in seconds since the Unix epoch.
+    pub created: i64,
     /// Its deadlines.
     pub deadlines: Deadlines,
     /// Attempts it may cost.

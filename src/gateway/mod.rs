@@ -7,13 +7,17 @@
 //!                          stream: held until the first content, then RelayBody carries the lease
 //! ```
 
+pub mod ask;
 pub mod assemble;
 pub mod attempt;
+pub mod client_format;
 pub mod directory;
 pub mod dispatch;
 pub mod fault;
+mod frames;
 pub mod inbound;
 mod prepared;
+pub mod provider_format;
 pub mod refusal;
 pub mod relay;
 pub mod relay_body;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use actix_http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::resilience::outcome::Outcome;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -13,10 +14,15 @@ use super::fault::Fault;
 
 /// Enough for the connections that a worker uses at a time; the oldest makes room.
 const KEPT: usize = 64;
+/// `{model}` as a parsed URL spells it.
+const MODEL: &str = "%7Bmodel%7D";
+/// A model's name must not lead the call elsewhere: all that means something in a URL is escaped (RFC 3986, 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 struct Prepared {
     target: Weak<UpstreamTarget>,
-    url: Url,
+    whole: Address,
+    streamed: Address,
     headers: HeaderMap,
 }
 
@@ -24,17 +30,55 @@ thread_local! {
     static PREPARED: RefCell<Vec<Prepared>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Of this target.
+/// Where a call goes.
+enum Address {
+    /// Always here.
+    Fixed(Url),
+    /// The model is a part of it.
+    WithModel(String),
+}
+
+impl Address {
+    fn parse(template: &str) -> Result<Self, Fault> {
+        if template.contains(MODEL) {
+            return Ok(Self::WithModel(template.to_owned()));
+        }
+        Url::parse(template).map(Self::Fixed).map_err(|_| broken("URL"))
+    }
+
+    fn of(&self, model: &str) -> Result<Url, Fault> {
+        match self {
+            Self::Fixed(url) => Ok(url.clone()),
+            Self::WithModel(template) => {
+                let model = utf8_percent_encode(model, UNRESERVED).to_string();
+                Url::parse(&template.replace(MODEL, &model)).map_err(|_| broken("URL"))
+            }
+        }
+    }
+}
+
+impl Prepared {
+    fn call(&self, model: &str, stream: bool) -> Result<(Url, HeaderMap), Fault> {
+        let address = if stream { &self.streamed } else { &self.whole };
+        Ok((address.of(model)?, self.headers.clone()))
+    }
+}
+
+fn broken(what: &str) -> Fault {
+    Fault::own(Outcome::GatewayFault, format!("the connection's {what} cannot be used"))
+}
+
+/// URL and headers of a call of this target.
 ///
 /// # Errors
 /// When its URL or one of its headers cannot be used.
-pub fn of(target: &Arc<UpstreamTarget>) -> Result<(Url, HeaderMap), Fault> {
+pub fn of(target: &Arc<UpstreamTarget>, model: &str, stream: bool) -> Result<(Url, HeaderMap), Fault> {
     PREPARED.with_borrow_mut(|all| {
         if let Some(known) = all.iter().find(|known| known.target.as_ptr() == Arc::as_ptr(target)) {
-            return Ok((known.url.clone(), known.headers.clone()));
+            return known.call(model, stream);
         }
         let fresh = prepare(target)?;
-        let both = (fresh.url.clone(), fresh.headers.clone());
+        let both = fresh.call(model, stream)?;
         // A held weak reference keeps its address from being used again, so equal addresses are equal targets.
         all.retain(|known| known.target.strong_count() > 0);
         if all.len() >= KEPT {
@@ -46,7 +90,6 @@ pub fn of(target: &Arc<UpstreamTarget>) -> Result<(Url, HeaderMap), Fault> {
 }
 
 fn prepare(target: &Arc<UpstreamTarget>) -> Result<Prepared, Fault> {
-    let broken = |what: &str| Fault::own(Outcome::GatewayFault, format!("the connection's {what} cannot be used"));
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some((name, value)) = &target.auth_header {
@@ -59,6 +102,7 @@ fn prepare(target: &Arc<UpstreamTarget>) -> Result<Prepared, Fault> {
         let name = HeaderName::try_from(name.as_str()).map_err(|_| broken("headers"))?;
         headers.insert(name, HeaderValue::try_from(value.as_str()).map_err(|_| broken("headers"))?);
     }
-    let url = Url::parse(&target.chat_url).map_err(|_| broken("URL"))?;
-    Ok(Prepared { target: Arc::downgrade(target), url, headers })
+    let whole = Address::parse(&target.chat_url)?;
+    let streamed = Address::parse(target.stream_url.as_ref().unwrap_or(&target.chat_url))?;
+    Ok(Prepared { target: Arc::downgrade(target), whole, streamed, headers })
 }

@@ -98,6 +98,8 @@ fn exhausted(fault: Fault, skipped: &[Skip], retry_after: Option<Duration>, mode
     let wait = fault.retry_after.or(retry_after);
     match fault.outcome {
         Outcome::ClientFault | Outcome::ContextTooLong if fault.from_upstream => relayed(fault),
+        Outcome::Untranslatable => relayed(fault),
+        Outcome::ClientFault if fault.status == 400 => relayed(fault),
         Outcome::ModelFault if fault.from_upstream => {
             let fault = Fault { status: if fault.status == 400 { 400 } else { 404 }, ..fault };
             relayed(fault)

@@ -3,12 +3,16 @@
 //! No I/O and no time here; [`attempt`](super::attempt) drives it before the first content,
 //! [`RelayBody`](super::relay_body) afterwards.
 
-use bytes::{Bytes, BytesMut};
-use omniroute_actors::resilience::outcome::Outcome;
+mod chat;
+mod neutral;
+
+pub use chat::ChatRelay;
+pub use neutral::{NeutralRelay, Way};
+
+use bytes::Bytes;
 
 use super::fault::Fault;
-use crate::wire::openai_chat_stream::{DONE_FRAME, EndRules, Kind, StreamWatch};
-use crate::wire::sse::{Remainder, SseEvent, SseScanner};
+use crate::wire::openai_error::ErrorBody;
 use crate::wire::usage::Usage;
 
 /// More than this is not held back, content or not.
@@ -24,99 +28,37 @@ pub enum Progress {
 }
 
 /// One stream.
-#[derive(Debug)]
-pub struct Relay {
-    scanner: SseScanner,
-    watch: StreamWatch,
-    rules: EndRules,
-    out: BytesMut,
-    contents: u64,
-    secret: String,
-}
-
-impl Relay {
-    /// A stream of a provider with these oddities. `secret` is taken out of its error messages.
-    pub fn new(client_wants_usage: bool, rules: EndRules, max_event_bytes: usize, secret: String) -> Self {
-        Self {
-            scanner: SseScanner::new(max_event_bytes),
-            watch: StreamWatch::new(client_wants_usage),
-            rules,
-            out: BytesMut::new(),
-            contents: 0,
-            secret,
-        }
-    }
-
+pub trait Relay: std::fmt::Debug {
     /// Take bytes. What the client gets waits in [`Self::take_out`].
     ///
     /// # Errors
     /// The upstream's error, or a breach of the protocol.
-    pub fn absorb(&mut self, chunk: Bytes) -> Result<Progress, Fault> {
-        self.scanner.push(chunk);
-        while let Some(event) = self.scanner.next_event()? {
-            if self.step(&event)? == Progress::Done {
-                return Ok(Progress::Done);
-            }
-        }
-        Ok(Progress::More)
-    }
+    fn absorb(&mut self, chunk: Bytes) -> Result<Progress, Fault>;
 
     /// The upstream closed. The end marker is in [`Self::take_out`] when the answer is whole.
     ///
     /// # Errors
     /// Why it is not whole.
-    pub fn close(&mut self) -> Result<(), Fault> {
-        if let Remainder::Event(event) | Remainder::Cut(event) = self.scanner.finish()? {
-            self.step(&event)?;
-        }
-        match Fault::of_ending(self.watch.end(self.rules)) {
-            Some(fault) => Err(fault),
-            None => {
-                self.out.extend_from_slice(DONE_FRAME.as_bytes());
-                Ok(())
-            }
-        }
-    }
+    fn close(&mut self) -> Result<(), Fault>;
 
     /// Whether the client must see something now: content came, or more is held than is wise.
-    pub fn must_commit(&self) -> bool {
-        self.watch.content_seen() || self.out.len() > MOST_HELD
-    }
+    fn must_commit(&self) -> bool;
 
     /// What the client gets next.
-    pub fn take_out(&mut self) -> Bytes {
-        self.out.split().freeze()
-    }
+    fn take_out(&mut self) -> Bytes;
 
     /// How much waits for the client.
-    pub fn waiting(&self) -> usize {
-        self.out.len()
-    }
+    fn waiting(&self) -> usize;
 
     /// What was used; estimated from the characters when the upstream did not say.
-    pub fn usage(&self, prompt_chars: u64) -> Usage {
-        self.watch.usage().unwrap_or_else(|| Usage::estimate(prompt_chars, self.watch.chars_out()))
-    }
+    fn usage(&self, prompt_chars: u64) -> Usage;
 
     /// How many events brought content or an end; pings and comments are neither.
-    pub const fn contents(&self) -> u64 {
-        self.contents
-    }
+    fn contents(&self) -> u64;
 
-    fn step(&mut self, event: &SseEvent) -> Result<Progress, Fault> {
-        let step = self.watch.step(event);
-        match step.kind {
-            Kind::Error(error) => return Err(Fault::inside_ok(error, &[&self.secret])),
-            Kind::InvalidJson => {
-                return Err(Fault::own(Outcome::BrokenAnswer, "the provider's stream held something that is not JSON"));
-            }
-            Kind::Done => return Ok(Progress::Done),
-            Kind::Content { .. } | Kind::Finish { .. } => self.contents += 1,
-            Kind::Lifecycle | Kind::Usage => {}
-        }
-        if let Some(bytes) = step.forward {
-            self.out.extend_from_slice(&bytes);
-        }
-        Ok(Progress::More)
-    }
+    /// What is left for the client, and the error that ends its stream.
+    fn fail(&mut self, error: &ErrorBody) -> Bytes;
+
+    /// What keeps the client's connection alive without saying anything.
+    fn heartbeat(&self) -> Bytes;
 }

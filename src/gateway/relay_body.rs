@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::resilience::outcome::Outcome;
@@ -24,7 +24,7 @@ use super::stall::{ClientStalled, Watched, watch};
 use super::tally::{CLIENT_GONE, Tally, tokens};
 use crate::infra::lifecycle::{Cut, InFlight};
 use crate::upstream::Body;
-use crate::wire::openai_error::{ErrorBody, HEARTBEAT};
+use crate::wire::openai_error::ErrorBody;
 
 /// Proxies close what is silent for longer; only after the first content, because a heartbeat commits a 200.
 const HEARTBEAT_AFTER: Duration = Duration::from_secs(15);
@@ -53,7 +53,7 @@ pub struct StreamParts {
 
 /// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
 struct RunningStream {
-    relay: Relay,
+    relay: Box<dyn Relay>,
     upstream: Option<Body>,
     lease: Option<Lease>,
     tally: Tally,
@@ -158,9 +158,7 @@ impl RunningStream {
     /// Content went out and the rest will not come: the client gets what is left and its protocol's error.
     fn fail(&mut self, fault: &Fault) -> Bytes {
         self.settle(fault.outcome, fault.status, Some(fault));
-        let mut last = BytesMut::from(&*self.relay.take_out());
-        last.extend_from_slice(&error_event(fault).to_sse());
-        last.freeze()
+        self.relay.fail(&error_event(fault))
     }
 
     fn settle(&mut self, outcome: Outcome, status: u16, fault: Option<&Fault>) {
@@ -188,7 +186,7 @@ impl RunningStream {
         if now >= self.last_content + self.deadlines.idle {
             return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider stopped sending content")));
         }
-        (now >= self.last_write + HEARTBEAT_AFTER).then(|| Bytes::from_static(HEARTBEAT.as_bytes()))
+        (now >= self.last_write + HEARTBEAT_AFTER).then(|| self.relay.heartbeat())
     }
 }
 

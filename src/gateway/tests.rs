@@ -163,10 +163,12 @@ fn connection(index: usize, base_url: &str) -> ConnectionConfig {
         health: Default::default(),
         target: Arc::new(UpstreamTarget {
             chat_url: format!("{base_url}/chat/completions"),
+            stream_url: None,
             models_url: None,
             auth_header: Some(("authorization".into(), "Bearer sk-own-credential".into())),
             headers: Vec::new(),
             quirks: 0,
+            wire: 0,
         }),
         credential_version: 1,
     }

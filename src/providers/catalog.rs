@@ -6,12 +6,65 @@ use std::sync::LazyLock;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::wire::chat::Format;
+
 /// The wire format a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wire {
     /// OpenAI chat completions.
     OpenaiChat,
+    /// OpenAI responses.
+    OpenaiResponses,
+    /// Anthropic messages.
+    Anthropic,
+    /// Gemini `generateContent`.
+    Gemini,
+    /// Ollama's own chat.
+    Ollama,
+    /// Cohere v2 chat.
+    Cohere,
+    /// AWS Bedrock Converse.
+    Bedrock,
+}
+
+impl Wire {
+    const ALL: [(Self, Format); 7] = [
+        (Self::OpenaiChat, Format::OpenAiChat),
+        (Self::OpenaiResponses, Format::OpenAiResponses),
+        (Self::Anthropic, Format::Anthropic),
+        (Self::Gemini, Format::Gemini),
+        (Self::Ollama, Format::Ollama),
+        (Self::Cohere, Format::Cohere),
+        (Self::Bedrock, Format::Bedrock),
+    ];
+
+    /// The number that a target carries.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The format of that number; chat for one that is none.
+    pub fn format_of(number: u8) -> Format {
+        Self::ALL.iter().find(|(wire, _)| wire.number() == number).map_or(Format::OpenAiChat, |(_, format)| *format)
+    }
+
+    /// Paths of a call, of a streamed call where it is another one, and of the list of models.
+    pub const fn paths(self) -> (&'static str, Option<&'static str>, &'static str) {
+        match self {
+            Self::OpenaiChat => ("/chat/completions", None, "/models"),
+            Self::OpenaiResponses => ("/responses", None, "/models"),
+            Self::Anthropic => ("/messages", None, "/models"),
+            Self::Gemini => (
+                "/models/{model}:generateContent",
+                Some("/models/{model}:streamGenerateContent?alt=sse"),
+                "/models",
+            ),
+            Self::Ollama => ("/api/chat", None, "/api/tags"),
+            Self::Cohere => ("/chat", None, "/models"),
+            Self::Bedrock => ("/model/{model}/converse", Some("/model/{model}/converse-stream"), "/foundation-models"),
+        }
+    }
 }
 
 /// What kind of account a connection is, which decides its resilience defaults.
@@ -43,6 +96,12 @@ pub enum Quirk {
     CommentsWhileQueued,
     /// Errors arrive inside an answer or a stream with status 200.
     ErrorsInOk,
+    /// The role `developer` is unknown.
+    NoDeveloperRole,
+    /// `reasoning_content` of earlier turns is wanted back.
+    ReasoningContent,
+    /// `response_format` of type `json_schema` is unknown.
+    NoJsonSchema,
 }
 
 /// The header that carries the key, and the word before it.
@@ -77,11 +136,14 @@ pub struct ProviderSpec {
     pub wire: Wire,
     /// What stands before the paths; may hold `{variables}`.
     pub base_url: String,
-    /// Path of a chat call.
-    #[serde(default = "chat_path")]
+    /// Path of a call, `{model}` in it stands for the model; the format's own when the entry gives none.
+    #[serde(default)]
     pub chat_path: String,
-    /// Path of the list of models.
-    #[serde(default = "models_path")]
+    /// Path of a streamed call, where it is another one.
+    #[serde(default)]
+    pub stream_path: Option<String>,
+    /// Path of the list of models; the format's own when the entry gives none.
+    #[serde(default)]
     pub models_path: String,
     /// How the key is sent.
     #[serde(default)]
@@ -116,15 +178,19 @@ pub struct ProviderSpec {
     pub notes: Option<String>,
 }
 
-fn chat_path() -> String {
-    "/chat/completions".to_owned()
-}
-
-fn models_path() -> String {
-    "/models".to_owned()
-}
-
 impl ProviderSpec {
+    /// Fill in the paths of its format where it has none of its own.
+    pub fn complete(&mut self) {
+        let (chat, stream, models) = self.wire.paths();
+        if self.chat_path.is_empty() {
+            chat.clone_into(&mut self.chat_path);
+            self.stream_path = stream.map(str::to_owned);
+        }
+        if self.models_path.is_empty() {
+            models.clone_into(&mut self.models_path);
+        }
+    }
+
     /// Whether it has this quirk.
     pub fn has(&self, quirk: Quirk) -> bool {
         self.quirks.contains(&quirk)
@@ -176,7 +242,9 @@ impl Catalog {
         let mut catalog = Self { providers: Vec::new(), by_name: HashMap::new(), by_model: HashMap::new() };
         for (id, spec) in entries {
             let alias = if spec.alias.is_empty() { id.clone() } else { spec.alias.clone() };
-            catalog.add(ProviderSpec { id, alias, ..spec })?;
+            let mut spec = ProviderSpec { id, alias, ..spec };
+            spec.complete();
+            catalog.add(spec)?;
         }
         Ok(catalog)
     }

@@ -37,6 +37,18 @@ impl ProviderSpec {
         self.url(base, variables, &self.chat_path)
     }
 
+    /// Where streamed calls go, where that is another place.
+    ///
+    /// # Errors
+    /// As [`Self::endpoint`].
+    pub fn stream_endpoint(
+        &self,
+        base: Option<&str>,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Option<Url>, EndpointError> {
+        self.stream_path.as_ref().map(|path| self.url(base, variables, path)).transpose()
+    }
+
     /// Where the list of models is.
     pub fn models_endpoint(
         &self,

@@ -34,8 +34,10 @@ impl Source {
 /// Where and how requests of a connection are sent. Built by the provider catalogue; opaque to the actors.
 #[derive(Clone)]
 pub struct UpstreamTarget {
-    /// The whole URL of chat completions.
+    /// The whole URL of a call; `{model}` in it stands for the model.
     pub chat_url: String,
+    /// The URL of a streamed call, where it is another one.
+    pub stream_url: Option<String>,
     /// The whole URL of the model list, if the provider has one.
     pub models_url: Option<String>,
     /// The header that carries the credential.
@@ -44,6 +46,8 @@ pub struct UpstreamTarget {
     pub headers: Vec<(String, String)>,
     /// The provider's oddities, as the catalogue numbers them.
     pub quirks: u32,
+    /// The format that it speaks, as the catalogue numbers it.
+    pub wire: u8,
 }
 
 impl fmt::Debug for UpstreamTarget {

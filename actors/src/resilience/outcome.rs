@@ -16,6 +16,8 @@ pub enum Outcome {
     ModelFault,
     /// The prompt does not fit this model.
     ContextTooLong,
+    /// The connection's wire format cannot carry what is asked for; nothing was sent.
+    Untranslatable,
     /// Too many requests for now.
     RateLimited,
     /// A quota window is used up; it comes back by itself.
@@ -157,6 +159,7 @@ impl Outcome {
             Self::ClientFault => row(B::Client, N::Stop, S::Alive, C::Nothing),
             Self::ModelFault => row(B::Model, N::Advance, S::Alive, C::Model),
             Self::ContextTooLong => row(B::Client, N::Advance, S::Alive, C::Nothing),
+            Self::Untranslatable => row(B::Client, N::Advance, S::Silent, C::Nothing),
             Self::RateLimited => row(B::Quota, N::Advance, S::Silent, C::Connection),
             Self::QuotaExhausted => row(B::Quota, N::Advance, S::Silent, C::Connection),
             Self::CreditsExhausted => ends(B::Quota, Terminal::CreditsExhausted),
@@ -183,6 +186,7 @@ impl Outcome {
             Self::ClientFault => "client_fault",
             Self::ModelFault => "model_fault",
             Self::ContextTooLong => "context_too_long",
+            Self::Untranslatable => "untranslatable",
             Self::RateLimited => "rate_limited",
             Self::QuotaExhausted => "quota_exhausted",
             Self::CreditsExhausted => "credits_exhausted",
@@ -204,11 +208,12 @@ impl Outcome {
     }
 
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Success,
         Self::ClientFault,
         Self::ModelFault,
         Self::ContextTooLong,
+        Self::Untranslatable,
         Self::RateLimited,
         Self::QuotaExhausted,
         Self::CreditsExhausted,

@@ -70,6 +70,11 @@ impl Stop {
 }
 
 impl Answer {
+    /// Characters of what was said, for an estimate.
+    pub fn chars_out(&self) -> u64 {
+        self.choices.iter().flat_map(|choice| &choice.parts).map(Part::chars).sum()
+    }
+
     /// The same answer as the events of a stream.
     pub fn events(&self) -> Vec<Event> {
         let mut events = vec![Event::Begin(self.begin.clone())];

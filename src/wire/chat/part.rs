@@ -24,6 +24,20 @@ impl Part {
         Self::new(PartKind::Text { text: text.into(), citations: Vec::new() })
     }
 
+    /// Characters that the model reads of it, bytes that are not text left out.
+    pub fn chars(&self) -> u64 {
+        let count = |text: &str| text.chars().count() as u64;
+        match &self.kind {
+            PartKind::Text { text, .. } | PartKind::Refusal(text) => count(text),
+            PartKind::Thinking(thinking) => count(&thinking.text),
+            PartKind::ToolCall(call) => count(&call.name) + count(&call.arguments),
+            PartKind::ToolResult(result) => result.parts.iter().map(Self::chars).sum(),
+            PartKind::Native(value) => count(&value.to_string()),
+            PartKind::File(Media { source: Source::Text(text), .. }) => count(text),
+            PartKind::Image(_) | PartKind::Audio(_) | PartKind::Video(_) | PartKind::File(_) => 0,
+        }
+    }
+
     /// The text, if it is text.
     pub fn as_text(&self) -> Option<&str> {
         match &self.kind {

@@ -69,6 +69,13 @@ impl Request {
             rest: Map::new(),
         }
     }
+
+    /// Characters of the conversation and the tools, bytes that are not text left out.
+    pub fn prompt_chars(&self) -> u64 {
+        let messages = self.messages.iter().flat_map(|message| &message.parts).map(Part::chars);
+        let tools = self.tools.iter().map(|tool| tool.kind.chars());
+        messages.chain(tools).sum()
+    }
 }
 
 /// One turn, or one instruction.
@@ -153,6 +160,22 @@ pub enum ToolKind {
 }
 
 impl ToolKind {
+    /// Characters that the model reads of it.
+    fn chars(&self) -> u64 {
+        let json = |value: &Value| value.to_string().chars().count();
+        let text = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
+        let chars = match self {
+            Self::Function { name, description, schema, .. } => {
+                name.len() + text(description) + schema.as_ref().map_or(0, json)
+            }
+            Self::Custom { name, description, format } => {
+                name.len() + text(description) + format.as_ref().map_or(0, json)
+            }
+            Self::Native(value) => json(value),
+        };
+        chars as u64
+    }
+
     /// Its name, if it is the client's.
     pub fn name(&self) -> Option<&str> {
         match self {

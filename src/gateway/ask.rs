@@ -1,0 +1,167 @@
+//! What a client asks for: its bytes, what routing must know of them, and how they read for a provider.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use omniroute_actors::connection::config::UpstreamTarget;
+
+use super::client_format::ClientFormat;
+use super::provider_format;
+use crate::wire::bad_request::BadRequest;
+use crate::wire::chat::{Dropped, EncodeTarget, Format, Reply, Request, WayBack};
+use crate::wire::openai;
+use crate::wire::openai_chat::{ChatRequest, RewriteOptions};
+
+/// What a client asks for.
+#[derive(Debug)]
+pub struct Ask {
+    /// How it says it, and wants to be answered.
+    pub client: ClientFormat,
+    /// The model it names.
+    pub model: String,
+    /// It wants a stream.
+    pub stream: bool,
+    /// Chat: it wants usage at the end of its stream.
+    pub include_usage: bool,
+    /// Characters of the prompt, for an estimate.
+    pub prompt_chars: u64,
+    /// Nothing may be left out on the way to a provider of another format.
+    pub strict: bool,
+    body: Bytes,
+    /// Kept for chat: providers of that format get its bytes.
+    chat: Option<ChatRequest>,
+    /// Read at once, except for chat: there only when a provider of another format needs it.
+    neutral: OnceCell<Arc<Request>>,
+}
+
+/// A body for a provider, and how its answer is read.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The body.
+    pub body: Bytes,
+    /// What the provider does not get.
+    pub dropped: Vec<Dropped>,
+    /// How to write the answer for the client; none when it passes as it is.
+    pub translation: Option<Translation>,
+}
+
+/// How an answer of another format is written for the client.
+#[derive(Debug, Clone)]
+pub struct Translation {
+    /// Undoes what the request had to disguise.
+    pub way_back: WayBack,
+    /// What the encoder knows of the request.
+    pub reply: Reply,
+}
+
+/// Why a body cannot be written for a provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CannotCarry {
+    /// The field to blame.
+    pub field: Option<String>,
+    /// In words.
+    pub message: String,
+    /// No provider could: the request itself is wrong.
+    pub hopeless: bool,
+}
+
+impl Ask {
+    /// A chat request, checked.
+    pub fn chat(chat: ChatRequest) -> Self {
+        Self {
+            client: ClientFormat::Chat,
+            model: chat.model.clone(),
+            stream: chat.stream,
+            include_usage: chat.include_usage,
+            prompt_chars: chat.prompt_chars,
+            strict: false,
+            body: chat.body().clone(),
+            chat: Some(chat),
+            neutral: OnceCell::new(),
+        }
+    }
+
+    /// A request of any other format, read already.
+    pub fn read(client: ClientFormat, body: Bytes, request: Request) -> Self {
+        Self {
+            client,
+            model: request.model.clone(),
+            stream: request.stream,
+            include_usage: false,
+            prompt_chars: request.prompt_chars(),
+            strict: false,
+            body,
+            chat: None,
+            neutral: OnceCell::from(Arc::new(request)),
+        }
+    }
+
+    /// The request in the neutral model.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn neutral(&self) -> Result<&Arc<Request>, BadRequest> {
+        if let Some(request) = self.neutral.get() {
+            return Ok(request);
+        }
+        let mut request = openai::decode_request(&self.body)?;
+        // The key's own default may differ from what the body says.
+        request.stream = self.stream;
+        Ok(self.neutral.get_or_init(|| Arc::new(request)))
+    }
+
+    /// The body for a target, which calls the model `model`.
+    ///
+    /// # Errors
+    /// What its format cannot carry.
+    pub fn for_target(&self, target: &UpstreamTarget, model: &str, id: &str, created: i64) -> Result<Outgoing, CannotCarry> {
+        let format = provider_format::of(target);
+        if self.client.same_as() == Some(format) {
+            return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
+        }
+        let request = self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
+        let to = EncodeTarget { model, stream: self.stream, traits: provider_format::traits(target) };
+        let refused = |field: String, message: String| CannotCarry { field: Some(field), message, hopeless: false };
+        let encoded = provider_format::encode_request(format, request, &to)
+            .map_err(|no| refused(no.field, no.message))?;
+        if self.strict && let Some(first) = encoded.dropped.first() {
+            let message = format!("'{}' cannot be sent to this model: {}.", first.field, first.why);
+            return Err(refused(first.field.clone(), message));
+        }
+        let reply = self.reply(id, created, request);
+        let translation = Some(Translation { way_back: encoded.way_back, reply });
+        Ok(Outgoing { body: encoded.body, dropped: encoded.dropped, translation })
+    }
+
+    fn passed(&self, format: Format, target: &UpstreamTarget, model: &str) -> Bytes {
+        let Some(chat) = &self.chat else { return provider_format::rewrite(format, &self.body, model) };
+        let traits = provider_format::traits(target);
+        let options = RewriteOptions {
+            ask_usage: true,
+            drop_stream_options: traits.no_stream_options,
+            rename_max_tokens: traits.max_completion_tokens,
+        };
+        chat.rewrite(model, options)
+    }
+
+    /// What an encoder of the client's format knows of the request.
+    pub fn reply(&self, id: &str, created: i64, request: &Arc<Request>) -> Reply {
+        Reply {
+            id: id.to_owned(),
+            created,
+            model: self.model.clone(),
+            include_usage: self.include_usage,
+            as_array: matches!(self.client, ClientFormat::Gemini { as_array: true }),
+            request: Arc::clone(request),
+        }
+    }
+
+    /// The error that ends a stream of this client whose bytes were passed as they came.
+    pub fn reply_without_request(&self, id: &str, created: i64) -> Reply {
+        let unread = || Arc::new(Request::new(self.client.same_as().unwrap_or(Format::OpenAiChat), self.model.clone()));
+        let request = self.neutral.get().cloned().unwrap_or_else(unread);
+        self.reply(id, created, &request)
+    }
+}

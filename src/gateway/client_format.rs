@@ -1,0 +1,90 @@
+//! The formats of clients: one row per way in.
+
+use bytes::Bytes;
+
+use crate::wire::chat::{Answer, Format, Reply, StreamEncoder};
+use crate::wire::openai_error::ErrorBody;
+use crate::wire::{anthropic, gemini, ollama, openai, openai_completions, responses};
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientFormat {
+    /// OpenAI Chat Completions.
+    Chat,
+    /// OpenAI's older completions of a prompt.
+    Completions,
+    /// OpenAI Responses.
+    Responses,
+    /// Anthropic Messages.
+    Anthropic,
+    /// Gemini; a stream is server-sent events, or one JSON array.
+    Gemini {
+        /// An array.
+        as_array: bool,
+    },
+    /// Ollama `/api/chat`.
+    Ollama,
+    /// Ollama `/api/generate`.
+    OllamaGenerate,
+}
+
+impl ClientFormat {
+    /// The format whose bytes may pass as they are; the older completions and the bare prompt have none.
+    pub const fn same_as(self) -> Option<Format> {
+        match self {
+            Self::Chat => Some(Format::OpenAiChat),
+            Self::Responses => Some(Format::OpenAiResponses),
+            Self::Anthropic => Some(Format::Anthropic),
+            // A stream is always asked for as server-sent events.
+            Self::Gemini { as_array: false } => Some(Format::Gemini),
+            Self::Ollama => Some(Format::Ollama),
+            Self::Completions | Self::OllamaGenerate | Self::Gemini { as_array: true } => None,
+        }
+    }
+
+    /// The content type of a stream.
+    pub const fn stream_type(self) -> &'static str {
+        match self {
+            Self::Gemini { as_array: true } => "application/json",
+            Self::Ollama | Self::OllamaGenerate => "application/x-ndjson",
+            _ => "text/event-stream; charset=utf-8",
+        }
+    }
+
+    /// Writes a stream.
+    pub fn encoder(self, reply: &Reply) -> Box<dyn StreamEncoder> {
+        match self {
+            Self::Chat => Box::new(openai::Encoder::new(reply)),
+            Self::Completions => Box::new(openai_completions::Encoder::new(reply)),
+            Self::Responses => Box::new(responses::Encoder::new(reply)),
+            Self::Anthropic => Box::new(anthropic::Encoder::new(reply)),
+            Self::Gemini { .. } => Box::new(gemini::Encoder::new(reply)),
+            Self::Ollama => Box::new(ollama::Encoder::new(reply)),
+            Self::OllamaGenerate => Box::new(ollama::Encoder::generate(reply)),
+        }
+    }
+
+    /// Writes a whole answer.
+    pub fn encode_answer(self, answer: &Answer, reply: &Reply) -> Bytes {
+        match self {
+            Self::Chat => openai::encode_answer(answer, reply),
+            Self::Completions => openai_completions::encode_answer(answer, reply),
+            Self::Responses => responses::encode_answer(answer, reply),
+            Self::Anthropic => anthropic::encode_answer(answer, reply),
+            Self::Gemini { .. } => gemini::encode_answer(answer, reply),
+            Self::Ollama => ollama::encode_answer(answer, reply),
+            Self::OllamaGenerate => ollama::encode_generate_answer(answer, reply),
+        }
+    }
+
+    /// Writes an error.
+    pub fn error_body(self, error: &ErrorBody, status: u16, request_id: Option<&str>) -> Bytes {
+        match self {
+            Self::Chat | Self::Completions => openai::error_body(error, status, request_id),
+            Self::Responses => responses::error_body(error, status, request_id),
+            Self::Anthropic => anthropic::error_body(error, status, request_id),
+            Self::Gemini { .. } => gemini::error_body(error, status, request_id),
+            Self::Ollama | Self::OllamaGenerate => ollama::error_body(error, status, request_id),
+        }
+    }
+}

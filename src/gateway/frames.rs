@@ -1,0 +1,126 @@
+//! A stream's bytes, cut into frames, whatever frames they are.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::fault::Fault;
+use crate::wire::bedrock::event_stream::{EventStreamScanner, Message};
+use crate::wire::lines::LineScanner;
+use crate::wire::sse::{Remainder, SseEvent, SseScanner};
+
+/// One frame.
+#[derive(Debug)]
+pub enum Frame {
+    /// A server-sent event.
+    Event(SseEvent),
+    /// A line of NDJSON, with its end.
+    Line(Bytes),
+    /// A message of an AWS event stream.
+    Message(Message),
+}
+
+impl Frame {
+    /// Its name.
+    pub fn name(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Event(event) => event.event.as_deref().map(String::from_utf8_lossy),
+            Self::Line(_) => None,
+            Self::Message(message) => Some(Cow::Borrowed(message.name())),
+        }
+    }
+
+    /// What it says.
+    pub fn data(&self) -> &[u8] {
+        match self {
+            Self::Event(event) => &event.data,
+            Self::Line(line) => line.trim_ascii(),
+            Self::Message(message) => message.payload(),
+        }
+    }
+
+    /// The bytes as they came, for a client of the same format.
+    pub fn raw(&self) -> &[u8] {
+        match self {
+            Self::Event(event) => &event.raw,
+            Self::Line(line) => line,
+            Self::Message(_) => &[],
+        }
+    }
+
+    /// It only keeps the connection alive.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Event(event) => event.is_comment || (event.data.is_empty() && event.event.is_none()),
+            Self::Line(line) => line.trim_ascii().is_empty(),
+            Self::Message(_) => false,
+        }
+    }
+}
+
+/// Cuts one stream.
+#[derive(Debug)]
+pub enum Frames {
+    /// Into server-sent events.
+    Events(SseScanner),
+    /// Into lines.
+    Lines(LineScanner),
+    /// Into messages.
+    Messages(EventStreamScanner),
+}
+
+impl Frames {
+    /// Server-sent events of at most that many bytes.
+    pub fn events(longest: usize) -> Self {
+        Self::Events(SseScanner::new(longest))
+    }
+
+    /// Lines of at most that many bytes.
+    pub fn lines(longest: usize) -> Self {
+        Self::Lines(LineScanner::new(longest))
+    }
+
+    /// Messages of at most that many bytes.
+    pub fn aws(longest: usize) -> Self {
+        Self::Messages(EventStreamScanner::new(longest))
+    }
+
+    /// Take bytes.
+    pub fn push(&mut self, chunk: Bytes) {
+        match self {
+            Self::Events(scanner) => scanner.push(chunk),
+            Self::Lines(scanner) => scanner.push(chunk),
+            Self::Messages(scanner) => scanner.push(chunk),
+        }
+    }
+
+    /// The next whole frame.
+    ///
+    /// # Errors
+    /// One is too large, or no frame at all.
+    pub fn next(&mut self) -> Result<Option<Frame>, Fault> {
+        Ok(match self {
+            Self::Events(scanner) => scanner.next_event()?.map(Frame::Event),
+            Self::Lines(scanner) => scanner.next_line()?.map(Frame::Line),
+            Self::Messages(scanner) => scanner.next_message()?.map(Frame::Message),
+        })
+    }
+
+    /// What is left when the stream has ended.
+    ///
+    /// # Errors
+    /// It is too large, or half of a frame.
+    pub fn finish(&mut self) -> Result<Option<Frame>, Fault> {
+        Ok(match self {
+            Self::Events(scanner) => match scanner.finish()? {
+                Remainder::Nothing => None,
+                Remainder::Event(event) | Remainder::Cut(event) => Some(Frame::Event(event)),
+            },
+            Self::Lines(scanner) => scanner.finish()?.map(Frame::Line),
+            Self::Messages(scanner) => {
+                scanner.finish()?;
+                None
+            }
+        })
+    }
+}

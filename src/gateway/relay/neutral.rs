@@ -1,0 +1,143 @@
+//! Any other pair of formats: a decoder listens, and either the bytes pass (same format on both sides) or an encoder
+//! writes what the decoder heard.
+
+use bytes::{Bytes, BytesMut};
+use omniroute_actors::resilience::outcome::Outcome;
+
+use super::{MOST_HELD, Progress, Relay};
+use crate::gateway::fault::Fault;
+use crate::gateway::frames::{Frame, Frames};
+use crate::wire::chat::{Delta, Event, Restorer, StreamDecoder, StreamEncoder};
+use crate::wire::openai_error::ErrorBody;
+use crate::wire::usage::Usage;
+
+/// How the client gets what was heard.
+#[derive(Debug)]
+pub enum Way {
+    /// As it came; the encoder writes only the error that may end it.
+    Pass(Box<dyn StreamEncoder>),
+    /// Written anew.
+    Translate(Restorer, Box<dyn StreamEncoder>),
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct NeutralRelay {
+    frames: Frames,
+    decoder: Box<dyn StreamDecoder>,
+    way: Way,
+    heard: Vec<Event>,
+    told: Vec<Event>,
+    out: BytesMut,
+    usage: Option<Usage>,
+    chars_out: u64,
+    contents: u64,
+    secret: String,
+}
+
+impl NeutralRelay {
+    /// A stream of these frames. `secret` is taken out of its error messages.
+    pub fn new(frames: Frames, decoder: Box<dyn StreamDecoder>, way: Way, secret: String) -> Self {
+        Self {
+            frames,
+            decoder,
+            way,
+            heard: Vec::new(),
+            told: Vec::new(),
+            out: BytesMut::new(),
+            usage: None,
+            chars_out: 0,
+            contents: 0,
+            secret,
+        }
+    }
+
+    fn step(&mut self, frame: &Frame) -> Result<Progress, Fault> {
+        if frame.is_empty() {
+            return Ok(Progress::More);
+        }
+        let name = frame.name();
+        let done = self.decoder.frame(name.as_deref(), frame.data(), &mut self.heard);
+        let done = done.map_err(|bad| Fault::in_format(bad, &[&self.secret]))?;
+        if matches!(self.way, Way::Pass(_)) {
+            self.out.extend_from_slice(frame.raw());
+        }
+        self.tell();
+        Ok(if done { Progress::Done } else { Progress::More })
+    }
+
+    /// Note what was heard, and write it where it is not passed.
+    fn tell(&mut self) {
+        for event in self.heard.drain(..) {
+            match &event {
+                Event::Usage(usage) => self.usage = Some(*usage),
+                Event::Delta { delta: Delta::Text(text) | Delta::Arguments(text), .. } => {
+                    self.chars_out += text.chars().count() as u64;
+                }
+                _ => {}
+            }
+            self.contents += u64::from(event.is_content());
+            if let Way::Translate(restorer, encoder) = &mut self.way {
+                restorer.restore(event, &mut self.told);
+                for event in self.told.drain(..) {
+                    encoder.event(&event, &mut self.out);
+                }
+            }
+        }
+    }
+}
+
+impl Relay for NeutralRelay {
+    fn absorb(&mut self, chunk: Bytes) -> Result<Progress, Fault> {
+        self.frames.push(chunk);
+        while let Some(frame) = self.frames.next()? {
+            if self.step(&frame)? == Progress::Done {
+                return Ok(Progress::Done);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        if let Some(frame) = self.frames.finish()? {
+            self.step(&frame)?;
+        }
+        self.decoder.end(&mut self.heard).map_err(|cut| Fault::own(Outcome::BrokenAnswer, cut.to_string()))?;
+        self.tell();
+        if let Way::Translate(_, encoder) = &mut self.way {
+            encoder.finish(&mut self.out);
+        }
+        Ok(())
+    }
+
+    fn must_commit(&self) -> bool {
+        self.contents > 0 || self.out.len() > MOST_HELD
+    }
+
+    fn take_out(&mut self) -> Bytes {
+        self.out.split().freeze()
+    }
+
+    fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    fn usage(&self, prompt_chars: u64) -> Usage {
+        self.usage.unwrap_or_else(|| Usage::estimate(prompt_chars, self.chars_out))
+    }
+
+    fn contents(&self) -> u64 {
+        self.contents
+    }
+
+    fn fail(&mut self, error: &ErrorBody) -> Bytes {
+        let (Way::Pass(encoder) | Way::Translate(_, encoder)) = &mut self.way;
+        encoder.fail(error, &mut self.out);
+        self.take_out()
+    }
+
+    fn heartbeat(&self) -> Bytes {
+        let (Way::Pass(encoder) | Way::Translate(_, encoder)) = &self.way;
+        encoder.heartbeat()
+    }
+}
