@@ -109,7 +109,7 @@ pub struct Booted {
 /// Why it does not start.
 pub async fn build(loader: Loader, config: Config, log: LogControl) -> Result<Booted, BootError> {
     let (config, opened) = open(config, &loader).await?;
-    let Foundation { store, vault } = opened;
+    let Foundation { store, vault, .. } = opened;
     let environment = environment(&config, &loader);
     let demo = start_demo(&config, &store, &environment).await?;
     let demo_address = demo.as_ref().map(|demo| demo.addr);

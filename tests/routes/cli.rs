@@ -108,9 +108,35 @@ async fn keys_are_made_listed_and_revoked_beside_a_running_gateway() {
 }
 
 #[test]
+fn what_only_reads_refuses_a_place_without_a_database_and_leaves_nothing_behind() {
+    let home = home();
+    let environment = [("DATA_DIR", "mistyped")];
+
+    for arguments in [&["keys", "list"][..], &["keys", "revoke", "x"], &["explain", "demo"]] {
+        let output = run(home.path(), arguments, &environment);
+
+        let said = complaint(&output);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {said}");
+        assert!(said.contains("storage.data_dir (environment variable DATA_DIR)"), "{said}");
+        assert!(said.contains("mistyped/omniroute.sqlite"), "{said}");
+    }
+    let check = run(home.path(), &["check"], &environment);
+    assert!(check.status.success() && text(&check).contains("mistyped does not exist"), "{}", text(&check));
+    assert!(!home.path().join("mistyped").exists());
+
+    let made = run(home.path(), &["keys", "create", "--name", "first"], &environment);
+    assert!(
+        made.status.success() && text(&made).contains("mistyped/omniroute.sqlite has been made"),
+        "{}",
+        text(&made)
+    );
+}
+
+#[test]
 fn explain_shows_the_order_of_candidates() {
     let home = home();
 
+    run(home.path(), &["keys", "create", "--name", "first"], &[]);
     let demo = run(home.path(), &["explain", "demo", "--json"], &[]);
     let unknown = run(home.path(), &["explain", "nobody/x"], &[]);
 
