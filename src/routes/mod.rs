@@ -12,6 +12,7 @@ pub mod api;
 mod body;
 mod call;
 mod edge;
+mod form;
 pub mod guard;
 pub mod metrics;
 pub mod openapi;
@@ -23,9 +24,10 @@ mod testing;
 mod tests;
 pub mod v1;
 
-pub use body::{Form, JsonBody};
+pub use body::JsonBody;
 pub use call::Call;
 pub use edge::{RequestId, edge};
+pub use form::Form;
 pub use refusal::{Detail, Refusal};
 pub use spec::{RouteSpec, Scope};
 
