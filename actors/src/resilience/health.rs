@@ -18,16 +18,16 @@ use super::window::Counts;
 use crate::clock::Moment;
 use crate::ids::ModelName;
 
-/// What is remembered of the last error. The message is the upstream's, redacted and capped by the caller.
+/// What is remembered of the last error. The message is made safe to show by the caller: no secret, no echo of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErrorNote {
     /// What it was taken for.
     pub outcome: Outcome,
     /// HTTP status, 0 when there was none.
     pub status: u16,
-    /// The provider's code.
+    /// The provider's code, or else its type.
     pub code: Option<String>,
-    /// The provider's words.
+    /// The provider's words; empty when they are about the request.
     pub message: String,
 }
 
