@@ -17,6 +17,7 @@ pub mod guard;
 pub mod metrics;
 pub mod openapi;
 mod refusal;
+mod root;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -79,7 +80,7 @@ pub struct Row {
 
 /// Every route that is built in.
 pub fn routes() -> Vec<RouteSpec> {
-    [v1::routes(), api::routes(), metrics::routes()].concat()
+    [v1::routes(), api::routes(), metrics::routes(), root::routes()].concat()
 }
 
 /// The table of all routes, by path and method.

@@ -14,6 +14,7 @@ use super::gate::{Admission, BreakerState, GateView};
 use super::lockout::Lockouts;
 use super::outcome::{Cool, Outcome, Signal, Terminal};
 use super::settings::HealthSettings;
+pub use super::transition::Transition;
 use super::window::Counts;
 use crate::clock::Moment;
 use crate::ids::ModelName;
@@ -46,40 +47,6 @@ pub struct Heard {
     pub retry_after: Option<Duration>,
     /// The error, for operators.
     pub error: Option<ErrorNote>,
-}
-
-/// Something changed; logged, counted, persisted and broadcast by the actor.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Transition {
-    /// The gate moved.
-    Breaker {
-        /// From this view.
-        from: GateView,
-        /// To that one.
-        to: GateView,
-    },
-    /// The connection rests.
-    CoolingDown {
-        /// Until then.
-        until: Moment,
-        /// Why.
-        reason: Outcome,
-    },
-    /// The rest is over because a call succeeded or an operator said so.
-    CooldownCleared,
-    /// One model rests.
-    ModelLocked {
-        /// The model.
-        model: ModelName,
-        /// Until then.
-        until: Moment,
-    },
-    /// Models answer again.
-    ModelsUnlocked(usize),
-    /// Out of service until somebody acts.
-    BecameTerminal(Terminal),
-    /// Back in service.
-    TerminalCleared(Terminal),
 }
 
 /// What a reset clears.
