@@ -108,7 +108,7 @@ pub struct CreateKey {
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub expires_days: Option<u32>,
 
-    /// Calls per minute; unlimited when absent
+    /// Calls per minute (refused ones do not count); unlimited when absent
     #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rpm: Option<u32>,
 }
