@@ -65,7 +65,7 @@ async fn run(loader: Loader, loaded: Loaded, log: LogControl) -> Result<(), CliE
     let mut signals = Signals::listen()?;
     let mut booted = tokio::select! {
         booted = boot::build(loader, loaded, log) => booted.map_err(failure)?,
-        () = signals.stop() => return Ok(()),
+        _ = signals.stop() => return Ok(()),
     };
     let Bound { server, door, address } = server::bind(&booted.app, &booted.management, &booted.metrics)?;
     let (handle, mut serving) = (server.handle(), actix_rt::spawn(server));
@@ -86,7 +86,7 @@ async fn run(loader: Loader, loaded: Loaded, log: LogControl) -> Result<(), CliE
     let stop_accepting = || drop(actix_rt::spawn(door.close(handle.clone())));
     tokio::select! {
         () = drain::run(schedule, &booted.app.lifecycle, &booted.app.clock, stop_accepting) => {}
-        () = signals.stop() => {
+        _ = signals.stop() => {
             tracing::warn!(in_flight = booted.app.lifecycle.in_flight(), "a second signal: ending at once");
             return Err(CliError::Failure("ended at once by a second signal".to_owned()));
         }

@@ -47,8 +47,13 @@ impl Signals {
     }
 
     /// The next request to end; wishes to reload on the way are passed over.
-    pub async fn stop(&mut self) {
-        while self.next().await == Signal::Reload {}
+    pub async fn stop(&mut self) -> Signal {
+        loop {
+            match self.next().await {
+                Signal::Reload => {}
+                stop => return stop,
+            }
+        }
     }
 }
 
@@ -66,10 +71,10 @@ mod tests {
         let reload = signals.next().await;
         kill_process(getpid(), Number::HUP).unwrap();
         kill_process(getpid(), Number::TERM).unwrap();
-        signals.stop().await;
+        let ended = signals.stop().await;
         kill_process(getpid(), Number::INT).unwrap();
-        let interrupted = signals.next().await;
+        let interrupted = signals.stop().await;
 
-        assert_eq!((reload, interrupted), (Signal::Reload, Signal::Interrupt));
+        assert_eq!((reload, ended, interrupted), (Signal::Reload, Signal::Stop, Signal::Interrupt));
     }
 }
