@@ -13,6 +13,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod fault;
 pub mod inbound;
+pub mod note;
 mod prepared;
 pub mod refusal;
 pub mod relay;
