@@ -24,14 +24,14 @@ use omniroute_actors::clock::{Clock, SystemClock};
 use omniroute_actors::ports::{Ports, StateRecord};
 use omniroute_actors::router::PublishedPlan;
 use omniroute_actors::supervisor::Registry;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use self::banner::{SignIn, Welcome};
 use self::reload::LiveReload;
 use self::upkeep::Upkeep;
 use crate::app::App;
 use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, client_keys};
-use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loader, Upstream, When};
+use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
 use crate::infra::lifecycle::Lifecycle;
@@ -97,6 +97,8 @@ pub struct Booted {
     pub metrics: Arc<Metrics>,
     sign_in: SignIn,
     first_key: Option<SecretString>,
+    /// Names of the variables that hold provider keys.
+    provider_keys: Vec<String>,
     demo: Option<DemoServer>,
     saver: StateSaver,
     replay: JoinHandle<()>,
@@ -107,10 +109,12 @@ pub struct Booted {
 ///
 /// # Errors
 /// Why it does not start.
-pub async fn build(loader: Loader, config: Config, log: LogControl) -> Result<Booted, BootError> {
-    let (config, opened) = open(config, &loader).await?;
-    let Foundation { store, vault } = opened;
+pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Booted, BootError> {
+    let password_source = loaded.source("auth.initial_password");
+    let (config, opened) = open(loaded.config, &loader).await?;
+    let Foundation { store, vault, .. } = opened;
     let environment = environment(&config, &loader);
+    let provider_keys = environment.iter().map(|connection| connection.name.clone()).collect();
     let demo = start_demo(&config, &store, &environment).await?;
     let demo_address = demo.as_ref().map(|demo| demo.addr);
     let clients = ClientFactory::new(upstream_settings(&config.upstream, demo_address))?;
@@ -156,12 +160,12 @@ pub async fn build(loader: Loader, config: Config, log: LogControl) -> Result<Bo
     };
 
     app.directory.refresh().await?;
-    let sign_in = sign_in(&admin, initial_password.as_ref()).await?;
+    let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;
     let first_key = first_key(&app).await?;
     app.keys.reload(&app.store).await?;
     let replay = actix_rt::spawn(Replay::new(Arc::clone(&app.recorder), app.store.clone()).run());
     let upkeep = upkeep::start(&app, &metrics);
-    Ok(Booted { app, management, metrics, sign_in, first_key, demo, saver, replay, _upkeep: upkeep })
+    Ok(Booted { app, management, metrics, sign_in, first_key, provider_keys, demo, saver, replay, _upkeep: upkeep })
 }
 
 /// Opening migrates, and waits for locks: not on the thread that listens to signals.
@@ -253,12 +257,13 @@ fn start_registry(ports: Ports, stored: Vec<StateRecord>) -> Addr<Registry> {
     Supervisor::start_in_arbiter(&control, move |_| Registry::new(own, ports, stored))
 }
 
-async fn sign_in(admin: &Admin, initial: Option<&SecretString>) -> Result<SignIn, BootError> {
+async fn sign_in(admin: &Admin, initial: Option<&SecretString>, source: Source) -> Result<SignIn, BootError> {
     let before = admin.set_up().await?;
+    let configured = initial.is_some_and(|password| !password.expose_secret().is_empty());
     Ok(match (admin.setup_token(initial).await?, before) {
         (Some(token), _) => SignIn::Token(token),
-        (None, SetUp::AwaitsToken) => SignIn::InitialPassword,
-        (None, SetUp::Done) => SignIn::Password,
+        (None, SetUp::AwaitsToken) => SignIn::InitialPassword(source),
+        (None, SetUp::Done) => SignIn::Password { unused: configured.then_some(source) },
     })
 }
 
@@ -275,10 +280,11 @@ async fn first_key(app: &App) -> Result<Option<SecretString>, BootError> {
 impl Booted {
     /// What to print for the person who started it. Secrets are handed out once.
     pub fn welcome(&mut self, address: SocketAddr) -> Welcome {
-        let sign_in = std::mem::replace(&mut self.sign_in, SignIn::Password);
+        let sign_in = std::mem::replace(&mut self.sign_in, SignIn::Password { unused: None });
         let demo = self.demo.is_some();
         let model = if demo { Some(demo::COMBO_NAME.to_owned()) } else { self.some_model() };
-        Welcome { address, sign_in, first_key: self.first_key.take(), model, demo }
+        let provider_keys = std::mem::take(&mut self.provider_keys);
+        Welcome { address, sign_in, first_key: self.first_key.take(), provider_keys, model, demo }
     }
 
     /// The first model of the first connection that can be used.

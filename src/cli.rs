@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and the two commands that need nothing but the configuration.
 //!
-//! Exit codes: 0 done, 1 failed, 2 asked wrongly (clap's own), 64 bad configuration.
+//! Exit codes: 0 done, 1 failed, 2 asked wrongly (clap's own), 64 bad configuration; a command that only reads and is led
+//! by its configuration to a place without a database counts as such.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -107,7 +108,7 @@ pub struct CreateKey {
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub expires_days: Option<u32>,
 
-    /// Calls per minute; unlimited when absent
+    /// Calls per minute (refused ones do not count); unlimited when absent
     #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rpm: Option<u32>,
 }
@@ -121,7 +122,7 @@ pub enum CliError {
     /// It was asked for in the wrong way.
     #[error("{0}")]
     Usage(String),
-    /// The configuration is bad.
+    /// The configuration is bad, or leads to a place where nothing is.
     #[error(transparent)]
     Config(#[from] ConfigProblems),
 }
@@ -172,14 +173,25 @@ impl Cli {
 
 /// `omniroute check`: load and validate, then print each value with its source.
 pub fn check(loader: &Loader, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
-    let settings = settings(&loader.load()?);
+    let loaded = loader.load()?;
+    let settings = settings(&loaded);
+    let missing = Some(&loaded.config.storage.data_dir).filter(|dir| !dir.exists());
     if json {
-        writeln!(out, "{}", serde_json::json!({ "ok": true, "settings": settings }))?;
+        let ready = missing.is_none();
+        writeln!(out, "{}", serde_json::json!({ "ok": true, "settings": settings, "dataDirExists": ready }))?;
         return Ok(());
     }
     let width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or_default();
     for Setting { key, value, source } in &settings {
         writeln!(out, "{key:width$} = {value}  # {source}")?;
+    }
+    if let Some(dir) = missing {
+        let source = loaded.source("storage.data_dir");
+        writeln!(
+            out,
+            "Note: storage.data_dir ({source}): {} does not exist; the first start makes it.",
+            dir.display()
+        )?;
     }
     writeln!(out, "The configuration is sound.")?;
     Ok(())
@@ -300,6 +312,19 @@ mod tests {
         let settings = report["settings"].as_array().unwrap();
         let port = settings.iter().find(|setting| setting["key"] == "server.port").unwrap();
         assert_eq!((&report["ok"], &port["value"]), (&Value::from(true), &Value::from(8080)));
+    }
+
+    #[test]
+    fn check_says_that_the_data_directory_is_not_there_and_does_not_make_it() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("mistyped");
+
+        let missing = checked([("DATA_DIR", dir.to_str().unwrap())], false).unwrap();
+        let made = dir.exists();
+        let present = checked([("DATA_DIR", home.path().to_str().unwrap())], false).unwrap();
+
+        assert!(missing.contains("environment variable DATA_DIR") && missing.contains("does not exist"), "{missing}");
+        assert!(!made && !present.contains("does not exist"), "{present}");
     }
 
     #[test]

@@ -7,8 +7,8 @@ pub mod keys;
 use std::io::Write;
 
 use crate::boot::{Foundation, FoundationError};
-use crate::cli::{self, CliError, Command};
-use crate::config::{Config, Loader};
+use crate::cli::{self, CliError, Command, KeysCommand};
+use crate::config::{ConfigProblems, Environment, Loaded, Loader, Problem, Source};
 use crate::routes;
 use crate::store::StoreError;
 
@@ -34,21 +34,38 @@ pub fn run(command: Command, loader: &Loader, json: bool, out: &mut dyn Write) -
         Command::Check => cli::check(loader, json, out),
         Command::Completions { shell } => cli::completions(shell, out),
         Command::Openapi => openapi(out),
-        Command::Healthcheck { url } => healthcheck::run(&configured(loader)?, url.as_deref(), json, out),
+        Command::Healthcheck { url } => healthcheck::run(&loader.load()?.config, url.as_deref(), json, out),
+        Command::Keys(command @ KeysCommand::Create(_)) => {
+            let foundation = Foundation::open(&loader.load()?.config, loader.environment())?;
+            actix_rt::System::new().block_on(keys::run(command, &foundation, json, out))
+        }
         Command::Keys(command) => {
-            let foundation = Foundation::open(&configured(loader)?, loader.environment())?;
+            let foundation = existing(&loader.load()?, loader.environment())?;
             actix_rt::System::new().block_on(keys::run(command, &foundation, json, out))
         }
         Command::Explain { model } => {
-            let config = configured(loader)?;
-            let foundation = Foundation::open(&config, loader.environment())?;
-            actix_rt::System::new().block_on(explain::run(&model, config, loader, foundation, json, out))
+            let loaded = loader.load()?;
+            let foundation = existing(&loaded, loader.environment())?;
+            actix_rt::System::new().block_on(explain::run(&model, loaded.config, loader, foundation, json, out))
         }
     }
 }
 
-fn configured(loader: &Loader) -> Result<Config, CliError> {
-    Ok(loader.load()?.config)
+/// What a command works on that makes nothing. Where nothing is, the setting that led there is named with its source.
+fn existing(loaded: &Loaded, environment: &Environment) -> Result<Foundation, CliError> {
+    match Foundation::existing(&loaded.config, environment) {
+        Err(error @ FoundationError::NoDatabase { .. }) => {
+            let own = loaded.source("storage.database_url") != Source::default_value();
+            let key = if own { "storage.database_url" } else { "storage.data_dir" };
+            Err(CliError::Config(ConfigProblems::from(Problem {
+                key: key.to_owned(),
+                source: loaded.source(key),
+                message: error.to_string(),
+                hint: Some("correct the setting, or start the gateway once: this command makes no database".to_owned()),
+            })))
+        }
+        opened => Ok(opened?),
+    }
 }
 
 fn openapi(out: &mut dyn Write) -> Result<(), CliError> {

@@ -8,7 +8,7 @@ use clap::Parser;
 use omniroute::boot::{self, Booted};
 use omniroute::cli::{Cli, CliError, Command};
 use omniroute::commands;
-use omniroute::config::{Config, Environment, Loader};
+use omniroute::config::{Environment, Loaded, Loader};
 use omniroute::infra::drain::{self, Schedule};
 use omniroute::infra::notify::ServiceManager;
 use omniroute::infra::signals::{Signal, Signals};
@@ -52,20 +52,20 @@ fn print(text: &[u8]) -> io::Result<()> {
 }
 
 fn serve(loader: Loader) -> Result<(), CliError> {
-    let config = loader.load()?.config;
-    let log = telemetry::start(&config.logging).map_err(failure)?;
+    let loaded = loader.load()?;
+    let log = telemetry::start(&loaded.config.logging).map_err(failure)?;
     // A core dump would hold every key.
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "core dumps cannot be switched off");
     }
-    actix_rt::System::new().block_on(run(loader, config, log))
+    actix_rt::System::new().block_on(run(loader, loaded, log))
 }
 
-async fn run(loader: Loader, config: Config, log: LogControl) -> Result<(), CliError> {
+async fn run(loader: Loader, loaded: Loaded, log: LogControl) -> Result<(), CliError> {
     let mut signals = Signals::listen()?;
     let mut booted = tokio::select! {
-        booted = boot::build(loader, config, log) => booted.map_err(failure)?,
-        () = signals.stop() => return Ok(()),
+        booted = boot::build(loader, loaded, log) => booted.map_err(failure)?,
+        _ = signals.stop() => return Ok(()),
     };
     let Bound { server, door, address } = server::bind(&booted.app, &booted.management, &booted.metrics)?;
     let (handle, mut serving) = (server.handle(), actix_rt::spawn(server));
@@ -74,14 +74,19 @@ async fn run(loader: Loader, config: Config, log: LogControl) -> Result<(), CliE
     ServiceManager.ready();
     tracing::info!(%address, "serving");
 
-    tokio::select! {
-        () = until_stopped(&mut signals, &booted) => {}
-        ended = &mut serving => return Err(CliError::Failure(format!("the listener ended: {ended:?}"))),
+    let asked = tokio::select! {
+        asked = until_stopped(&mut signals, &booted) => asked,
+        ended = &mut serving => return Err(listener_ended(ended)),
+    };
+    let schedule = schedule(&booted);
+    if asked == Signal::Interrupt && !schedule.is_hurried() {
+        // Whether or not anybody can read it, the drain goes on.
+        let _ = print(b"\ndraining, press Ctrl-C again to stop at once\n");
     }
     let stop_accepting = || drop(actix_rt::spawn(door.close(handle.clone())));
     tokio::select! {
-        () = drain::run(schedule(&booted), &booted.app.lifecycle, &booted.app.clock, stop_accepting) => {}
-        () = signals.stop() => {
+        () = drain::run(schedule, &booted.app.lifecycle, &booted.app.clock, stop_accepting) => {}
+        _ = signals.stop() => {
             tracing::warn!(in_flight = booted.app.lifecycle.in_flight(), "a second signal: ending at once");
             return Err(CliError::Failure("ended at once by a second signal".to_owned()));
         }
@@ -94,12 +99,26 @@ async fn run(loader: Loader, config: Config, log: LogControl) -> Result<(), CliE
     Ok(())
 }
 
-async fn until_stopped(signals: &mut Signals, booted: &Booted) {
-    while signals.next().await == Signal::Reload {
-        ServiceManager.reloading();
-        booted.reload().await;
-        ServiceManager.ready();
+async fn until_stopped(signals: &mut Signals, booted: &Booted) -> Signal {
+    loop {
+        match signals.next().await {
+            Signal::Reload => {
+                ServiceManager.reloading();
+                booted.reload().await;
+                ServiceManager.ready();
+            }
+            stop => return stop,
+        }
     }
+}
+
+fn listener_ended(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> CliError {
+    let why = match ended {
+        Ok(Ok(())) => "nobody asked it to".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    CliError::Failure(format!("the listener ended: {why}"))
 }
 
 /// A person who presses Ctrl-C while nothing runs has no load balancer that must notice first.

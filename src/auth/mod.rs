@@ -10,16 +10,20 @@
 mod admin;
 mod client_ip;
 pub mod client_keys;
+mod credential;
 mod csrf;
 mod keyring;
+mod limits;
 mod principal;
 mod sessions;
 mod throttle;
 
 pub use admin::{Admin, AdminError, PASSWORD_CHARS, SetUp};
 pub use client_ip::{Origin, client_ip};
+pub use credential::AuthFailure;
 pub use csrf::{CsrfFailure, check_csrf, is_json, is_safe};
-pub use keyring::{AuthFailure, KeyRing};
+pub use keyring::KeyRing;
+pub use limits::LimitReached;
 pub use principal::{Kind, ModelPatterns, Principal, Scopes};
 pub use sessions::{COOKIE, Session, SessionToken, Sessions};
 pub use throttle::{Attempt, LoginThrottle};

@@ -1,20 +1,14 @@
 //! The caller of a request and what it may do.
 
 use std::collections::HashSet;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use omniroute_actors::clock::Clock;
 use omniroute_actors::ids::ConnectionId;
 use serde_json::Value;
 
+use super::limits::{LimitReached, Limits};
 use crate::store::ApiKeyRow;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// What kind of caller it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,11 +175,11 @@ impl Principal {
         self.allowed_models.matches(model)
     }
 
-    /// Count one request against the limits of the key.
+    /// Count one request against the limits of the key. A refused one is not counted.
     ///
     /// # Errors
-    /// How long to wait when a limit is reached.
-    pub fn check_rate(&self) -> Result<(), Duration> {
+    /// Which limit is reached, and how long to wait.
+    pub fn check_rate(&self) -> Result<(), LimitReached> {
         self.limits.check(self.clock.wall().0)
     }
 
@@ -200,76 +194,11 @@ impl Principal {
     }
 }
 
-/// The counters of one key. They outlive changes of the key, so that an edit is no way around a limit.
-#[derive(Default)]
-pub(super) struct Limits {
-    per_minute: Option<(NonZeroU32, DefaultDirectRateLimiter)>,
-    per_day: Option<NonZeroU32>,
-    /// The day since the epoch (high half) and its requests (low half).
-    today: AtomicU64,
-    /// When the key was last used; 0 when not since the last flush.
-    pub(super) used_at: AtomicI64,
-}
-
-impl Limits {
-    fn of(row: &ApiKeyRow, before: Option<&Arc<Self>>) -> Arc<Self> {
-        let positive = |limit: Option<i32>| limit.and_then(|limit| u32::try_from(limit).ok()).and_then(NonZeroU32::new);
-        let (minute, per_day) = (positive(row.max_requests_per_minute), positive(row.max_requests_per_day));
-        let same =
-            |limits: &Self| limits.per_minute.as_ref().map(|(rate, _)| *rate) == minute && limits.per_day == per_day;
-        if let Some(before) = before.filter(|before| same(before)) {
-            return Arc::clone(before);
-        }
-        let counted = |pick: fn(&Self) -> u64| before.map_or(0, |before| pick(before));
-        Arc::new(Self {
-            per_minute: minute.map(|rate| (rate, RateLimiter::direct(Quota::per_minute(rate)))),
-            per_day,
-            today: AtomicU64::new(counted(|limits| limits.today.load(Ordering::Relaxed))),
-            used_at: AtomicI64::new(before.map_or(0, |before| before.used_at.load(Ordering::Relaxed))),
-        })
-    }
-
-    fn check(&self, wall_ms: i64) -> Result<(), Duration> {
-        self.used_at.store(wall_ms, Ordering::Relaxed);
-        if let Some((_, limiter)) = &self.per_minute {
-            limiter.check().map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))?;
-        }
-        match self.per_day {
-            Some(limit) => self.count_today(limit, wall_ms),
-            None => Ok(()),
-        }
-    }
-
-    fn count_today(&self, limit: NonZeroU32, wall_ms: i64) -> Result<(), Duration> {
-        let day = u64::try_from(wall_ms / DAY_MS).unwrap_or(0);
-        let next = |word: u64| {
-            let used = if word >> 32 == day { word & u64::from(u32::MAX) } else { 0 };
-            (used < u64::from(limit.get())).then_some(day << 32 | (used + 1))
-        };
-        let counted = self.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        let left = u64::try_from(DAY_MS - wall_ms.rem_euclid(DAY_MS)).unwrap_or(0);
-        counted.map(drop).map_err(|_| Duration::from_millis(left))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use omniroute_actors::clock::{ManualClock, Moment};
     use serde_json::json;
 
     use super::*;
-
-    fn row() -> ApiKeyRow {
-        super::super::keyring::tests::row("k1", "hash")
-    }
-
-    fn of(row: &ApiKeyRow, clock: &Arc<ManualClock>) -> Principal {
-        Principal::of_key(row, None, clock.clone())
-    }
-
-    fn clock() -> Arc<ManualClock> {
-        Arc::new(ManualClock::at(Moment::START))
-    }
 
     #[test]
     fn a_prefix_pattern_needs_its_slash() {
@@ -298,31 +227,5 @@ mod tests {
         assert_eq!(of(json!(["manage"])), Scopes { inference: false, management: true });
         assert_eq!(of(json!(["inference", "admin"])), Scopes { inference: true, management: true });
         assert_eq!(of(json!(["self:usage"])), Scopes::default());
-    }
-
-    #[test]
-    fn the_request_over_the_limit_of_a_minute_is_told_when_to_come_back() {
-        let principal = of(&ApiKeyRow { max_requests_per_minute: Some(2), ..row() }, &clock());
-
-        let counted = [principal.check_rate(), principal.check_rate()];
-        let wait = principal.check_rate().unwrap_err();
-
-        assert_eq!(counted, [Ok(()), Ok(())]);
-        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(30), "{wait:?}");
-    }
-
-    #[test]
-    fn the_limit_of_a_day_is_new_with_the_day_and_old_after_an_edit() {
-        let clock = clock();
-        let row = ApiKeyRow { max_requests_per_day: Some(1), ..row() };
-        let first = of(&row, &clock);
-        assert!(first.check_rate().is_ok());
-
-        let edited = ApiKeyRow { max_requests_per_minute: Some(60), ..row };
-        let second = Principal::of_key(&edited, Some(&first), clock.clone());
-        let wait = second.check_rate().unwrap_err();
-        clock.advance(wait);
-
-        assert!(second.check_rate().is_ok());
     }
 }

@@ -6,15 +6,20 @@ use std::net::SocketAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::config::Source;
+
 /// How to sign in.
 #[derive(Debug)]
 pub enum SignIn {
     /// With this token, once, to set the first password.
     Token(SecretString),
-    /// With the configured first password, which has just been stored.
-    InitialPassword,
+    /// With the configured first password, which has just been stored; where it came from.
+    InitialPassword(Source),
     /// With the password that is set already.
-    Password,
+    Password {
+        /// Where a first password is configured that means nothing any more.
+        unused: Option<Source>,
+    },
 }
 
 /// Everything the banner speaks of.
@@ -26,6 +31,8 @@ pub struct Welcome {
     pub sign_in: SignIn,
     /// The first client key, if this start made it.
     pub first_key: Option<SecretString>,
+    /// Names of the variables in the environment whose provider keys became connections.
+    pub provider_keys: Vec<String>,
     /// A model that answers, if there is one.
     pub model: Option<String>,
     /// Whether the demo provider runs.
@@ -37,6 +44,10 @@ impl Welcome {
     pub fn text(&self) -> String {
         let base = base_url(self.address);
         let mut text = format!("\nOmniRoute {} listens on {base}\n", env!("CARGO_PKG_VERSION"));
+        if !self.provider_keys.is_empty() {
+            let names = self.provider_keys.join(", ");
+            line(&mut text, format_args!("Provider keys found in the environment: {names}"));
+        }
         self.sign_in(&mut text, &base);
         if let Some(key) = &self.first_key {
             self.first_call(&mut text, &base, key);
@@ -56,9 +67,23 @@ impl Welcome {
                     token.expose_secret(),
                 ),
             ),
-            SignIn::InitialPassword => line(text, format_args!("\nSign in with the password of INITIAL_PASSWORD.")),
-            SignIn::Password if self.first_key.is_some() => line(text, format_args!("\nSign in with your password.")),
-            SignIn::Password => {}
+            SignIn::InitialPassword(source) => {
+                line(
+                    text,
+                    format_args!("\nSign in with the password of auth.initial_password ({source}). It is stored now."),
+                );
+            }
+            SignIn::Password { unused: Some(source) } => line(
+                text,
+                format_args!(
+                    "\nSign in with the password that was stored before. The one of auth.initial_password ({source}) is not\n\
+                     looked at any more; it can be removed there.",
+                ),
+            ),
+            SignIn::Password { unused: None } if self.first_key.is_some() => {
+                line(text, format_args!("\nSign in with your password."));
+            }
+            SignIn::Password { unused: None } => {}
         }
     }
 
@@ -117,6 +142,7 @@ mod tests {
             address: "127.0.0.1:20128".parse().unwrap(),
             sign_in: SignIn::Token("one-time".into()),
             first_key: Some("omr_secret".into()),
+            provider_keys: Vec::new(),
             model: Some("demo".into()),
             demo: true,
         }
@@ -141,10 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn with_an_initial_password_no_token_is_shown() {
-        let text = Welcome { sign_in: SignIn::InitialPassword, ..first() }.text();
+    fn with_an_initial_password_its_setting_is_named_and_no_token_is_shown() {
+        let source = Source::file("/etc/omniroute.toml".as_ref());
 
-        assert!(text.contains("INITIAL_PASSWORD") && !text.contains("token"), "{text}");
+        let text = Welcome { sign_in: SignIn::InitialPassword(source), ..first() }.text();
+
+        assert!(text.contains("auth.initial_password (/etc/omniroute.toml)") && !text.contains("token"), "{text}");
+    }
+
+    #[test]
+    fn a_first_password_that_came_too_late_is_told_not_to_count() {
+        let unused = Some(Source::variable("INITIAL_PASSWORD"));
+
+        let text = Welcome { sign_in: SignIn::Password { unused }, ..first() }.text();
+
+        assert!(text.contains("stored before") && text.contains("environment variable INITIAL_PASSWORD"), "{text}");
+    }
+
+    #[test]
+    fn provider_keys_of_the_environment_are_named() {
+        let names = ["GROQ_API_KEY", "OPENAI_API_KEY"].map(str::to_owned).to_vec();
+
+        let text = Welcome { provider_keys: names, ..first() }.text();
+
+        assert!(text.contains("found in the environment: GROQ_API_KEY, OPENAI_API_KEY\n"), "{text}");
     }
 
     #[test]
@@ -156,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_later_start_is_short_and_holds_no_secret() {
-        let text = Welcome { sign_in: SignIn::Password, first_key: None, ..first() }.text();
+        let text = Welcome { sign_in: SignIn::Password { unused: None }, first_key: None, ..first() }.text();
 
         assert_eq!(text.trim(), format!("OmniRoute {} listens on http://127.0.0.1:20128", env!("CARGO_PKG_VERSION")));
     }

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 
 use crate::config::{Config, Environment, Secret, SecretError};
 use crate::infra::crypto::{CryptoError, MasterKey, MasterKeySource, Vault};
-use crate::store::{Engine, Store, StoreError, StoreOptions, engine_of, holds_sealed_rows};
+use crate::store::{Engine, Store, StoreError, StoreOptions, engine_of, holds_sealed_rows, sqlite_path};
 
 /// The database of a fresh installation, in the data directory.
 const USUAL_DATABASE: &str = "sqlite:omniroute.sqlite";
@@ -34,6 +34,12 @@ pub enum FoundationError {
         /// What is missing.
         source: SecretError,
     },
+    /// A command that only reads found nothing to read.
+    #[error("there is no database at {path}")]
+    NoDatabase {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// There is no usable master key.
     #[error("storage.master_key: {0}")]
     MasterKey(#[from] CryptoError),
@@ -48,6 +54,8 @@ pub struct Foundation {
     pub store: Store,
     /// Seals credentials, hashes keys.
     pub vault: Arc<Vault>,
+    /// The database file that was not there before.
+    pub made: Option<PathBuf>,
 }
 
 impl Foundation {
@@ -57,15 +65,42 @@ impl Foundation {
     /// What cannot be used, by the name of its setting.
     pub fn open(config: &Config, environment: &Environment) -> Result<Self, FoundationError> {
         let storage = &config.storage;
+        let url = database_url(config, environment)?;
+        let made = missing_file(&url, &storage.data_dir)?;
         prepare(&storage.data_dir)?;
-        let configured = resolve(&storage.database_url, "storage.database_url", environment)?;
-        let url = configured.map_or_else(|| USUAL_DATABASE.to_owned(), |url| url.expose_secret().to_owned());
         let source = master_key_source(&storage.master_key, &url, &storage.data_dir, environment)?;
         let vault = Arc::new(Vault::new(&MasterKey::load_or_create(&source)?));
         let (data_dir, vault_of_store) = (storage.data_dir.clone(), Arc::clone(&vault));
         let store = Store::open(&StoreOptions { url, data_dir, readers: storage.readers, vault: vault_of_store })?;
-        Ok(Self { store, vault })
+        Ok(Self { store, vault, made })
     }
+
+    /// Open what is there already. Nothing is made: a directory that is misspelt must not come into being by a question.
+    ///
+    /// # Errors
+    /// What cannot be used, by the name of its setting, or where no database is.
+    pub fn existing(config: &Config, environment: &Environment) -> Result<Self, FoundationError> {
+        let url = database_url(config, environment)?;
+        match missing_file(&url, &config.storage.data_dir)? {
+            Some(path) => Err(FoundationError::NoDatabase { path }),
+            None => Self::open(config, environment),
+        }
+    }
+}
+
+fn database_url(config: &Config, environment: &Environment) -> Result<String, FoundationError> {
+    let configured = resolve(&config.storage.database_url, "storage.database_url", environment)?;
+    Ok(configured.map_or_else(|| USUAL_DATABASE.to_owned(), |url| url.expose_secret().to_owned()))
+}
+
+/// The file of an embedded database that nobody has written yet. An empty one was made by somebody who meant to.
+fn missing_file(url: &str, data_dir: &Path) -> Result<Option<PathBuf>, FoundationError> {
+    if engine_of(url) == Engine::Postgres {
+        return Ok(None);
+    }
+    let path = sqlite_path(url, data_dir)?;
+    let written = std::fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+    Ok((!written).then_some(path))
 }
 
 fn resolve(
@@ -133,6 +168,29 @@ mod tests {
         let data = &config.storage.data_dir;
         let modes = [data.clone(), data.join("omniroute.sqlite"), data.join("master.key")].map(mode);
         assert_eq!(modes, [0o700, 0o600, 0o600]);
+    }
+
+    #[test]
+    fn who_only_reads_is_told_where_nothing_is_and_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+
+        let refused = Foundation::existing(&config, &Environment::default()).err().unwrap();
+
+        let file = config.storage.data_dir.join("omniroute.sqlite");
+        assert_eq!(refused.to_string(), format!("there is no database at {}", file.display()));
+        assert!(!dir.path().join("deep").exists());
+    }
+
+    #[test]
+    fn who_makes_the_database_is_told_and_who_finds_it_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+
+        let first = Foundation::open(&config, &Environment::default()).unwrap().made;
+        let second = Foundation::existing(&config, &Environment::default()).unwrap().made;
+
+        assert_eq!((first, second), (Some(config.storage.data_dir.join("omniroute.sqlite")), None));
     }
 
     #[test]

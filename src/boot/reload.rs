@@ -27,6 +27,11 @@ impl LiveReload {
     }
 }
 
+/// Keys as a person lists them.
+fn named(keys: &[String]) -> String {
+    if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") }
+}
+
 impl Reloader for LiveReload {
     fn reload(&self) -> Result<ReloadReport, ConfigProblems> {
         let report = self.config.reload(&self.loader)?;
@@ -38,7 +43,19 @@ impl Reloader for LiveReload {
         if let Err(error) = self.clients.reconfigure(super::upstream_settings(&config.upstream, self.demo)) {
             tracing::error!(%error, "the new settings towards providers are not in force");
         }
-        tracing::info!(applied = ?report.applied, needs_restart = ?report.needs_restart, "the configuration was read again");
+        tracing::info!(applied = %named(&report.applied), needs_restart = %named(&report.needs_restart), "the configuration was read again");
         Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_listed_as_a_person_would() {
+        let keys = ["logging.level", "auth.service_key"].map(str::to_owned);
+
+        assert_eq!((named(&keys), named(&[])), ("logging.level, auth.service_key".to_owned(), "nothing".to_owned()));
     }
 }

@@ -1,7 +1,8 @@
 //! `omniroute explain <model>`: which connections would serve a model, in which order, and what keeps the others.
 //!
 //! The same directory, registry and plan as in the gateway, in the state that was stored last; nothing listens and
-//! nothing is written.
+//! nothing is written. Provider keys of the environment are connections here as they are there, but of *this*
+//! environment: a gateway that a service manager started may hold others, so the answer names the variables.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::boot::{self, Foundation};
 use crate::cli::CliError;
 use crate::config::{Config, ConfigHandle, Loader};
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts, Listed};
+use crate::providers::EnvironmentConnection;
 
 /// Stands for the demo provider, which does not run now.
 const DEMO_URL: &str = "http://127.0.0.1:9/v1";
@@ -36,6 +38,8 @@ struct Report {
     model: String,
     combo: Option<String>,
     strategy: Option<&'static str>,
+    /// Names of the variables of this environment that were taken up as connections.
+    environment: Vec<String>,
     candidates: Vec<Line>,
     unusable: Vec<Unusable>,
 }
@@ -73,10 +77,14 @@ pub async fn run(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let directory = directory(config, loader, foundation, Arc::clone(&clock)).await?;
+    let environment = boot::environment(&config, loader);
+    let names: Vec<_> = environment.iter().map(|connection| connection.name.clone()).collect();
+    let directory = directory(config, environment, foundation, Arc::clone(&clock)).await?;
     let plan = directory.refresh().await?;
-    let resolved = plan.resolve(model).map_err(|why| CliError::Failure(format!("'{model}': {why}")))?;
-    let report = report(model, &explain(&plan, &resolved, clock.now()), &directory.listed(), clock.both());
+    let resolved = plan.resolve(model).map_err(|why| {
+        CliError::Failure(format!("'{model}': {why}{}", from_environment(&names, "; ").unwrap_or_default()))
+    })?;
+    let report = report(model, &explain(&plan, &resolved, clock.now()), &directory.listed(), clock.both(), names);
     if json {
         let text = serde_json::to_string(&report).map_err(|error| CliError::Failure(error.to_string()))?;
         writeln!(out, "{text}")?;
@@ -91,11 +99,10 @@ pub async fn run(
 
 async fn directory(
     config: Config,
-    loader: &Loader,
+    environment: Vec<EnvironmentConnection>,
     foundation: Foundation,
     clock: Arc<dyn Clock>,
 ) -> Result<Directory, CliError> {
-    let environment = boot::environment(&config, loader);
     let store = foundation.store;
     let demo_url = boot::wants_demo(&config, &store, &environment).await?.then(|| DEMO_URL.to_owned());
     let ports = Ports { clock, store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
@@ -104,7 +111,13 @@ async fn directory(
     Ok(Directory::new(DirectoryParts { config, store, registry, plan, environment, demo_url }))
 }
 
-fn report(model: &str, explanation: &Explanation, listed: &[Listed], now: Now) -> Report {
+/// What tells a reader that the gateway may see other connections than their shell does.
+fn from_environment(names: &[String], before: &str) -> Option<String> {
+    let names = Some(names.join(", ")).filter(|names| !names.is_empty())?;
+    Some(format!("{before}provider keys of this environment are counted in, the gateway's may differ: {names}"))
+}
+
+fn report(model: &str, explanation: &Explanation, listed: &[Listed], now: Now, environment: Vec<String>) -> Report {
     let Explanation { itinerary, refusals } = explanation;
     let candidates =
         itinerary.candidates.iter().zip(refusals).map(|(candidate, refusal)| line(candidate, *refusal, now));
@@ -116,6 +129,7 @@ fn report(model: &str, explanation: &Explanation, listed: &[Listed], now: Now) -
         model: model.to_owned(),
         combo: itinerary.combo.as_ref().map(|name| name.as_str().to_owned()),
         strategy: itinerary.strategy.map(omniroute_actors::router::plan::Strategy::as_str),
+        environment,
         candidates: candidates.collect(),
         unusable: unusable.collect(),
     }
@@ -149,7 +163,7 @@ fn print(report: &Report, out: &mut dyn Write) -> Result<(), CliError> {
     for Unusable { name, problem, .. } in &report.unusable {
         writeln!(out, "  -  {name} cannot be used: {problem}")?;
     }
-    Ok(())
+    from_environment(&report.environment, "Note: ").map_or(Ok(()), |note| Ok(writeln!(out, "{note}")?))
 }
 
 #[cfg(test)]
@@ -233,6 +247,19 @@ mod tests {
         assert_eq!((&line["connection"], &line["skipped"]), (&"env-groq".into(), &"cooling_down".into()));
         assert!((590_000..=600_000).contains(&line["retryInMs"].as_u64().unwrap()), "{text}");
         assert_eq!(done.unwrap_err().code(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn keys_of_the_environment_are_counted_in_and_named_but_not_shown() {
+        let bed = bed([("GROQ_API_KEY", "gsk-secret")]);
+
+        let (done, text) = bed.explain("groq/some-model", false).await;
+        let (_, json) = bed.explain("groq/some-model", true).await;
+        let (unknown, _) = bed.explain("openai/x", false).await;
+
+        assert!(done.is_ok() && text.contains("may differ: GROQ_API_KEY"), "{text}");
+        assert!(json.contains(r#""environment":["GROQ_API_KEY"]"#) && !(text + &json).contains("gsk-secret"));
+        assert!(unknown.unwrap_err().to_string().contains("GROQ_API_KEY"));
     }
 
     #[actix_rt::test]

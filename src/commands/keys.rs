@@ -40,11 +40,18 @@ async fn create(wish: CreateKey, foundation: &Foundation, json: bool, out: &mut 
     row.max_requests_per_minute = wish.rpm.and_then(|rpm| i32::try_from(rpm).ok());
     foundation.store.api_keys().insert(&row).await?;
     let secret = secret.expose_secret();
+    let made = foundation.made.as_ref().map(|path| path.display().to_string());
     if json {
-        return Ok(writeln!(out, "{}", with(masked(&row), "key", secret))?);
+        let shown = with(masked(&row), "key", secret);
+        let shown = made.iter().fold(shown, |shown, path| with(shown, "newDatabase", path));
+        return Ok(writeln!(out, "{shown}")?);
     }
     writeln!(out, "{secret}")?;
-    Ok(writeln!(out, "Key '{}' ({}) is shown only now. Keep it.", row.name, row.id)?)
+    writeln!(out, "Key '{}' ({}) is shown only now. Keep it.", row.name, row.id)?;
+    if let Some(path) = made {
+        writeln!(out, "There was no database yet: {path} has been made for it.")?;
+    }
+    Ok(())
 }
 
 fn check(wish: &CreateKey) -> Result<(), CliError> {
@@ -168,6 +175,19 @@ mod tests {
         assert_eq!((row.name.as_str(), row.max_requests_per_minute), ("ci", Some(60)));
         assert_eq!(row.expires_at, Some(row.created_at + 2 * DAY_MS));
         assert_eq!((row.scopes, row.allowed_models), (json!(["manage"]), json!(["groq/*"])));
+    }
+
+    #[tokio::test]
+    async fn whoever_makes_the_first_key_is_told_where_the_new_database_is() {
+        let mut bed = bed();
+        let file = bed.foundation.made.clone().unwrap().display().to_string();
+
+        let (made, text) = (bed.made().await, bed.ask(KeysCommand::Create(wish("b")), false).await.unwrap());
+        bed.foundation.made = None;
+        let later = bed.ask(KeysCommand::Create(wish("c")), false).await.unwrap();
+
+        assert!(made["newDatabase"] == file && text.contains(&file), "{made} {text}");
+        assert!(!later.contains(&file), "{later}");
     }
 
     #[tokio::test]

@@ -84,6 +84,12 @@ impl ConfigProblems {
     }
 }
 
+impl From<Problem> for ConfigProblems {
+    fn from(only: Problem) -> Self {
+        Self(vec![only])
+    }
+}
+
 impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.0.len() == 1 { "problem" } else { "problems" };

@@ -68,9 +68,9 @@ section! {
         master_key: Secret = Secret::default();
         /// Connections that read from the database.
         readers: u32 = 4, within 1..=64;
-        /// What happens to calls while their usage cannot be stored: spool to disk, or refuse.
+        /// While usage cannot be written to the journal: answer and keep the last records in memory, or refuse calls.
         ledger_unavailable: LedgerUnavailable = LedgerUnavailable::Spool;
-        /// Disk space that spooled usage may take before calls are refused.
+        /// Size of a journal that waits for the database beyond which `refuse` refuses; `spool` goes on.
         spool_max_bytes: u64 = 1024 * 1024 * 1024, within 1_048_576..=1_099_511_627_776;
     }
 }

@@ -137,11 +137,12 @@ choice! {
         Json,
     }
 
-    /// What happens to calls while their usage cannot be written to the store.
+    /// What happens to calls while their usage cannot be written down. A database that is away is no reason yet: the
+    /// journal on the disk waits for it.
     pub enum LedgerUnavailable = "\"spool\" or \"refuse\"" {
-        /// Serve, and keep the records on disk until the store is back.
+        /// Serve; what the disk refuses waits in memory, the last records of it.
         Spool,
-        /// Refuse new calls.
+        /// Refuse new calls until the disk takes records again and the journal is small enough.
         Refuse,
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::resilience::classify::Failure;
-use omniroute_actors::resilience::health::ErrorNote;
 use omniroute_actors::resilience::outcome::Outcome;
 
 use super::ask::CannotCarry;
+use super::note;
 use crate::upstream::{BodyError, SendError, SendErrorKind};
 use crate::wire::bedrock::event_stream::EventStreamError;
 use crate::wire::chat;
@@ -66,13 +66,8 @@ impl Fault {
 
     /// The report for the connection.
     pub fn settlement(&self, first_content: Option<Duration>) -> Settlement {
-        let note = ErrorNote {
-            outcome: self.outcome,
-            status: self.status,
-            code: self.error.code.clone(),
-            message: self.error.message.clone(),
-        };
-        Settlement { outcome: self.outcome, retry_after: self.retry_after, error: Some(note), first_content }
+        let error = Some(note::of(self));
+        Settlement { outcome: self.outcome, retry_after: self.retry_after, error, first_content }
     }
 }
 
@@ -185,6 +180,15 @@ mod tests {
         assert_eq!(Fault::inside_ok(body("429"), &[]).outcome, Outcome::RateLimited);
         assert_eq!(Fault::inside_ok(body("context_length_exceeded"), &[]).outcome, Outcome::ContextTooLong);
         assert_eq!(Fault::inside_ok(body("weird"), &[]).outcome, Outcome::ServerFault);
+    }
+
+    #[test]
+    fn the_report_for_the_connection_holds_no_words_about_the_request() {
+        let error = UpstreamErrorBody { message: "Invalid value: my diary".into(), ..body("invalid_value") };
+
+        let note = Fault::reported(400, error, None, &[]).settlement(None).error.unwrap();
+
+        assert_eq!((note.code.as_deref(), note.message.as_str()), (Some("invalid_value"), ""));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod fault;
 mod frames;
 pub mod inbound;
+pub mod note;
 mod prepared;
 pub mod provider_format;
 pub mod refusal;

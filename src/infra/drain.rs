@@ -35,6 +35,7 @@ pub struct Schedule {
     /// What runs may take that long afterwards.
     pub timeout: Duration,
     settle: Duration,
+    hurry: bool,
 }
 
 /// Where a drain stands.
@@ -55,7 +56,12 @@ impl Schedule {
     /// out.
     pub const fn new(began: Moment, delay: Duration, timeout: Duration, hurry: bool) -> Self {
         let [delay, settle] = if hurry { [Duration::ZERO; 2] } else { [delay, LAST_ACCEPTED] };
-        Self { began, delay, timeout, settle }
+        Self { began, delay, timeout, settle, hurry }
+    }
+
+    /// Whether it ends at once, because nothing is to be waited for.
+    pub const fn is_hurried(&self) -> bool {
+        self.hurry
     }
 
     /// The step of this moment.

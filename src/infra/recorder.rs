@@ -7,7 +7,7 @@
 //! Stated policy when the disk refuses a record: with `spool`, up to [`KEPT`] records wait in memory and are
 //! written as soon as the disk takes them, the oldest are dropped (and counted) beyond that; with `refuse`, new
 //! requests get 503 until the disk takes records again. A store that does not answer delays nothing: the
-//! journal grows up to `spool_max_bytes`, then the same policy holds.
+//! journal grows, with `refuse` up to `spool_max_bytes`, then as with a full disk.
 
 mod replay;
 

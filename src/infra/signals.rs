@@ -7,8 +7,10 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 /// What somebody wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// End (SIGTERM, SIGINT).
+    /// End (SIGTERM).
     Stop,
+    /// End, says a person at the keyboard (SIGINT).
+    Interrupt,
     /// Read the configuration again (SIGHUP).
     Reload,
 }
@@ -39,14 +41,19 @@ impl Signals {
         tokio::select! {
             biased;
             _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.hang_up.recv() => Signal::Reload,
         }
     }
 
     /// The next request to end; wishes to reload on the way are passed over.
-    pub async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
+    pub async fn stop(&mut self) -> Signal {
+        loop {
+            match self.next().await {
+                Signal::Reload => {}
+                stop => return stop,
+            }
+        }
     }
 }
 
@@ -64,11 +71,10 @@ mod tests {
         let reload = signals.next().await;
         kill_process(getpid(), Number::HUP).unwrap();
         kill_process(getpid(), Number::TERM).unwrap();
-        signals.stop().await;
+        let ended = signals.stop().await;
         kill_process(getpid(), Number::INT).unwrap();
-        let interrupted = signals.stop();
+        let interrupted = signals.stop().await;
 
-        assert_eq!(reload, Signal::Reload);
-        interrupted.await;
+        assert_eq!((reload, ended, interrupted), (Signal::Reload, Signal::Stop, Signal::Interrupt));
     }
 }

@@ -12,10 +12,12 @@ pub mod api;
 mod body;
 mod call;
 mod edge;
+mod form;
 pub mod guard;
 pub mod metrics;
 pub mod openapi;
 mod refusal;
+mod root;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -23,9 +25,10 @@ mod testing;
 mod tests;
 pub mod v1;
 
-pub use body::{Form, JsonBody};
+pub use body::JsonBody;
 pub use call::Call;
 pub use edge::{RequestId, edge};
+pub use form::Form;
 pub use refusal::{Detail, Refusal};
 pub use spec::{RouteSpec, Scope};
 
@@ -77,7 +80,7 @@ pub struct Row {
 
 /// Every route that is built in.
 pub fn routes() -> Vec<RouteSpec> {
-    [v1::routes(), api::routes(), metrics::routes()].concat()
+    [v1::routes(), api::routes(), metrics::routes(), root::routes()].concat()
 }
 
 /// The table of all routes, by path and method.

@@ -205,6 +205,10 @@ impl From<StoreError> for Refusal {
                 tracing::error!(%error, "the store did not take a management call");
                 Self::unavailable("The database is not available; try again")
             }
+            StoreError::Corrupt(_) => {
+                let message = "The database is damaged: restore a backup and restart the gateway";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_damaged", message)
+            }
             other => {
                 tracing::error!(error = %other, "the store failed a management call");
                 Self::internal()

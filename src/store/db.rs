@@ -42,6 +42,16 @@ pub enum Engine {
     Postgres,
 }
 
+impl Engine {
+    /// Its name in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
 /// Where the database is, ready to be connected to any number of times.
 #[derive(Clone)]
 pub(crate) enum Target {

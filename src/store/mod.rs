@@ -14,6 +14,7 @@ mod audit;
 mod combos;
 mod connection_state;
 mod connections;
+mod damage;
 mod db;
 mod error;
 mod json;
@@ -52,6 +53,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use crate::infra::crypto::Vault;
+use damage::Damage;
 use db::{Access, Db, Target};
 use reader::Readers;
 use writer::Writer;
@@ -108,6 +110,7 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     vault: Arc<Vault>,
+    damage: Damage,
 }
 
 impl std::fmt::Debug for Store {
@@ -142,7 +145,13 @@ impl Store {
             readers: Readers::new(target.clone(), options.readers, timing),
             writer: Writer::start(target, db, timing.call_timeout)?,
             vault: options.vault.clone(),
+            damage: Damage::default(),
         })
+    }
+
+    /// What is broken in the database, once a call has met it. It is true until a restart.
+    pub fn damage(&self) -> Option<Arc<String>> {
+        self.damage.found()
     }
 
     /// Which engine the store runs on.
@@ -150,8 +159,9 @@ impl Store {
         self.engine
     }
 
-    /// Prove that the database answers: for readiness.
+    /// Prove that the database answers and is not known to be damaged: for readiness.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.damage.refuse()?;
         self.read(|db| Ok(diesel::sql_query("SELECT 1").execute(db).map(drop)?)).await
     }
 
@@ -210,7 +220,9 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.run(body).await
+        // What is written into a damaged file is lost with it, and can damage more.
+        self.damage.refuse()?;
+        self.damage.watch(self.writer.run(body).await)
     }
 
     async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
@@ -218,7 +230,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
-        self.readers.run(query).await
+        self.damage.watch(self.readers.run(query).await)
     }
 }
 

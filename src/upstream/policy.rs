@@ -81,7 +81,10 @@ pub enum Refusal {
         port: u16,
     },
     /// An address outside the public internet.
-    #[error("`{host}` is at {address}, a {range} address: list `{host}:{port}` (or the address itself) in {SETTING}")]
+    #[error(
+        "`{host}` is at {address}, {} {range} address: list `{host}:{port}` (or the address itself) in {SETTING}",
+        .range.article()
+    )]
     Address {
         /// The host named by the URL.
         host: String,
@@ -143,6 +146,10 @@ impl std::fmt::Display for AddressRange {
 }
 
 impl AddressRange {
+    const fn article(self) -> &'static str {
+        if matches!(self, Self::Unspecified) { "an" } else { "a" }
+    }
+
     /// Whether listing a host name is enough to reach this range, or the address itself has to be listed.
     const fn reachable_by_name(self) -> bool {
         matches!(

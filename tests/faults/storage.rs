@@ -153,6 +153,71 @@ async fn a_corrupt_database_stops_the_start_is_named_and_stays_as_it_is() {
     }
 }
 
+/// Give the database a past: its middle is usage, with ids between which new ones fall; and put all of it into the file.
+fn fill_with_usage(data_dir: &Path) {
+    let mut outside = database::open(data_dir);
+    database::run(
+        &mut outside,
+        "INSERT INTO usage_records (request_id, at, requested_model, status, outcome, streamed, prompt_tokens, \
+         completion_tokens, cached_tokens, reasoning_tokens, estimated, total_ms, attempts) \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+         SELECT 'damaged-' || hex(randomblob(16)), i, 'm', 200, 'success', 0, 1, 1, 0, 0, 0, 1, '[]' FROM n",
+    );
+    database::run(&mut outside, "PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+/// Put the backup into the place of the database.
+fn restore(backup: &Path, data_dir: &Path) {
+    for leftover in ["omniroute.sqlite-wal", "omniroute.sqlite-shm"] {
+        let _ = fs::remove_file(data_dir.join(leftover));
+    }
+    fs::copy(backup, data_dir.join("omniroute.sqlite")).unwrap();
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_of_a_running_database_stops_no_answer_and_loses_no_record() {
+    let home = tempfile::tempdir().unwrap();
+    let (data, backup) = (home.path().join("data"), home.path().join("backup"));
+    let mut site = Site::open(calm().data_dir(&data)).await;
+    let key = site.admin.create_key("known").await.key;
+    let ask = async |site: &Site, id: &str| {
+        let request = Request::chat("a/m", "hello", false).key(&key).header("x-request-id", id);
+        site.gateway.ask(&request).await.status()
+    };
+    assert_eq!(ask(&site, "before").await, 200);
+    site.record("before").await;
+    fill_with_usage(&data);
+    let path = data.join("omniroute.sqlite");
+    fs::copy(&path, &backup).unwrap();
+
+    let third = fs::metadata(&path).unwrap().len() / 4096 / 3 * 4096;
+    damage(&path, third, usize::try_from(third).unwrap());
+    let mut answers = Vec::new();
+    for n in 0..60 {
+        answers.push(ask(&site, &format!("damaged-{n}")).await);
+    }
+    let told = eventually(PATIENCE, async || {
+        let ready = site.gateway.ask(&Request::get("/readyz")).await;
+        (ready.status() == 503 && ready.text().contains("the database is damaged")).then_some(())
+    });
+    let told = told.await;
+    let health = site.gateway.ask(&Request::get("/api/monitoring/health")).await;
+    let after = ask(&site, "after").await;
+    site.gateway.signal(omniroute_testkit::gateway::Signal::TERM);
+    site.gateway.ended(PATIENCE).await;
+    let failure = calm().data_dir(&data).try_start().await.unwrap_err();
+    restore(&backup, &data);
+    site.gateway.start_again().await;
+
+    assert!(told.is_some(), "readiness never said it; the log:\n{}", site.gateway.log());
+    assert!(answers.iter().all(|status| *status == 200) && after == 200, "{answers:?} {after}");
+    assert!(health.text().contains("\"degraded\"") && health.text().contains("damaged"), "{}", health.text());
+    assert!(failure.log.contains("omniroute.sqlite is damaged"), "{}", failure.log);
+    for id in ["before", "after"] {
+        site.record(id).await;
+    }
+}
+
 #[tokio::test]
 async fn without_its_master_key_a_store_that_holds_credentials_stops_the_start() {
     let home = used_data().await;

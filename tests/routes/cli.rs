@@ -3,7 +3,7 @@
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use omniroute_testkit::gateway::Gateway;
+use omniroute_testkit::gateway::{Gateway, Signal};
 use omniroute_testkit::http::Request;
 use serde_json::{Value, json};
 
@@ -108,9 +108,35 @@ async fn keys_are_made_listed_and_revoked_beside_a_running_gateway() {
 }
 
 #[test]
+fn what_only_reads_refuses_a_place_without_a_database_and_leaves_nothing_behind() {
+    let home = home();
+    let environment = [("DATA_DIR", "mistyped")];
+
+    for arguments in [&["keys", "list"][..], &["keys", "revoke", "x"], &["explain", "demo"]] {
+        let output = run(home.path(), arguments, &environment);
+
+        let said = complaint(&output);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {said}");
+        assert!(said.contains("storage.data_dir (environment variable DATA_DIR)"), "{said}");
+        assert!(said.contains("mistyped/omniroute.sqlite"), "{said}");
+    }
+    let check = run(home.path(), &["check"], &environment);
+    assert!(check.status.success() && text(&check).contains("mistyped does not exist"), "{}", text(&check));
+    assert!(!home.path().join("mistyped").exists());
+
+    let made = run(home.path(), &["keys", "create", "--name", "first"], &environment);
+    assert!(
+        made.status.success() && text(&made).contains("mistyped/omniroute.sqlite has been made"),
+        "{}",
+        text(&made)
+    );
+}
+
+#[test]
 fn explain_shows_the_order_of_candidates() {
     let home = home();
 
+    run(home.path(), &["keys", "create", "--name", "first"], &[]);
     let demo = run(home.path(), &["explain", "demo", "--json"], &[]);
     let unknown = run(home.path(), &["explain", "nobody/x"], &[]);
 
@@ -240,4 +266,33 @@ async fn provider_keys_of_the_environment_become_connections() {
         assert_eq!((&row["sourceLabel"], &row["readOnly"]), (&json!("from environment"), &json!(true)));
     }
     assert!(!list.to_string().contains("from-env\"") && !gateway.log().contains("sk-from-env"));
+    assert!(gateway.log().contains("found in the environment: GROQ_API_KEY, OPENAI_API_KEY"), "{}", gateway.log());
+}
+
+#[tokio::test]
+async fn the_banner_says_which_password_counts() {
+    let mut gateway =
+        program().password("").config_file("[auth]\ninitial_password = \"the first of all passwords\"\n").start().await;
+    let first = gateway.log();
+
+    gateway.restart().await;
+
+    let second = gateway.log()[first.len()..].to_owned();
+    assert!(first.contains("auth.initial_password (") && first.contains("config.toml)"), "{first}");
+    assert!(second.contains("stored before") && second.contains("config.toml"), "{second}");
+    assert!(!(first + &second).contains("the first of all passwords"));
+}
+
+#[tokio::test]
+async fn ctrl_c_says_that_it_drains_and_a_second_one_ends_it() {
+    let mut gateway = program().set("server.drain_delay_ms", "60000").start().await;
+    let said = |gateway: &Gateway| gateway.log().contains("draining, press Ctrl-C again to stop at once");
+
+    gateway.signal(Signal::INT);
+    let told = crate::common::eventually(PATIENCE, async || said(&gateway).then_some(())).await;
+    gateway.signal(Signal::INT);
+    let status = gateway.ended(PATIENCE).await;
+
+    assert!(told.is_some(), "{}", gateway.log());
+    assert_eq!(status.code(), Some(1));
 }

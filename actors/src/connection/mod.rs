@@ -83,9 +83,10 @@ impl Connection {
             return;
         }
         self.ports.store.save(self.record());
+        let now = self.ports.clock.now();
         for change in changes {
             tracing::info!(
-                connection.id = %self.handle.id(), provider = %self.handle.provider(), change = ?change,
+                connection.id = %self.handle.id(), provider = %self.handle.provider(), change = %change.told(now),
                 "the state of a connection changed"
             );
             self.ports.observer.changed(&self.handle, change);

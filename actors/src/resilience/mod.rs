@@ -17,4 +17,5 @@ pub mod health;
 pub mod lockout;
 pub mod outcome;
 pub mod settings;
+pub mod transition;
 pub mod window;

@@ -138,7 +138,7 @@ fn not_empty(text: Option<String>) -> Option<String> {
 
 /// Key by key; null removes one.
 fn merge(form: &mut Form, row: &mut ConnectionRow, data: Map<String, Value>) {
-    let mut part = Form::part(data.clone(), "providerSpecificData");
+    let mut part = Form::open_part(data.clone(), "providerSpecificData");
     check_data(&mut part, &data);
     form.problems(part.into_problems());
     if !row.provider_specific_data.is_object() {

@@ -30,6 +30,8 @@ const NOT_OFFERED: [&str; 12] = [
     "isBanned",
     "preferredConnections",
 ];
+/// Wishes of the original about parts that this gateway does not have; none of them restricts anything.
+const WITHOUT_MEANING: [&str; 4] = ["autoResolve", "allowUsageCommand", "cacheDefaultMode", "compressionEnabled"];
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
@@ -65,6 +67,7 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let mut form = Form::of(body)?;
     form.require("name");
     let (mut row, secret) = client_keys::fresh(&call.app.vault, "", call.now()).map_err(StoreError::from)?;
+    form.let_pass_answer(&view(&call, &row));
     fill(&call, &mut form, &mut row);
     if row.expires_at.is_some_and(|end| end <= row.created_at) {
         form.problem("expiresAt", "Lies in the past");
@@ -87,6 +90,7 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     if form.is_empty() {
         return Err(Refusal::bad_request("No valid fields to update"));
     }
+    form.let_pass_answer(&view(&call, &row));
     fill(&call, &mut form, &mut row);
     form.finish()?;
     check_grant(call.principal.as_deref(), &row)?;
@@ -136,6 +140,7 @@ fn fill(call: &Call, form: &mut Form, row: &mut ApiKeyRow) {
         row.no_log = no_log;
     }
     fill_extra(form, row);
+    form.let_pass(WITHOUT_MEANING);
     refuse_what_is_not_offered(form);
 }
 
@@ -177,6 +182,7 @@ fn fill_extra(form: &mut Form, row: &mut ApiKeyRow) {
 
 fn refuse_what_is_not_offered(form: &mut Form) {
     for field in NOT_OFFERED {
+        form.let_pass([field]);
         let harmless = match form.raw(field) {
             None | Some(Value::Null | Value::Bool(false)) => true,
             Some(Value::Number(number)) => number.as_f64() == Some(0.0),

@@ -2,7 +2,9 @@
 
 mod audit;
 mod auth;
-pub mod combos;
+mod combo_check;
+mod combo_form;
+mod combos;
 mod config;
 mod connection_form;
 mod connection_view;
@@ -16,9 +18,10 @@ mod provider_nodes;
 mod providers;
 mod rate_limits;
 pub mod resilience;
+mod resilience_numbers;
 mod resilience_patch;
 
-pub use resilience_patch::{SETTING as RESILIENCE_SETTING, effective_resilience};
+pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
 use super::RouteSpec;
 

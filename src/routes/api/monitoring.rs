@@ -57,8 +57,12 @@ async fn reasons(call: &Call) -> Vec<&'static str> {
     // Asking a database that is about to be closed would only slow the end down.
     if call.app.lifecycle.phase() != Phase::Draining {
         let answer = tokio::time::timeout(STORE_WITHIN, call.app.store.ping()).await;
-        if !matches!(answer, Ok(Ok(()))) {
-            reasons.push("the store does not answer");
+        match answer {
+            Ok(Ok(())) => {}
+            _ if call.app.store.damage().is_some() => {
+                reasons.push("the database is damaged: restore a backup and restart");
+            }
+            _ => reasons.push("the store does not answer"),
         }
     }
     reasons
@@ -147,7 +151,7 @@ async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
         "dedup": {"inflightRequests": 0},
         "cryptography": {"status": "healthy", "provider": "aes-256-gcm"},
         "setupComplete": setup,
-        "database": format!("{:?}", call.app.store.engine()).to_lowercase(),
+        "database": call.app.store.engine().as_str(),
         "securityWarnings": security_warnings(&config.server, config.auth.require_api_key),
         "problems": listed.iter().filter_map(|entry| {
             Some(json!({"connectionId": entry.row.id, "provider": entry.row.provider, "problem": entry.problem.as_ref()?}))

@@ -179,6 +179,8 @@ fn fill(call: &Call, form: &mut Form, node: &mut NodeRow) {
             *place = path;
         }
     }
+    form.let_pass(["compatMode"]);
+    form.let_pass_answer(&view(node));
     check_base_url(call, form, &node.base_url);
 }
 

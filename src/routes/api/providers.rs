@@ -61,6 +61,7 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let now = call.now();
     let id = Uuid::now_v7().to_string();
     let mut row = blank(id, home.as_ref().ok().and_then(Option::as_ref).map_or("", Home::id), now);
+    let_pass(&mut form, &row);
     fill(&mut form, &mut row);
     if let Ok(Some(home)) = &home
         && row.credential.is_none()
@@ -86,6 +87,7 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     }
     let mut row = call.app.store.connections().get(&id).await?;
     let new_key = form.raw("apiKey").and_then(Value::as_str).is_some_and(|key| !key.trim().is_empty());
+    let_pass(&mut form, &row);
     fill(&mut form, &mut row);
     let cooldown = form.time("rateLimitedUntil");
     form.finish()?;
@@ -111,6 +113,12 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
         put(&mut answer, "warning", json!("The address changed, so the credential was removed; enter it again"));
     }
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// What an answer holds about a connection may come back.
+fn let_pass(form: &mut Form, row: &ConnectionRow) {
+    let listed = Listed { row: row.clone(), source: Source::Database, problem: None };
+    form.let_pass_answer(&connection_view::connection(&listed, None));
 }
 
 async fn delete(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
@@ -245,6 +253,7 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let model = form.text("validationModelId", 1..=500);
     let base_url = form.text("baseUrl", 1..=2_000);
     let mut row = blank("validation".into(), provider.as_deref().unwrap_or_default(), call.now());
+    form.let_pass(["customUserAgent", "cx"]);
     fill(&mut form, &mut row);
     form.finish()?;
     let home = home_of(&call, provider.as_deref().unwrap_or_default())?;

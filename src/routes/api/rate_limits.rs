@@ -86,7 +86,7 @@ async fn change_queue(call: Call, body: JsonBody) -> Result<HttpResponse, Refusa
     let changes = if wrapped { body } else { Map::from_iter([("requestQueue".to_owned(), Value::Object(body))]) };
     if let Some(other) = changes.keys().find(|name| !matches!(name.as_str(), "requestQueue" | "defaults")) {
         let mut form = Form::default();
-        form.problem(other, "Unknown setting");
+        form.unknown(other, ["requestQueue", "defaults"]);
         form.finish()?;
     }
     let (stored, clamped) = store_changes(&call, &changes).await?;

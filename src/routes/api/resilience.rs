@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 use super::live;
-use super::resilience_patch::{Changes, Clamped, SETTING, effective_resilience, legacy, to_api};
+use super::resilience_numbers::{SETTING, effective_resilience, legacy, to_api};
+use super::resilience_patch::{Changes, Clamped};
 use crate::routes::body::{iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{SettingRow, StoreError};

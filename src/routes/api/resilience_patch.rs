@@ -3,13 +3,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Resilience;
 use crate::routes::Form;
 
-/// The name under which changes are stored.
-pub const SETTING: &str = "resilience";
 /// The classes of connections.
 const CLASSES: [&str; 3] = ["oauth", "apikey", "local"];
+/// The words of older clients.
+const PROFILE: [&str; 5] =
+    ["transientCooldown", "rateLimitCooldown", "maxBackoffLevel", "circuitBreakerThreshold", "circuitBreakerReset"];
+const DEFAULTS: [&str; 3] = ["requestsPerMinute", "minTimeBetweenRequests", "concurrentRequests"];
 /// What an answer holds and a request may send back without meaning it.
 const READ_ONLY: [&str; 6] = ["legacy", "state", "ok", "clamped", "version", "updatedAt"];
 
@@ -59,49 +60,6 @@ const GROUPS: [Group; 4] = [
     ("waitForCooldown", WAIT, false),
 ];
 
-/// The numbers in force: the configuration with the stored changes over it. A stored value that no longer fits is
-/// passed over.
-pub fn effective_resilience(config: &Resilience, stored: Option<&Value>) -> Resilience {
-    let Some(stored) = stored.and_then(Value::as_object) else { return config.clone() };
-    let mut ignored = Form::default();
-    let changes = Changes::read(stored, &mut ignored, &mut Vec::new());
-    let mut tree = to_api(config);
-    overlay(&mut tree, &changes.0);
-    serde_json::from_value(renamed(&tree, &snake)).unwrap_or_else(|error| {
-        tracing::error!(%error, "stored resilience settings do not fit and are ignored");
-        config.clone()
-    })
-}
-
-/// The numbers as the API shows them.
-pub(super) fn to_api(config: &Resilience) -> Value {
-    renamed(&serde_json::to_value(config).unwrap_or_default(), &camel)
-}
-
-/// The numbers as clients of older versions know them.
-pub(super) fn legacy(tree: &Value) -> Value {
-    let at = |path: String| tree.pointer(&path).cloned().unwrap_or_default();
-    let profile = |class: &str| {
-        let base = at(format!("/connectionCooldown/{class}/baseCooldownMs"));
-        let hints = at(format!("/connectionCooldown/{class}/useUpstreamRetryHints")) == json!(true);
-        json!({
-            "transientCooldown": base,
-            "rateLimitCooldown": if hints { json!(0) } else { base.clone() },
-            "maxBackoffLevel": at(format!("/connectionCooldown/{class}/maxBackoffSteps")),
-            "circuitBreakerThreshold": at(format!("/providerBreaker/{class}/failureThreshold")),
-            "circuitBreakerReset": at(format!("/providerBreaker/{class}/resetTimeoutMs")),
-        })
-    };
-    json!({
-        "profiles": {"oauth": profile("oauth"), "apikey": profile("apikey")},
-        "defaults": {
-            "requestsPerMinute": at("/requestQueue/requestsPerMinute".into()),
-            "minTimeBetweenRequests": at("/requestQueue/minTimeBetweenRequestsMs".into()),
-            "concurrentRequests": at("/requestQueue/concurrentRequests".into()),
-        },
-    })
-}
-
 /// A value that was moved into its range.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(super) struct Clamped {
@@ -125,7 +83,7 @@ impl Changes {
                     tree.insert(name.clone(), read);
                 }
             } else if !matches!(name.as_str(), "profiles" | "defaults") && !READ_ONLY.contains(&name.as_str()) {
-                form.problem(name, "Unknown setting");
+                form.unknown(name, GROUPS.map(|(group, ..)| group));
             }
         }
         let mut tree = Value::Object(tree);
@@ -172,8 +130,12 @@ impl Reading<'_> {
             let read = match leaves.iter().find(|(leaf, _)| leaf == name) {
                 _ if per_class && CLASSES.contains(&name.as_str()) => self.group(&place, value, leaves, false),
                 Some((_, leaf)) if !per_class => self.leaf(&place, value, *leaf),
+                _ if per_class => {
+                    self.form.unknown(&place, CLASSES);
+                    None
+                }
                 _ => {
-                    self.form.problem(&place, "Unknown setting");
+                    self.form.unknown(&place, leaves.iter().map(|(leaf, _)| *leaf));
                     None
                 }
             };
@@ -209,7 +171,7 @@ impl Reading<'_> {
         };
         for (class, fields) in classes {
             let Some(fields) = fields.as_object().filter(|_| CLASSES.contains(&class.as_str())) else {
-                self.form.problem(&format!("profiles.{class}"), "Unknown setting");
+                self.form.unknown(&format!("profiles.{class}"), CLASSES);
                 continue;
             };
             for (name, value) in fields {
@@ -235,7 +197,7 @@ impl Reading<'_> {
                 return Some(("connectionCooldown", "useUpstreamRetryHints", json!(own == json!(0))));
             }
             _ => {
-                self.form.problem(place, "Unknown setting");
+                self.form.unknown(place, PROFILE);
                 return None;
             }
         };
@@ -257,7 +219,7 @@ impl Reading<'_> {
                         overlay(&mut tree, &json!({"requestQueue": {*known: read}}));
                     }
                 }
-                None => self.form.problem(&place, "Unknown setting"),
+                None => self.form.unknown(&place, DEFAULTS),
             }
         }
         tree
@@ -271,7 +233,7 @@ fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or(Some(number as i64))
 }
 
-fn overlay(tree: &mut Value, changes: &Value) {
+pub(super) fn overlay(tree: &mut Value, changes: &Value) {
     match (tree, changes) {
         (Value::Object(tree), Value::Object(changes)) => {
             for (name, change) in changes {
@@ -282,36 +244,11 @@ fn overlay(tree: &mut Value, changes: &Value) {
     }
 }
 
-fn renamed(tree: &Value, rename: &dyn Fn(&str) -> String) -> Value {
-    match tree {
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| (rename(name), renamed(value, rename))).collect::<Map<_, _>>().into()
-        }
-        other => other.clone(),
-    }
-}
-
-fn camel(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |text, word| {
-        let mut letters = word.chars();
-        let head = letters.next().map(|letter| letter.to_ascii_uppercase());
-        text.chars().chain(head).chain(letters).collect()
-    })
-}
-
-fn snake(name: &str) -> String {
-    let lower = |letter: char| match letter.is_ascii_uppercase() {
-        true => format!("_{}", letter.to_ascii_lowercase()),
-        false => letter.to_string(),
-    };
-    name.chars().map(lower).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::resilience_numbers::to_api;
     use super::*;
+    use crate::config::Resilience;
 
     fn read(body: Value) -> (Changes, Vec<Clamped>, Vec<String>) {
         let (mut form, mut clamped) = (Form::default(), Vec::new());
@@ -327,28 +264,6 @@ mod tests {
         let (changes, clamped, problems) = read(tree.clone());
 
         assert_eq!((changes.0, clamped, problems), (tree, vec![], vec![]));
-    }
-
-    #[test]
-    fn changes_lie_over_the_configuration_and_leave_the_rest_alone() {
-        let stored =
-            json!({"providerBreaker": {"apikey": {"failureThreshold": 3}}, "waitForCooldown": {"enabled": false}});
-
-        let effective = effective_resilience(&Resilience::default(), Some(&stored));
-
-        let mut expected = Resilience::default();
-        expected.provider_breaker.apikey.failure_threshold = 3;
-        expected.wait_for_cooldown.enabled = false;
-        assert_eq!(effective, expected);
-        assert_eq!(effective_resilience(&Resilience::default(), None), Resilience::default());
-    }
-
-    #[test]
-    fn stored_nonsense_is_passed_over() {
-        let stored =
-            json!({"providerBreaker": {"apikey": {"failureThreshold": "many"}}, "other": 1, "requestQueue": 7});
-
-        assert_eq!(effective_resilience(&Resilience::default(), Some(&stored)), Resilience::default());
     }
 
     #[test]

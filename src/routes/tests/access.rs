@@ -61,6 +61,27 @@ async fn the_administrator_passes_every_door() {
 }
 
 #[actix_web::test]
+async fn a_stranger_at_the_front_door_learns_the_name_and_only_the_administrator_the_version() {
+    let site = site(bed().await).await;
+
+    let stranger = site.send("GET", "/", None, &[]).await;
+    site.sign_in().await;
+    let administrator = site.ask("GET", "/", None).await;
+
+    assert_eq!((stranger.status, stranger.header("x-omniroute-route-class")), (200, Some("PUBLIC")));
+    assert_eq!(
+        (stranger.json()["name"].clone(), stranger.json()["version"].clone()),
+        (json!("OmniRoute"), Value::Null)
+    );
+    assert!(!stranger.text.contains(env!("CARGO_PKG_VERSION")), "{}", stranger.text);
+    assert_eq!(administrator.json()["version"], json!(env!("CARGO_PKG_VERSION")));
+    assert!(openapi::document()["paths"]["/"].is_object());
+    for link in stranger.json()["links"].as_object().unwrap().values() {
+        assert!(table().iter().any(|row| Some(row.path) == link.as_str()), "{link}");
+    }
+}
+
+#[actix_web::test]
 async fn a_manage_key_manages_and_calls_no_models() {
     let site = signed_in().await;
     let body = json!({"name": "ops", "scopes": ["manage"]});

@@ -176,7 +176,7 @@ async fn a_stranger_sees_that_it_runs_and_the_administrator_sees_everything() {
     let little = site.ok("GET", "/api/monitoring/health", None).await;
 
     let names: Vec<_> = little.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(names, ["circuitBreakers", "reasons", "status", "timestamp", "uptime", "version"]);
+    assert_eq!(names, ["status", "reasons", "timestamp", "version", "uptime", "circuitBreakers"]);
     assert_eq!((&full["providerSummary"]["configuredCount"], &full["setupComplete"]), (&json!(1), &json!(true)));
     assert!(full["memoryUsage"]["rss"].as_u64().unwrap() > 1_000_000);
 }

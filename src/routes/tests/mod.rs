@@ -5,3 +5,4 @@ mod connections;
 mod keys;
 mod live;
 mod login;
+mod unknown_fields;

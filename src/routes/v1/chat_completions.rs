@@ -208,17 +208,16 @@ fn principal(request: &HttpRequest) -> Result<Arc<Principal>, ApiError> {
     principal.ok_or_else(|| ApiError::new(Problem::Unauthorized, "Authentication required"))
 }
 
-/// What is refused before the body is read.
+/// What is refused before the body is read. The key's limit comes last: it counts only what is let in.
 fn admit(principal: &Principal, app: &App) -> Result<(), ApiError> {
-    principal.check_rate().map_err(|wait| {
-        let message = "This key's limit of requests per minute is reached.";
-        ApiError::new(Problem::KeyRateLimited, message).after(Some(wait))
-    })?;
     if app.recorder.refuses() {
         let message = "Usage cannot be recorded at the moment, and this gateway is set to refuse requests then.";
         return Err(ApiError::new(Problem::LedgerUnavailable, message).after(Some(Duration::from_secs(5))));
     }
-    Ok(())
+    principal.check_rate().map_err(|reached| {
+        let message = format!("This key's limit of requests per {} is reached.", reached.per);
+        ApiError::new(Problem::KeyRateLimited, message).after(Some(reached.wait))
+    })
 }
 
 fn key_id(principal: &Principal) -> Option<String> {

@@ -9,9 +9,11 @@ use serde_json::json;
 
 use super::bed::{Bed, beds, options, postgres, sqlite};
 use super::nouns::{node, usage};
-use crate::store::db::{Access, Db, Target};
+use crate::store::db::{Access, Db, Target, check_sqlite_file};
 use crate::store::{NodeRow, Store, StoreError, Timing, migrate};
 
+/// Of an SQLite file.
+const PAGE: usize = 4096;
 const IMPATIENT: Timing = Timing {
     busy_timeout: Duration::from_millis(50),
     pool_wait: Duration::from_millis(50),
@@ -109,6 +111,49 @@ fn a_corrupt_file_is_refused_with_advice_and_left_untouched() {
         assert!(text.contains(path.to_str().unwrap()) && text.contains("restore a backup"), "{text}");
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
+}
+
+#[test]
+fn damage_on_any_page_of_a_table_or_an_index_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = closed_database(&dir);
+    let whole = std::fs::read(&path).unwrap();
+    let pages = whole.len() / PAGE;
+    assert!(pages > 40, "{pages}");
+
+    let overlooked: Vec<usize> = (0..pages)
+        .filter(|page| {
+            let mut bytes = whole.clone();
+            bytes[page * PAGE..(page + 1) * PAGE].fill(0x5a);
+            std::fs::write(&path, &bytes).unwrap();
+            !matches!(check_sqlite_file(&path), Err(StoreError::Corrupt(_)))
+        })
+        .collect();
+
+    assert_eq!(overlooked, Vec::<usize>::new());
+}
+
+#[tokio::test]
+async fn damage_met_while_running_is_remembered_and_stops_every_write() {
+    let bed = sqlite();
+    let path = bed.dir.path().join("test.db");
+    let rows: Vec<_> = (0..4_000).map(|number| usage(&format!("r{number:05}"), number)).collect();
+    bed.store.usage().insert_batch(rows.clone()).await.unwrap();
+    let target = Target::Sqlite { path: path.clone(), busy_timeout: Duration::from_secs(5), max_pages: None };
+    target.connect(Access::Write).unwrap().batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let (before, mut bytes) = (bed.store.damage(), std::fs::read(&path).unwrap());
+    let third = bytes.len() / PAGE / 3 * PAGE;
+    bytes[third..2 * third].fill(0x5a);
+    std::fs::write(&path, &bytes).unwrap();
+
+    let met = bed.store.usage().list(10_000).await.unwrap_err();
+    let ready = bed.store.clone().ping().await;
+    let write = bed.store.nodes().insert(&node("late", "late")).await;
+
+    assert!(before.is_none() && matches!(met, StoreError::Corrupt(_)), "{met:?}");
+    assert!(matches!(ready, Err(StoreError::Corrupt(_))), "{ready:?}");
+    assert!(matches!(write, Err(StoreError::Corrupt(_))), "{write:?}");
+    assert!(bed.store.settings().get("any").await.is_ok(), "what is whole can be read");
 }
 
 #[test]

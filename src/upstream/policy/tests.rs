@@ -134,6 +134,15 @@ fn the_corpus_is_judged_as_listed() {
 }
 
 #[test]
+fn a_refusal_reads_as_a_sentence() {
+    let policy = policy(&[]);
+    let said = |url: &str| policy.check_url(&Url::parse(url).unwrap()).unwrap_err().to_string();
+
+    assert!(said("https://0.0.0.0/").contains("an unspecified address"), "{}", said("https://0.0.0.0/"));
+    assert!(said("https://10.0.0.1/").contains("a private address"), "{}", said("https://10.0.0.1/"));
+}
+
+#[test]
 fn a_listed_host_and_port_is_let_through_and_no_other_port() {
     let policy = policy(&["10.0.0.7:8000", "[::1]:9000", "localhost:11434", "vllm.lan:*"]);
     let allowed = |url: &str| policy.check_url(&Url::parse(url).unwrap()).is_ok();

@@ -18,6 +18,7 @@ const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/api/monitoring/health"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
+    ("GET", "/"),
 ];
 
 /// Every route of the OpenAPI document, with ids filled in.
