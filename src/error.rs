@@ -1,5 +1,5 @@
 //! Every error that the data plane answers with: one table of code, type and status, one encoder per client
-//! format (so far OpenAI's).
+//! format.
 //!
 //! Use [`Problem`] for what the gateway decides itself and [`ApiError::relayed`] for what an upstream said.
 //! The message is for the caller; causes go to the log with the request's id.
@@ -11,6 +11,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::http::{ConnectionType, StatusCode};
 
+use crate::gateway::client_format::ClientFormat;
 use crate::wire::openai_error::ErrorBody;
 
 /// Tells SDKs whether to try again; they look here before they look at the status.
@@ -152,11 +153,14 @@ impl ApiError {
 
     /// The answer for an OpenAI client.
     pub fn to_response(&self) -> HttpResponse {
+        self.to_response_for(ClientFormat::Chat, None)
+    }
+
+    /// The answer for a client of this format.
+    pub fn to_response_for(&self, client: ClientFormat, request_id: Option<&str>) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let mut response = HttpResponse::build(status).body(self.body.to_json());
-        if self.closes {
-            response.head_mut().set_connection_type(ConnectionType::Close);
-        }
+        let body = client.error_body(&self.body, self.status, request_id);
+        let mut response = HttpResponse::build(status).body(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if status == StatusCode::UNAUTHORIZED {

@@ -98,6 +98,11 @@ impl Ask {
         }
     }
 
+    /// The body as the client sent it.
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The request in the neutral model.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The formats of clients: one row per way in.
 
+use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 
 use crate::wire::chat::{Answer, Format, Reply, StreamEncoder};
@@ -39,6 +40,23 @@ impl ClientFormat {
             Self::Gemini { as_array: false } => Some(Format::Gemini),
             Self::Ollama => Some(Format::Ollama),
             Self::Completions | Self::OllamaGenerate | Self::Gemini { as_array: true } => None,
+        }
+    }
+
+    /// What the clients of an address speak: errors that are met before the body is read have to be said, too.
+    pub fn of_address(path: &str, headers: &HeaderMap) -> Self {
+        let path = path.strip_prefix("/api").filter(|rest| rest.starts_with("/v1")).unwrap_or(path);
+        let names = |word: &str| path.split('/').any(|part| part == word);
+        match () {
+            () if path.starts_with("/v1beta") || path.contains(":generateContent") || path.contains(":countTokens") => {
+                Self::Gemini { as_array: false }
+            }
+            () if path.contains(":streamGenerateContent") => Self::Gemini { as_array: false },
+            () if is_ollama(path) => Self::Ollama,
+            () if names("messages") || headers.contains_key("anthropic-version") => Self::Anthropic,
+            () if names("responses") => Self::Responses,
+            () if headers.contains_key("x-goog-api-key") => Self::Gemini { as_array: false },
+            () => Self::Chat,
         }
     }
 
@@ -87,4 +105,10 @@ impl ClientFormat {
             Self::Ollama | Self::OllamaGenerate => ollama::error_body(error, status, request_id),
         }
     }
+}
+
+/// Ollama's own addresses. They lie under `/api`, but they are no management.
+pub fn is_ollama(path: &str) -> bool {
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    ["/api/chat", "/api/generate", "/api/tags", "/api/show", "/api/version", "/api/ps"].contains(&path)
 }

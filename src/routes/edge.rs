@@ -13,6 +13,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use uuid::Uuid;
 
 use super::{Refusal, guard};
+use crate::gateway::client_format::{ClientFormat, is_ollama};
 
 /// Both spellings of the header that names a request.
 const REQUEST_ID: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
@@ -68,6 +69,7 @@ fn is_harmless(id: &[u8]) -> bool {
 struct Visit {
     id: RequestId,
     family: Family,
+    client: ClientFormat,
     origin: Option<HeaderValue>,
 }
 
@@ -90,6 +92,7 @@ impl Family {
             () if ["/v1", "/api/v1", "/chat/completions", "/responses", "/models"].into_iter().any(under) => {
                 Self::DataPlane
             }
+            () if under("/v1beta") || under("/api/v1beta") || is_ollama(path) => Self::DataPlane,
             () if under("/api") => Self::Management,
             () => Self::Other,
         }
@@ -107,6 +110,7 @@ pub async fn edge<B: MessageBody + 'static>(
     let visit = Visit {
         id: RequestId::choose(request.headers()),
         family: Family::of(request.path()),
+        client: ClientFormat::of_address(request.path(), request.headers()),
         origin: request.headers().get(ORIGIN).and_then(|origin| allowed_origin(origin, request.request())),
     };
     request.extensions_mut().insert(visit.id.clone());
@@ -134,7 +138,10 @@ impl Visit {
             None if is_plain_text(response.headers()) => generic(response),
             None => return None,
         };
-        let mut rendered = refusal.render(self.family == Family::DataPlane, Some(self.id.as_str()));
+        let mut rendered = match self.family {
+            Family::DataPlane => refusal.for_client(self.client, Some(self.id.as_str())),
+            Family::Management | Family::Other => refusal.render(Some(self.id.as_str())),
+        };
         for (name, value) in response.headers() {
             if !rendered.headers().contains_key(name) {
                 rendered.headers_mut().append(name.clone(), value.clone());

@@ -15,6 +15,7 @@ mod edge;
 mod form;
 pub mod guard;
 pub mod metrics;
+mod ollama;
 pub mod openapi;
 mod refusal;
 mod root;
@@ -24,6 +25,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod v1;
+mod v1beta;
 
 pub use body::JsonBody;
 pub use call::Call;
@@ -80,7 +82,7 @@ pub struct Row {
 
 /// Every route that is built in.
 pub fn routes() -> Vec<RouteSpec> {
-    [v1::routes(), api::routes(), metrics::routes(), root::routes()].concat()
+    [v1::routes(), v1beta::routes(), ollama::routes(), api::routes(), metrics::routes(), root::routes()].concat()
 }
 
 /// The table of all routes, by path and method.

@@ -15,8 +15,10 @@ use serde_json::{Map, Value, json};
 
 use super::body::put;
 use crate::auth::AdminError;
+use crate::gateway::client_format::ClientFormat;
 use crate::gateway::directory::DirectoryError;
 use crate::store::StoreError;
+use crate::wire::openai_error::ErrorBody;
 
 /// When to come back while the database is in trouble.
 const STORE_RETRY: Duration = Duration::from_secs(2);
@@ -121,10 +123,30 @@ impl Refusal {
         self
     }
 
-    /// The answer: OpenAI's shape for the data plane, ours for the rest.
-    pub fn render(&self, data_plane: bool, request_id: Option<&str>) -> HttpResponse {
-        let body = if data_plane { self.openai() } else { self.management(request_id) };
-        let mut response = HttpResponse::build(self.0.status).json(body);
+    /// The answer in the management's shape.
+    pub fn render(&self, request_id: Option<&str>) -> HttpResponse {
+        let body = HttpResponse::build(self.0.status).json(self.management(request_id));
+        self.dressed(body)
+    }
+
+    /// The answer in the shape of a client of the data plane.
+    pub fn for_client(&self, client: ClientFormat, request_id: Option<&str>) -> HttpResponse {
+        let code = match (self.0.status, self.0.code) {
+            (StatusCode::UNAUTHORIZED, _) => "invalid_api_key",
+            (_, "AUTH_001" | "AUTH_002") => "permission_denied",
+            (_, code) => code,
+        };
+        let error = ErrorBody {
+            message: self.0.message.clone().into_owned(),
+            kind: self.0.kind.into(),
+            param: None,
+            code: Some(code.into()),
+        };
+        let body = client.error_body(&error, self.0.status.as_u16(), request_id);
+        self.dressed(HttpResponse::build(self.0.status).content_type("application/json").body(body))
+    }
+
+    fn dressed(&self, mut response: HttpResponse) -> HttpResponse {
         if self.0.closes {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -139,15 +161,6 @@ impl Refusal {
             response.headers_mut().insert(ALLOW, allow);
         }
         response
-    }
-
-    fn openai(&self) -> Value {
-        let code = match (self.0.status, self.0.code) {
-            (StatusCode::UNAUTHORIZED, _) => "invalid_api_key",
-            (_, "AUTH_001" | "AUTH_002") => "permission_denied",
-            (_, code) => code,
-        };
-        json!({"error": {"message": self.0.message, "type": self.0.kind, "param": null, "code": code}})
     }
 
     fn management(&self, request_id: Option<&str>) -> Value {
@@ -192,7 +205,7 @@ impl ResponseError for Refusal {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.render(false, None)
+        self.render(None)
     }
 }
 

@@ -2,9 +2,14 @@
 
 pub mod body;
 pub mod chat_completions;
+mod completions;
+mod incoming;
+mod messages;
 pub mod models;
+mod responses;
 
 use super::{RouteSpec, Scope};
+use crate::gateway::count;
 
 /// The routes of the data plane.
 pub fn routes() -> Vec<RouteSpec> {
@@ -16,6 +21,28 @@ pub fn routes() -> Vec<RouteSpec> {
             chat_completions::chat_completions,
         )
         .also("/chat/completions"),
+        RouteSpec::post(
+            "/v1/providers/{provider}/chat/completions",
+            Scope::Inference,
+            "Answer a chat with a model of this provider",
+            chat_completions::of_provider,
+        ),
+        RouteSpec::post("/v1/completions", Scope::Inference, "Complete a prompt", completions::completions),
+        RouteSpec::post("/v1/messages", Scope::Inference, "Answer in Anthropic's format", messages::messages),
+        RouteSpec::post(
+            "/v1/messages/count_tokens",
+            Scope::Inference,
+            "Count the tokens of a message in Anthropic's format",
+            count::anthropic,
+        ),
+        RouteSpec::post(
+            "/v1/responses/input_tokens",
+            Scope::Inference,
+            "Count the tokens of a request in OpenAI's Responses format",
+            count::responses,
+        ),
+        RouteSpec::post("/v1/responses", Scope::Inference, "Answer in OpenAI's Responses format", responses::create)
+            .also("/responses"),
         RouteSpec::get("/v1/models", Scope::Inference, "List the models that the key may use", models::list)
             .also("/v1")
             .also("/models"),

@@ -26,6 +26,23 @@ pub struct Model {
     context_length: Option<u32>,
 }
 
+impl Model {
+    /// Its id, as requests name it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was made, in seconds since the Unix epoch.
+    pub const fn created(&self) -> i64 {
+        self.created
+    }
+
+    /// Tokens that it can read at most, if known.
+    pub const fn context_length(&self) -> Option<u32> {
+        self.context_length
+    }
+}
+
 #[derive(Serialize)]
 struct List {
     object: &'static str,
@@ -50,7 +67,8 @@ pub async fn one(request: HttpRequest, id: web::Path<String>, app: web::Data<App
     }
 }
 
-fn visible(request: &HttpRequest, app: &App) -> Vec<Model> {
+/// The models that the caller may use.
+pub fn visible(request: &HttpRequest, app: &App) -> Vec<Model> {
     let principal = request.extensions().get::<Arc<Principal>>().cloned();
     let may_use = |model: &Model| principal.as_ref().is_some_and(|principal| principal.may_use_model(&model.id));
     let created = app.clock.wall().0 / 1_000;

@@ -1,0 +1,128 @@
+//! How many tokens would a request cost? Asked of the provider where it counts for itself, else counted here with the
+//! tokenizer of the model's family, else guessed; the answer says which.
+
+use std::time::Duration;
+
+use actix_http::header::{ACCEPT, HeaderValue};
+use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
+use actix_web::HttpResponse;
+use bytes::Bytes;
+use omniroute_actors::router::{Lease, Route};
+use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
+
+use super::ask::Ask;
+use super::client_format::ClientFormat;
+use super::pipeline::{Incoming, Taken};
+use super::tokens::{Source, count};
+use super::{prepared, provider_format};
+use crate::auth::Principal;
+use crate::upstream::{CollectLimits, UpstreamRequest, collect, send};
+use crate::wire::bad_request::BadRequest;
+use crate::wire::chat::Format;
+use crate::wire::{anthropic, gemini, responses};
+
+/// A provider that does not count within this time is not waited for: a guess is better than a pause.
+const WITHIN: Duration = Duration::from_secs(5);
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// `POST /v1/messages/count_tokens`.
+pub async fn anthropic(incoming: Incoming) -> HttpResponse {
+    let read = |body: Bytes, _: &Principal| {
+        let request = anthropic::decode_count_request(&body)?;
+        Ok(Ask::read(ClientFormat::Anthropic, body, request))
+    };
+    answer(incoming, ClientFormat::Anthropic, read, anthropic::count_answer).await
+}
+
+/// `POST /v1beta/models/{model}:countTokens`.
+pub async fn gemini(incoming: Incoming, model: String) -> HttpResponse {
+    let client = ClientFormat::Gemini { as_array: false };
+    let read = |body: Bytes, _: &Principal| {
+        let request = gemini::decode_count_request(&body, &model)?;
+        Ok(Ask::read(client, body, request))
+    };
+    answer(incoming, client, read, gemini::count_answer).await
+}
+
+/// `POST /v1/responses/input_tokens`.
+pub async fn responses(incoming: Incoming) -> HttpResponse {
+    let read = |body: Bytes, _: &Principal| {
+        let request = responses::decode_request(&body)?;
+        Ok(Ask::read(ClientFormat::Responses, body, request))
+    };
+    answer(incoming, ClientFormat::Responses, read, responses::count_answer).await
+}
+
+async fn answer(
+    incoming: Incoming,
+    client: ClientFormat,
+    read: impl FnOnce(Bytes, &Principal) -> Result<Ask, BadRequest>,
+    write: impl FnOnce(u64) -> Bytes,
+) -> HttpResponse {
+    let counted = match incoming.take(read).await {
+        Ok(taken) => counted(&taken).await,
+        Err(error) => return error.to_response_for(client, None),
+    };
+    match counted {
+        Ok((tokens, source)) => HttpResponse::Ok()
+            .content_type("application/json")
+            .insert_header((HeaderName::from_static("x-omniroute-token-source"), HeaderValue::from_static(source.as_str())))
+            .body(with_source(&write(tokens), source)),
+        Err(bad) => crate::error::ApiError::relayed(400, bad.body()).to_response_for(client, None),
+    }
+}
+
+/// The format's own answer, with the word for how sure the number is beside it.
+fn with_source(body: &Bytes, source: Source) -> Bytes {
+    let Ok(Value::Object(mut members)) = serde_json::from_slice(body) else { return body.clone() };
+    members.insert("source".into(), source.as_str().into());
+    serde_json::to_vec(&members).map_or_else(|_| body.clone(), Bytes::from)
+}
+
+async fn counted(taken: &Taken) -> Result<(u64, Source), BadRequest> {
+    let request = taken.ask.neutral()?;
+    let lease = taken.router.send(Route::first(&taken.ask.model, taken.only())).await;
+    let Ok(Ok(lease)) = lease else { return Ok(count(request, &taken.ask.model)) };
+    if let Some(tokens) = asked(taken, &lease).await {
+        return Ok((tokens, Source::Provider));
+    }
+    Ok(count(request, lease.model().as_str()))
+}
+
+/// What the provider says, if it speaks the client's format and counts.
+async fn asked(taken: &Taken, lease: &Lease) -> Option<u64> {
+    let target = &lease.config.target;
+    let format = provider_format::of(target);
+    if taken.ask.client.same_as() != Some(format) {
+        return None;
+    }
+    let model = lease.model().as_str();
+    let (url, mut headers) = prepared::of(target, model, false).ok()?;
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let body = provider_format::rewrite(format, taken.ask.body(), model);
+    let request = UpstreamRequest { method: Method::POST, url: count_url(format, &url)?, headers, body };
+    let deadline = Instant::now() + WITHIN;
+    let response = send(&taken.app.clients.thread_client(), request, deadline).await.ok()?;
+    if !response.status.is_success() {
+        return None;
+    }
+    let limits = CollectLimits { cap: LONGEST_ANSWER, idle: WITHIN, deadline };
+    let answer: Value = serde_json::from_slice(&collect(response.body, limits).await.ok()?).ok()?;
+    ["input_tokens", "totalTokens"].iter().find_map(|name| answer.get(*name)?.as_u64())
+}
+
+/// Where a provider of this format counts, beside where it answers.
+fn count_url(format: Format, url: &Url) -> Option<Url> {
+    let path = match format {
+        Format::Anthropic => format!("{}/count_tokens", url.path()),
+        Format::OpenAiResponses => format!("{}/input_tokens", url.path()),
+        Format::Gemini => url.path().replace(":generateContent", ":countTokens"),
+        _ => return None,
+    };
+    let mut counting = url.clone();
+    counting.set_path(&path);
+    Some(counting)
+}

@@ -1,0 +1,149 @@
+//! From a good answer, or the reason why there is none, to what the client gets: status, headers, body, and the record.
+
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use omniroute_actors::connection::lease::Settlement;
+use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::router::Lease;
+use omniroute_actors::usage::record::Tokens;
+use tokio::time::Instant;
+
+use super::attempt::Answer;
+use super::dispatch::Dispatched;
+use super::inbound::Inbound;
+use super::relay_body::{RelayBody, StreamParts};
+use super::tally::{Tally, tokens};
+use super::whole_body::{WholeBody, is_large};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::infra::lifecycle::InFlight;
+use crate::wire::chat::Dropped;
+use crate::wire::usage::Usage;
+
+/// A request whose dispatch is over.
+pub struct Delivery {
+    /// The request.
+    pub inbound: Inbound,
+    /// Its tally, still open.
+    pub tally: Tally,
+    /// Counts it while it runs.
+    pub in_flight: InFlight,
+}
+
+/// A whole answer on its way out.
+struct Whole {
+    body: Bytes,
+    usage: Usage,
+    /// When the answering attempt began.
+    began: Instant,
+}
+
+impl Delivery {
+    /// The client gets an error.
+    pub fn refuse(mut self, error: &ApiError, outcome: Outcome) -> HttpResponse {
+        let mut response = error.to_response_for(self.inbound.ask.client, Some(&self.inbound.id));
+        self.explain(response.headers_mut(), None);
+        self.tally.finish(outcome, error.status, Tokens::default());
+        response
+    }
+
+    /// The client gets an answer.
+    pub fn answer(self, app: &App, dispatched: Dispatched) -> HttpResponse {
+        let Dispatched { answer, dropped, lease, attempt_started } = dispatched;
+        let mut response = match answer {
+            Answer::Whole { body, usage } => self.whole(lease, Whole { body, usage, began: attempt_started }),
+            Answer::Stream(stream) => {
+                let headers = self.stream_headers(&lease);
+                let parts = StreamParts {
+                    stream,
+                    lease,
+                    tally: self.tally,
+                    in_flight: self.in_flight,
+                    cut: app.lifecycle.watch_cut(),
+                    deadlines: self.inbound.deadlines,
+                    prompt_chars: self.inbound.ask.prompt_chars,
+                    attempt_started,
+                };
+                let mut response = HttpResponse::Ok().body(RelayBody::new(parts));
+                for (name, value) in headers {
+                    response.headers_mut().insert(name, value);
+                }
+                response
+            }
+        };
+        name_dropped(response.headers_mut(), &dropped);
+        response
+    }
+
+    fn whole(mut self, mut lease: Lease, whole: Whole) -> HttpResponse {
+        let now = Instant::now();
+        let mut response = HttpResponse::Ok().finish();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.explain(headers, Some(&lease));
+        let used = tokens(&whole.usage);
+        headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), used.prompt.into());
+        headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), used.completion.into());
+        self.tally.attempt_ended(Outcome::Success, 200, now);
+        let first_content = now.duration_since(whole.began);
+        lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
+        if is_large(whole.body.len()) {
+            return response.set_body(BoxBody::new(WholeBody::new(whole.body, self.tally, used, self.in_flight)));
+        }
+        self.tally.finish(Outcome::Success, 200, used);
+        response.set_body(BoxBody::new(whole.body))
+    }
+
+    fn stream_headers(&self, lease: &Lease) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.inbound.ask.client.stream_type()));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        self.explain(&mut headers, Some(lease));
+        headers
+    }
+
+    /// Say in headers what was tried, and why.
+    fn explain(&self, headers: &mut HeaderMap, lease: Option<&Lease>) {
+        let mut put = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        put("x-omniroute-attempts", &self.tally.attempts().to_string());
+        put("x-omniroute-latency-ms", &self.tally.elapsed(Instant::now()).as_millis().to_string());
+        if let Some(lease) = lease {
+            put("x-omniroute-provider", lease.config.provider.as_str());
+            put("x-omniroute-connection", lease.config.id.as_str());
+            put("x-omniroute-model", lease.model().as_str());
+            if let (Some(combo), Some(strategy)) = (&lease.itinerary.combo, lease.itinerary.strategy) {
+                put("x-omniroute-decision", &format!("combo={combo}; strategy={}", strategy.as_str()));
+            }
+        }
+        let reasons = self.tally.fallback_reasons();
+        if !reasons.is_empty() {
+            put("x-omniroute-fallback-reason", &capped(&reasons));
+        }
+    }
+}
+
+/// What did not reach the provider: for the client in a header, for the operator in the log.
+fn name_dropped(headers: &mut HeaderMap, dropped: &[Dropped]) {
+    if dropped.is_empty() {
+        return;
+    }
+    for one in dropped {
+        tracing::info!(field = one.field, why = one.why, "a parameter cannot be sent to this provider");
+    }
+    let names: Vec<_> = dropped.iter().map(|one| one.field.as_str()).collect();
+    if let Ok(value) = HeaderValue::from_str(&capped(&names.join(", "))) {
+        headers.insert(HeaderName::from_static("x-omniroute-params-dropped"), value);
+    }
+}
+
+/// A header stays short and printable whatever the names in it are.
+fn capped(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(500).collect()
+}

@@ -1,0 +1,223 @@
+//! A request of the data plane from its first byte to its answer, whatever format it is in.
+//!
+//! ```text
+//! admit -> body -> read (the format's own) -> may this key use this model? -> tally -> dispatch -> deliver
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use omniroute_actors::ids::ConnectionId;
+use omniroute_actors::router::{Only, Router};
+use tokio::time::Instant;
+
+use super::ask::Ask;
+use super::attempt::Means;
+use super::client_format::ClientFormat;
+use super::deliver::Delivery;
+use super::dispatch::{Waiting, dispatch};
+use super::inbound::{Deadlines, Inbound, TIMEOUT_HEADER};
+use super::refusal::refusal;
+use super::stall;
+use super::tally::{Opening, Tally};
+use crate::app::App;
+use crate::auth::{Kind, Principal};
+use crate::config::Config;
+use crate::error::{ApiError, Problem};
+use crate::infra::lifecycle::InFlight;
+use crate::routes::RequestId;
+use crate::routes::v1::body::read_body;
+use crate::wire::bad_request::BadRequest;
+
+/// Forces one connection.
+const CONNECTION_HEADER: &str = "x-omniroute-connection";
+/// Refuses what a provider's format cannot carry, instead of leaving it out.
+const STRICT_HEADER: &str = "x-omniroute-strict";
+/// Headers of a client that a provider of its own format understands.
+const FORWARDED: [&str; 2] = ["anthropic-beta", "openai-beta"];
+
+/// A request as it comes in.
+pub struct Incoming {
+    /// Its head.
+    pub request: HttpRequest,
+    /// Its body.
+    pub payload: web::Payload,
+    /// What handlers share.
+    pub app: web::Data<App>,
+    /// This worker's router.
+    pub router: web::Data<Addr<Router>>,
+}
+
+impl Incoming {
+    /// Answer it. `read` makes of the body what is asked for.
+    pub async fn answer(
+        self,
+        client: ClientFormat,
+        read: impl FnOnce(Bytes, &Principal) -> Result<Ask, BadRequest>,
+    ) -> HttpResponse {
+        let started = Instant::now();
+        let in_flight = self.app.lifecycle.enter();
+        let id = RequestId::of(&self.request);
+        match self.take(read).await {
+            Ok(taken) => {
+                let (app, router) = (taken.app.clone(), taken.router.clone());
+                Call::open(taken, started).answer(&app, &router, in_flight).await
+            }
+            Err(error) => error.to_response_for(client, id.as_ref().map(RequestId::as_str)),
+        }
+    }
+
+    /// Let it in and read it.
+    ///
+    /// # Errors
+    /// What to tell the client instead.
+    pub async fn take(self, read: impl FnOnce(Bytes, &Principal) -> Result<Ask, BadRequest>) -> Result<Taken, ApiError> {
+        let Self { request, payload, app, router } = self;
+        let principal = principal(&request)?;
+        admit(&principal, &app)?;
+        let config = app.config.load_full();
+        stall::set_limit(Duration::from_millis(config.deadlines.write_stall_ms));
+        let body = read_body(&request, payload, &config.server).await?;
+        let mut ask = read(body, &principal).map_err(|bad| ApiError::relayed(400, bad.body()))?;
+        ask.strict = config.routing.strict_params || is_strict(request.headers());
+        if !principal.may_use_model(&ask.model) {
+            let message = format!("This key may not use model '{}'.", ask.model);
+            return Err(ApiError::new(Problem::Forbidden, message).at("model").retry(false));
+        }
+        Ok(Taken { ask, principal, config, request, app, router })
+    }
+}
+
+/// A request that was let in and read.
+pub struct Taken {
+    /// What it asks for.
+    pub ask: Ask,
+    /// Who asks.
+    pub principal: Arc<Principal>,
+    /// The configuration that holds for it.
+    pub config: Arc<Config>,
+    /// Its head.
+    pub request: HttpRequest,
+    /// What handlers share.
+    pub app: web::Data<App>,
+    /// This worker's router.
+    pub router: web::Data<Addr<Router>>,
+}
+
+impl Taken {
+    /// Which connections may serve it.
+    pub fn only(&self) -> Only {
+        Only { allowed: self.principal.allowed_connections.clone(), forced: forced(self.request.headers()) }
+    }
+}
+
+/// A request that may be dispatched.
+struct Call {
+    inbound: Inbound,
+    config: Arc<Config>,
+    tally: Tally,
+}
+
+impl Call {
+    fn open(taken: Taken, started: Instant) -> Self {
+        let only = taken.only();
+        let Taken { ask, principal, config, request, app, .. } = taken;
+        let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
+        let opening = Opening {
+            id: &id,
+            at,
+            started,
+            key_id: key_id(&principal),
+            model: &ask.model,
+            streamed: ask.stream,
+        };
+        let tally = Tally::open(Arc::clone(&app.recorder), opening);
+        let inbound = Inbound {
+            id,
+            ask,
+            only,
+            forwarded: forwarded(headers),
+            created: at.0 / 1_000,
+            deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
+            max_attempts: config.routing.max_attempts as usize,
+        };
+        Self { inbound, config, tally }
+    }
+
+    async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
+        let means = Means { clients: &app.clients, config: &self.config, now: app.clock.wall() };
+        let waiting = waiting(app);
+        let dispatched = dispatch(router, &means, &self.inbound, &mut self.tally, waiting).await;
+        let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };
+        match dispatched {
+            Ok(dispatched) => delivery.answer(app, dispatched),
+            Err(failed) => {
+                let (error, outcome) = refusal(failed, &delivery.inbound.ask.model);
+                delivery.refuse(&error, outcome)
+            }
+        }
+    }
+}
+
+fn principal(request: &HttpRequest) -> Result<Arc<Principal>, ApiError> {
+    let principal = request.extensions().get::<Arc<Principal>>().cloned();
+    principal.ok_or_else(|| ApiError::new(Problem::Unauthorized, "Authentication required"))
+}
+
+/// What is refused before the body is read. The key's limit comes last: it counts only what is let in.
+fn admit(principal: &Principal, app: &App) -> Result<(), ApiError> {
+    if app.recorder.refuses() {
+        let message = "Usage cannot be recorded at the moment, and this gateway is set to refuse requests then.";
+        return Err(ApiError::new(Problem::LedgerUnavailable, message).after(Some(Duration::from_secs(5))));
+    }
+    principal.check_rate().map_err(|reached| {
+        let message = format!("This key's limit of requests per {} is reached.", reached.per);
+        ApiError::new(Problem::KeyRateLimited, message).after(Some(reached.wait))
+    })
+}
+
+fn key_id(principal: &Principal) -> Option<String> {
+    match &principal.kind {
+        Kind::Key { id, .. } => Some(id.clone()),
+        Kind::Service => Some("service".into()),
+        Kind::Session { .. } | Kind::Anonymous => None,
+    }
+}
+
+/// The id under which the request is recorded. A caller's own id is kept in front, so that it can be looked for; it
+/// is not unique by itself, and records are stored once per id.
+fn request_id(request: &HttpRequest) -> String {
+    let named = RequestId::of(request).map(|id| id.as_str().to_owned()).unwrap_or_default();
+    let theirs = ["x-request-id", "request-id"].iter().any(|name| request.headers().contains_key(*name));
+    if theirs || named.is_empty() { format!("{named}.{}", uuid::Uuid::now_v7()) } else { named }
+}
+
+fn forced(headers: &HeaderMap) -> Option<ConnectionId> {
+    headers.get(CONNECTION_HEADER)?.to_str().ok().filter(|id| !id.is_empty()).map(ConnectionId::from)
+}
+
+fn is_strict(headers: &HeaderMap) -> bool {
+    headers.get(STRICT_HEADER).is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
+}
+
+fn forwarded(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let found = FORWARDED.iter().filter_map(|name| Some((HeaderName::from_static(name), headers.get(*name)?.clone())));
+    found.collect()
+}
+
+fn asked_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let asked = headers.get(TIMEOUT_HEADER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(asked))
+}
+
+fn waiting(app: &App) -> Waiting {
+    let set = app.directory.resilience().wait_for_cooldown;
+    Waiting {
+        times: if set.enabled { set.max_retries } else { 0 },
+        longest: Duration::from_secs(set.max_retry_wait_sec),
+    }
+}

@@ -1,0 +1,86 @@
+//! Ollama's addresses, at the root and under `/v1`.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::{RouteSpec, Scope};
+use crate::app::App;
+use crate::auth::Principal;
+use crate::error::{ApiError, Problem};
+use crate::gateway::ask::Ask;
+use crate::gateway::client_format::ClientFormat;
+use crate::gateway::pipeline::Incoming;
+use crate::routes::v1::models::{Model, visible};
+use crate::wire::ollama::{self, ModelFacts};
+
+/// The routes.
+pub fn routes() -> Vec<RouteSpec> {
+    vec![
+        RouteSpec::post("/v1/api/chat", Scope::Inference, "Answer a chat in Ollama's format", chat).also("/api/chat"),
+        RouteSpec::post("/v1/api/generate", Scope::Inference, "Complete a prompt in Ollama's format", generate)
+            .also("/api/generate"),
+        RouteSpec::get("/v1/api/tags", Scope::Inference, "List the models in Ollama's shape", tags).also("/api/tags"),
+        RouteSpec::post("/v1/api/show", Scope::Inference, "Describe one model in Ollama's shape", show)
+            .also("/api/show"),
+        RouteSpec::get("/v1/api/version", Scope::Inference, "The version of Ollama's API that is spoken", version)
+            .also("/api/version"),
+        RouteSpec::get("/v1/api/ps", Scope::Inference, "Models that are loaded: none, they run elsewhere", running)
+            .also("/api/ps"),
+    ]
+}
+
+async fn chat(incoming: Incoming) -> HttpResponse {
+    let client = ClientFormat::Ollama;
+    let read = |body: bytes::Bytes, _: &Principal| {
+        let request = ollama::decode_request(&body)?;
+        Ok(Ask::read(client, body, request))
+    };
+    incoming.answer(client, read).await
+}
+
+async fn generate(incoming: Incoming) -> HttpResponse {
+    let client = ClientFormat::OllamaGenerate;
+    let read = |body: bytes::Bytes, _: &Principal| {
+        let request = ollama::decode_generate_request(&body)?;
+        Ok(Ask::read(client, body, request))
+    };
+    incoming.answer(client, read).await
+}
+
+async fn tags(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let models: Vec<_> = visible(&request, &app).iter().map(facts).collect();
+    json(ollama::tags_body(&models))
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    #[serde(alias = "name")]
+    model: String,
+}
+
+async fn show(request: HttpRequest, app: web::Data<App>, named: web::Bytes) -> HttpResponse {
+    let problem = |problem, message: String| ApiError::new(problem, message).to_response_for(ClientFormat::Ollama, None);
+    let Ok(Named { model }) = serde_json::from_slice(&named) else {
+        return problem(Problem::BadRequest, "model is required".to_owned());
+    };
+    match visible(&request, &app).iter().find(|known| known.id() == model) {
+        Some(known) => json(ollama::show_body(&facts(known))),
+        None => problem(Problem::ModelNotFound, format!("model '{model}' not found")),
+    }
+}
+
+async fn version() -> HttpResponse {
+    json(ollama::version_body())
+}
+
+async fn running() -> HttpResponse {
+    json(ollama::ps_body())
+}
+
+fn facts(model: &Model) -> ModelFacts {
+    ModelFacts { id: model.id().to_owned(), created: model.created(), context: model.context_length() }
+}
+
+fn json(body: bytes::Bytes) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(body)
+}

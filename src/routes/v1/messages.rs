@@ -1,0 +1,19 @@
+//! `POST /v1/messages`: Anthropic Messages.
+
+use actix_web::HttpResponse;
+
+use crate::auth::Principal;
+use crate::gateway::ask::Ask;
+use crate::gateway::client_format::ClientFormat;
+use crate::gateway::pipeline::Incoming;
+use crate::wire::anthropic;
+
+/// Answer a message.
+pub async fn messages(incoming: Incoming) -> HttpResponse {
+    let client = ClientFormat::Anthropic;
+    let read = |body: bytes::Bytes, _: &Principal| {
+        let request = anthropic::decode_request(&body)?;
+        Ok(Ask::read(client, body, request))
+    };
+    incoming.answer(client, read).await
+}
