@@ -48,6 +48,9 @@ section! {
     pub struct Routing {
         /// Attempts per call, the first included.
         max_attempts: u32 = 3, within 1..=6;
+        /// Refuse what a provider's format cannot carry (400) instead of leaving it out with a word in
+        /// `x-omniroute-params-dropped`; a request may ask for it with `x-omniroute-strict: true`.
+        strict_params: bool = false;
         /// How deep combos may contain combos.
         max_combo_depth: u32 = 5, within 1..=16;
         /// Combo for calls that name no model; empty refuses them.

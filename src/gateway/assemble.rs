@@ -15,11 +15,8 @@ use serde_json::{Value, json};
 
 use crate::config::{Breaker, Cooldown, Resilience};
 use crate::demo::{self, DemoConnection};
-use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, ProviderSpec, Quirk, Wire};
+use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, NodeKind, ProviderSpec, Quirk, Wire};
 use crate::store::{ComboRow, ConnectionRow, NodeRow};
-
-/// The version of Anthropic's API whose shapes are spoken here.
-const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// Turns connection rows into configurations.
 pub struct Assembler<'a> {
@@ -136,16 +133,12 @@ fn own_endpoint(id: &str, name: &str, base_url: &str, wire: Wire) -> ProviderSpe
 }
 
 fn node_spec(node: &NodeRow) -> ProviderSpec {
-    let wire = node_wire(&node.kind, node.api_type.as_deref());
-    let mut spec = own_endpoint(&node.id, &node.name, node.base_url.trim_end_matches('/'), wire);
-    match wire {
-        Wire::Anthropic => {
-            spec.auth = AuthHeader { header: "x-api-key".into(), scheme: None };
-            spec.headers.insert("anthropic-version".into(), ANTHROPIC_VERSION.into());
-        }
-        Wire::Gemini => spec.auth = AuthHeader { header: "x-goog-api-key".into(), scheme: None },
-        _ => {}
-    }
+    // A row of a kind that is not known any more is taken for what most endpoints are.
+    let [chat, ..] = NodeKind::ALL;
+    let kind = NodeKind::find(&node.kind, node.api_type.as_deref()).unwrap_or(chat);
+    let mut spec = own_endpoint(&node.id, &node.name, node.base_url.trim_end_matches('/'), kind.wire);
+    spec.auth = kind.auth();
+    spec.headers.extend(kind.headers().iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     if let Some(path) = &node.chat_path {
         spec.chat_path.clone_from(path);
         spec.stream_path = None;
@@ -154,17 +147,6 @@ fn node_spec(node: &NodeRow) -> ProviderSpec {
         spec.models_path.clone_from(path);
     }
     spec
-}
-
-/// What a node speaks, by its type and interface.
-pub fn node_wire(kind: &str, api_type: Option<&str>) -> Wire {
-    match (kind, api_type) {
-        ("anthropic-compatible", _) => Wire::Anthropic,
-        ("gemini-compatible", _) => Wire::Gemini,
-        ("ollama-compatible", _) => Wire::Ollama,
-        (_, Some("responses")) => Wire::OpenaiResponses,
-        _ => Wire::OpenaiChat,
-    }
 }
 
 fn target(spec: &ProviderSpec, row: &ConnectionRow) -> Result<UpstreamTarget, String> {

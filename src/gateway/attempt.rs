@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use actix_http::header::{ACCEPT, HeaderValue};
-use awc::http::Method;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use omniroute_actors::clock::UnixMillis;
@@ -20,13 +18,12 @@ use super::ask::Translation;
 use super::assemble::quirk_bit;
 use super::fault::Fault;
 use super::inbound::Inbound;
-use super::prepared;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
-use super::sign;
+use super::upstream_call::UpstreamCall;
 use crate::config::Config;
 use crate::providers::Quirk;
-use crate::upstream::{Body, ClientFactory, CollectLimits, UpstreamRequest, UpstreamResponse, collect, send};
+use crate::upstream::{Body, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
@@ -86,7 +83,10 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
     let (target, model) = (&lease.config.target, lease.model().as_str());
     let written = inbound.ask.for_target(target, model, &inbound.id, inbound.created);
     let outgoing = written.map_err(Fault::cannot_carry)?;
-    let request = prepare(inbound, lease, outgoing.body.clone())?;
+    // Of a client's headers, only a provider of its own format understands some.
+    let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
+    let call = UpstreamCall { target, model, stream: inbound.ask.stream, headers, now: inbound.created };
+    let request = call.with(outgoing.body)?;
     let now = Instant::now();
     let head_by =
         if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
@@ -103,29 +103,6 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
         reading.whole(response.body).await?
     };
     Ok(Answered { answer, dropped: outgoing.dropped })
-}
-
-fn prepare(inbound: &Inbound, lease: &Lease, body: Bytes) -> Result<UpstreamRequest, Fault> {
-    let target = &lease.config.target;
-    let (url, mut headers) = prepared::of(target, lease.model().as_str(), inbound.ask.stream)?;
-    let format = provider_format::of(target);
-    headers.insert(ACCEPT, HeaderValue::from_static(accept(format, inbound.ask.stream)));
-    if inbound.ask.client.same_as() == Some(format) {
-        for (name, value) in &inbound.forwarded {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    sign::sign(target, &url, &mut headers, &body, inbound.created)?;
-    Ok(UpstreamRequest { method: Method::POST, url, headers, body })
-}
-
-const fn accept(format: Format, stream: bool) -> &'static str {
-    match (format, stream) {
-        (_, false) => "application/json",
-        (Format::Ollama, true) => "application/x-ndjson",
-        (Format::Bedrock, true) => "application/vnd.amazon.eventstream",
-        (_, true) => "text/event-stream",
-    }
 }
 
 const fn end_rules(quirks: u32) -> EndRules {

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use actix_http::header::{ACCEPT, HeaderValue};
-use actix_web::http::Method;
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::HttpResponse;
 use bytes::Bytes;
 use omniroute_actors::router::{Lease, Route};
@@ -17,9 +15,10 @@ use super::ask::Ask;
 use super::client_format::ClientFormat;
 use super::pipeline::{Incoming, Taken};
 use super::tokens::{Source, count};
-use super::{prepared, provider_format};
+use super::provider_format;
+use super::upstream_call::UpstreamCall;
 use crate::auth::Principal;
-use crate::upstream::{CollectLimits, UpstreamRequest, collect, send};
+use crate::upstream::{CollectLimits, collect, send};
 use crate::wire::bad_request::BadRequest;
 use crate::wire::chat::Format;
 use crate::wire::{anthropic, gemini, responses};
@@ -100,10 +99,9 @@ async fn asked(taken: &Taken, lease: &Lease) -> Option<u64> {
         return None;
     }
     let model = lease.model().as_str();
-    let (url, mut headers) = prepared::of(target, model, false).ok()?;
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let body = provider_format::rewrite(format, taken.ask.body(), model);
-    let request = UpstreamRequest { method: Method::POST, url: count_url(format, &url)?, headers, body };
+    let call = UpstreamCall { target, model, stream: false, headers: &[], now: taken.app.clock.wall().0 / 1_000 };
+    let mut request = call.with(provider_format::rewrite(format, taken.ask.body(), model)).ok()?;
+    request.url = count_url(format, &request.url)?;
     let deadline = Instant::now() + WITHIN;
     let response = send(&taken.app.clients.thread_client(), request, deadline).await.ok()?;
     if !response.status.is_success() {

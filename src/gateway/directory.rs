@@ -155,6 +155,15 @@ impl Directory {
             .connection(row, Source::Database)
     }
 
+    /// The same at an endpoint that is not stored (yet).
+    ///
+    /// # Errors
+    /// Why it cannot become a connection; safe to show.
+    pub fn prepare_at(&self, node: &NodeRow, row: &ConnectionRow) -> Result<ConnectionConfig, String> {
+        let nodes = std::slice::from_ref(node);
+        Assembler::new(nodes, &self.contents.load().resilience, None).connection(row, Source::Database)
+    }
+
     async fn rows(&self) -> Result<Vec<(ConnectionRow, Source)>, StoreError> {
         let stored = self.store.connections().list().await?.into_iter().map(|row| (row, Source::Database));
         let found = self.environment.iter().map(|found| (super::assemble::environment_row(found), Source::Environment));

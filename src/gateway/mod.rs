@@ -31,4 +31,5 @@ pub mod tally;
 pub mod tokens;
 #[cfg(test)]
 mod tests;
+pub mod upstream_call;
 pub mod whole_body;

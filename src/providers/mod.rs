@@ -5,7 +5,9 @@
 pub mod catalog;
 pub mod endpoint;
 pub mod environment;
+pub mod node;
 
 pub use catalog::{AuthHeader, Catalog, CatalogError, Class, ProviderSpec, Quirk, Wire};
 pub use endpoint::EndpointError;
 pub use environment::{EnvironmentConnection, discover};
+pub use node::NodeKind;

@@ -6,13 +6,17 @@ use std::time::Duration;
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
 use bytes::Bytes;
+use omniroute_actors::clock::{Clock, SystemClock};
 use omniroute_actors::connection::config::ConnectionConfig;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::gateway::provider_format;
+use crate::gateway::upstream_call::UpstreamCall;
 use crate::upstream::{self, ClientFactory, CollectLimits, SendErrorKind, UpstreamRequest};
+use crate::wire::chat::{EncodeTarget, Format, Message, Request, Role};
 
 /// How long a question may take.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -87,7 +91,7 @@ async fn models_within(
 ) -> Result<Vec<String>, Diagnosis> {
     let none = Diagnosis::local("unsupported", "the provider offers no list of models");
     let url = config.target.models_url.as_deref().ok_or(none)?;
-    let (status, body) = ask(clients, config, Method::GET, url, Bytes::new(), deadline).await?;
+    let (status, body) = send(clients, list_request(config, url)?, deadline).await?;
     if matches!(status.as_u16(), 404 | 405 | 501) {
         let message = "the provider offers no list of models";
         return Err(Diagnosis::upstream("unsupported", message, Some(status.as_u16())));
@@ -97,6 +101,8 @@ async fn models_within(
     let entries = list.get("data").or_else(|| list.get("models")).unwrap_or(&list).as_array();
     let id = |entry: &Value| {
         let id = entry.get("id").or_else(|| entry.get("name")).unwrap_or(entry).as_str()?;
+        // Gemini names the collection, too.
+        let id = id.strip_prefix("models/").unwrap_or(id);
         let sane = !id.is_empty() && id.len() <= MODEL_CHARS && !id.chars().any(char::is_control);
         sane.then(|| id.to_owned())
     };
@@ -104,18 +110,33 @@ async fn models_within(
 }
 
 async fn chat(clients: &ClientFactory, config: &ConnectionConfig, model: &str, deadline: Instant) -> Diagnosis {
-    let body = json!({"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 16});
-    let body = Bytes::from(body.to_string());
-    match ask(clients, config, Method::POST, &config.target.chat_url, body, deadline).await {
+    let format = provider_format::of(&config.target);
+    let request = match ping(config, format, model) {
+        Ok(request) => request,
+        Err(diagnosis) => return diagnosis,
+    };
+    match send(clients, request, deadline).await {
         Err(diagnosis) => diagnosis,
         Ok((status, body)) => match judge(status) {
             Err(diagnosis) => diagnosis,
-            Ok(()) if serde_json::from_slice::<Value>(&body).is_ok_and(|answer| answer.get("choices").is_some()) => {
-                Diagnosis::ok(status.as_u16())
-            }
+            Ok(()) if provider_format::decode_answer(format, &body).is_ok() => Diagnosis::ok(status.as_u16()),
             Ok(()) => not_json(status),
         },
     }
+}
+
+/// The smallest call that a model answers.
+fn ping(config: &ConnectionConfig, format: Format, model: &str) -> Result<UpstreamRequest, Diagnosis> {
+    let cannot = Diagnosis::local("validation_error", "the request cannot be sent");
+    let mut request = Request::new(format, model);
+    request.messages.push(Message::text(Role::User, "ping"));
+    request.sampling.max_tokens = Some(16);
+    let traits = provider_format::traits(&config.target);
+    let to = EncodeTarget { model, stream: false, traits };
+    let encoded = provider_format::encode_request(format, &request, &to).map_err(|_| cannot.clone())?;
+    let now = SystemClock.wall().0 / 1_000;
+    let call = UpstreamCall { target: &config.target, model, stream: false, headers: &[], now };
+    call.with(encoded.body).map_err(|_| cannot)
 }
 
 fn not_json(status: StatusCode) -> Diagnosis {
@@ -134,18 +155,18 @@ fn judge(status: StatusCode) -> Result<(), Diagnosis> {
     Err(Diagnosis::upstream(kind, message, Some(status.as_u16())))
 }
 
-async fn ask(
+fn list_request(config: &ConnectionConfig, url: &str) -> Result<UpstreamRequest, Diagnosis> {
+    let url = Url::parse(url).map_err(|_| Diagnosis::local("validation_error", "the URL is not valid"))?;
+    let headers =
+        headers(config).ok_or_else(|| Diagnosis::local("validation_error", "the credential cannot be sent as a header"))?;
+    Ok(UpstreamRequest { method: Method::GET, url, headers, body: Bytes::new() })
+}
+
+async fn send(
     clients: &ClientFactory,
-    config: &ConnectionConfig,
-    method: Method,
-    url: &str,
-    body: Bytes,
+    request: UpstreamRequest,
     deadline: Instant,
 ) -> Result<(StatusCode, Bytes), Diagnosis> {
-    let url = Url::parse(url).map_err(|_| Diagnosis::local("validation_error", "the URL is not valid"))?;
-    let headers = headers(config, !body.is_empty())
-        .ok_or_else(|| Diagnosis::local("validation_error", "the credential cannot be sent as a header"))?;
-    let request = UpstreamRequest { method, url, headers, body };
     let response =
         upstream::send(&clients.thread_client(), request, deadline).await.map_err(|error| failed(&error.kind))?;
     let limits = CollectLimits { cap: MOST_BYTES, idle: WITHIN, deadline };
@@ -155,7 +176,7 @@ async fn ask(
     Ok((status, body.map_err(|_| cut)?))
 }
 
-fn headers(config: &ConnectionConfig, has_body: bool) -> Option<HeaderMap> {
+fn headers(config: &ConnectionConfig) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in &config.target.headers {
         headers.insert(HeaderName::try_from(name.as_str()).ok()?, HeaderValue::try_from(value.as_str()).ok()?);
@@ -164,9 +185,6 @@ fn headers(config: &ConnectionConfig, has_body: bool) -> Option<HeaderMap> {
         let mut value = HeaderValue::try_from(secret.expose_secret()).ok()?;
         value.set_sensitive(true);
         headers.insert(HeaderName::try_from(name.as_str()).ok()?, value);
-    }
-    if has_body {
-        headers.insert(actix_http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Some(headers)
 }

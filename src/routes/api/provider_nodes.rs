@@ -1,4 +1,4 @@
-//! `/api/provider-nodes*`: OpenAI-compatible endpoints of the operator's own.
+//! `/api/provider-nodes*`: endpoints of the operator's own.
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
@@ -7,15 +7,12 @@ use uuid::Uuid;
 
 use super::connection_form::blank;
 use super::probe::{self, Diagnosis};
-use crate::providers::Catalog;
+use crate::providers::{Catalog, NodeKind};
 use crate::routes::body::{iso, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{ConnectionRow, NodeRow, StoreError};
 
-const KIND: &str = "openai-compatible";
-const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
-/// The interfaces that a node may offer; so far the data plane speaks chat.
-const API_TYPES: [&str; 1] = ["chat"];
+const DEFAULT_KIND: &str = "openai-compatible";
 const NOT_FOUND: &str = "Provider node not found";
 
 pub(super) fn routes() -> Vec<RouteSpec> {
@@ -48,11 +45,11 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let now = call.now();
     let mut node = NodeRow {
         id: String::new(),
-        kind: KIND.into(),
+        kind: DEFAULT_KIND.into(),
         name: String::new(),
         prefix: String::new(),
-        api_type: Some("chat".into()),
-        base_url: DEFAULT_BASE_URL.into(),
+        api_type: None,
+        base_url: String::new(),
         chat_path: None,
         models_path: None,
         created_at: now,
@@ -60,7 +57,8 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     };
     fill(&call, &mut form, &mut node);
     form.finish()?;
-    node.id = format!("{KIND}-{}-{}", node.api_type.as_deref().unwrap_or("chat"), Uuid::now_v7().simple());
+    let interface = node.api_type.as_ref().map(|api_type| format!("-{api_type}")).unwrap_or_default();
+    node.id = format!("{}{interface}-{}", node.kind, Uuid::now_v7().simple());
 
     call.app.store.nodes().insert(&node).await.map_err(taken)?;
     call.audit("provider.node.created", &node.id, particulars(&node)).await;
@@ -114,7 +112,7 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let now = call.now();
     let mut node = NodeRow {
         id: String::new(),
-        kind: KIND.into(),
+        kind: DEFAULT_KIND.into(),
         name: "validation".into(),
         prefix: "validation".into(),
         api_type: None,
@@ -128,17 +126,11 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     fill(&call, &mut form, &mut node);
     form.finish()?;
 
-    let mut row = blank("validation".into(), "openai", now);
+    node.id = "validation".into();
+    let mut row = blank("validation".into(), &node.id, now);
     row.credential = key.map(|key| key.trim().to_owned().into());
-    row.provider_specific_data = json!({ "baseUrl": node.base_url });
-    let diagnosis = match call.app.directory.prepare(&row) {
-        Ok(mut config) => {
-            let mut target = (*config.target).clone();
-            let path = node.models_path.as_deref().unwrap_or("/models");
-            target.models_url = Some(format!("{}{path}", node.base_url));
-            config.target = target.into();
-            probe::test(&call.app.clients, &config, None).await
-        }
+    let diagnosis = match call.app.directory.prepare_at(&node, &row) {
+        Ok(config) => probe::test(&call.app.clients, &config, None).await,
         Err(_) => Diagnosis {
             kind: "validation_error",
             source: "validation",
@@ -151,15 +143,7 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
 }
 
 fn fill(call: &Call, form: &mut Form, node: &mut NodeRow) {
-    if let Some(kind) = form.text("type", 1..=50).filter(|kind| kind != KIND) {
-        form.problem("type", format!("`{kind}` is not offered; use {KIND}"));
-    }
-    if let Some(api_type) = form.text("apiType", 1..=50) {
-        if !API_TYPES.contains(&api_type.as_str()) {
-            form.problem("apiType", format!("Expected one of: {}", API_TYPES.join(", ")));
-        }
-        node.api_type = Some(api_type);
-    }
+    fill_kind(form, node);
     if let Some(name) = form.text("name", 1..=200) {
         node.name = name;
     }
@@ -182,6 +166,34 @@ fn fill(call: &Call, form: &mut Form, node: &mut NodeRow) {
     form.let_pass(["compatMode"]);
     form.let_pass_answer(&view(node));
     check_base_url(call, form, &node.base_url);
+}
+
+/// Type, interface and, where none is given, the usual address of the type.
+fn fill_kind(form: &mut Form, node: &mut NodeRow) {
+    if let Some(kind) = form.text("type", 1..=50) {
+        node.kind = kind;
+    }
+    if let Some(api_type) = form.text("apiType", 1..=50) {
+        node.api_type = Some(api_type);
+    }
+    match NodeKind::find(&node.kind, node.api_type.as_deref()) {
+        Some(kind) => {
+            node.api_type = kind.api_type.map(str::to_owned);
+            if node.base_url.is_empty() {
+                kind.base_url.clone_into(&mut node.base_url);
+            }
+        }
+        None if NodeKind::find(&node.kind, None).is_none() => {
+            let mut names: Vec<_> = NodeKind::ALL.iter().map(|kind| kind.name).collect();
+            names.dedup();
+            form.problem("type", format!("`{}` is not offered; use one of: {}", node.kind, names.join(", ")));
+        }
+        None => {
+            let offered = NodeKind::ALL.iter().filter(|kind| kind.name == node.kind);
+            let types: Vec<_> = offered.filter_map(|kind| kind.api_type).collect();
+            form.problem("apiType", format!("Expected one of: {}", types.join(", ")));
+        }
+    }
 }
 
 /// A prefix of a built-in provider would take its models away.

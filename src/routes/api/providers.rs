@@ -19,7 +19,7 @@ use super::connection_form::{Home, blank, fill};
 use super::probe::{self, Diagnosis};
 use super::{connection_view, live};
 use crate::gateway::directory::Listed;
-use crate::providers::Catalog;
+use crate::providers::{Catalog, NodeKind};
 use crate::routes::body::{iso, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::ConnectionRow;
@@ -279,7 +279,7 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
 
 fn home_of(call: &Call, provider: &str) -> Result<Home, Refusal> {
     let found = Home::find(provider, &call.app.directory.nodes());
-    let is_node = provider.starts_with("openai-compatible-") || provider.starts_with("anthropic-compatible-");
+    let is_node = NodeKind::ALL.iter().any(|kind| provider.starts_with(&format!("{}-", kind.name)));
     found.ok_or_else(|| match is_node {
         true => Refusal::not_found("Provider node not found"),
         false => Refusal::bad_request("Invalid provider"),

@@ -1,0 +1,63 @@
+//! Endpoints of the operator's own: which kinds there are.
+
+use super::catalog::{AuthHeader, Wire};
+
+/// The version of Anthropic's API whose shapes are spoken here.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+/// One kind of endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeKind {
+    /// Its `type`.
+    pub name: &'static str,
+    /// Its `apiType`, where the type has several.
+    pub api_type: Option<&'static str>,
+    /// What it speaks.
+    pub wire: Wire,
+    /// Where it is when nobody says otherwise.
+    pub base_url: &'static str,
+}
+
+impl NodeKind {
+    /// All kinds; the first of a type is its default.
+    pub const ALL: [Self; 5] = [
+        kind("openai-compatible", Some("chat"), Wire::OpenaiChat, "https://api.openai.com/v1"),
+        kind("openai-compatible", Some("responses"), Wire::OpenaiResponses, "https://api.openai.com/v1"),
+        kind("anthropic-compatible", None, Wire::Anthropic, "https://api.anthropic.com/v1"),
+        kind("gemini-compatible", None, Wire::Gemini, "https://generativelanguage.googleapis.com/v1beta"),
+        kind("ollama-compatible", None, Wire::Ollama, "http://localhost:11434"),
+    ];
+
+    /// The kind of that type and interface; an interface that the type does not have is none.
+    pub fn find(name: &str, api_type: Option<&str>) -> Option<Self> {
+        let of_type = || Self::ALL.iter().copied().filter(|kind| kind.name == name);
+        match api_type {
+            Some(api_type) if of_type().any(|kind| kind.api_type.is_some()) => {
+                of_type().find(|kind| kind.api_type == Some(api_type))
+            }
+            _ => of_type().next(),
+        }
+    }
+
+    /// How the key is sent.
+    pub fn auth(self) -> AuthHeader {
+        let plain = |header: &str| AuthHeader { header: header.into(), scheme: None };
+        match self.wire {
+            Wire::Anthropic => plain("x-api-key"),
+            Wire::Gemini => plain("x-goog-api-key"),
+            _ => AuthHeader::default(),
+        }
+    }
+
+    /// Headers sent with every call.
+    pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self.wire {
+            Wire::Anthropic => &[("anthropic-version", ANTHROPIC_VERSION)],
+            _ => &[],
+        }
+    }
+}
+
+const fn kind(name: &'static str, api_type: Option<&'static str>, wire: Wire, base_url: &'static str) -> NodeKind {
+    NodeKind { name, api_type, wire, base_url }
+}
