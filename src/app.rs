@@ -10,6 +10,7 @@ use omniroute_actors::supervisor::Registry;
 use crate::auth::{KeyRing, LoginThrottle};
 use crate::config::ConfigHandle;
 use crate::gateway::directory::Directory;
+use crate::gateway::seals::Seals;
 use crate::infra::crypto::Vault;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::recorder::Recorder;
@@ -41,6 +42,8 @@ pub struct App {
     pub clients: ClientFactory,
     /// Keeps usage.
     pub recorder: Arc<Recorder>,
+    /// What providers sealed, for clients that do not send it back.
+    pub seals: Seals,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
 }

@@ -34,7 +34,7 @@ pub fn start(app: &App, metrics: &Arc<Metrics>) -> Upkeep {
         every(UPKEEP_EVERY, move || count(Arc::clone(&metrics))),
         with(app, NEWS_EVERY, news),
         with(app, USES_EVERY, uses),
-        with(app, SESSIONS_EVERY, sessions),
+        with(app, SESSIONS_EVERY, expired),
         with(app, STATUS_EVERY, status),
     ];
     // Twice as often as the service manager asks: one late turn of a busy machine is no death.
@@ -78,11 +78,18 @@ async fn uses(app: App) {
     }
 }
 
-async fn sessions(app: App) {
-    match app.store.sessions().delete_expired(app.clock.wall().0).await {
-        Ok(0) => {}
-        Ok(ended) => tracing::debug!(ended, "sessions that ended were cleared away"),
-        Err(error) => tracing::warn!(%error, "sessions that ended cannot be cleared away"),
+async fn expired(app: App) {
+    let now = app.clock.wall().0;
+    let cleared = [
+        ("sessions", app.store.sessions().delete_expired(now).await),
+        ("responses", app.store.responses().delete_expired(now).await),
+    ];
+    for (what, cleared) in cleared {
+        match cleared {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(what, count, "what expired was cleared away"),
+            Err(error) => tracing::warn!(what, %error, "what expired cannot be cleared away"),
+        }
     }
 }
 

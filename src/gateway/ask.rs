@@ -8,6 +8,7 @@ use omniroute_actors::connection::config::UpstreamTarget;
 
 use super::client_format::ClientFormat;
 use super::provider_format;
+use super::seals::OwnSeals;
 use crate::wire::bad_request::BadRequest;
 use crate::wire::chat::{Dropped, EncodeTarget, Format, Reply, Request, WayBack};
 use crate::wire::openai;
@@ -28,6 +29,8 @@ pub struct Ask {
     pub prompt_chars: u64,
     /// Nothing may be left out on the way to a provider of another format.
     pub strict: bool,
+    /// What providers sealed for this caller earlier.
+    pub seals: Option<OwnSeals>,
     body: Bytes,
     /// Kept for chat: providers of that format get its bytes.
     chat: Option<ChatRequest>,
@@ -77,6 +80,7 @@ impl Ask {
             include_usage: chat.include_usage,
             prompt_chars: chat.prompt_chars,
             strict: false,
+            seals: None,
             body: chat.body().clone(),
             chat: Some(chat),
             neutral: OnceCell::new(),
@@ -92,6 +96,7 @@ impl Ask {
             include_usage: false,
             prompt_chars: request.prompt_chars(),
             strict: false,
+            seals: None,
             body,
             chat: None,
             neutral: OnceCell::from(Arc::new(request)),
@@ -112,9 +117,21 @@ impl Ask {
             return Ok(request);
         }
         let mut request = openai::decode_request(&self.body)?;
-        // The key's own default may differ from what the body says.
+        // The key's own default may differ from what the body says, and so may a name that got its prefix from the path.
         request.stream = self.stream;
+        request.model.clone_from(&self.model);
+        if let Some(seals) = &self.seals {
+            seals.restore(&mut request);
+        }
         Ok(self.neutral.get_or_init(|| Arc::new(request)))
+    }
+
+    /// Let the caller's memory fill in what its client left out.
+    pub fn remember(&mut self, seals: OwnSeals) {
+        if let Some(request) = self.neutral.get_mut().and_then(Arc::get_mut) {
+            seals.restore(request);
+        }
+        self.seals = Some(seals);
     }
 
     /// The body for a target, which calls the model `model`.

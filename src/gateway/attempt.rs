@@ -20,6 +20,7 @@ use super::fault::Fault;
 use super::inbound::Inbound;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
+use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
 use crate::config::Config;
 use crate::providers::Quirk;
@@ -177,6 +178,9 @@ impl Reading<'_> {
         let body = match self.translation {
             None => body,
             Some(Translation { way_back, reply }) => {
+                if let Some(seals) = &self.inbound.ask.seals {
+                    seals.keep(&answer);
+                }
                 let answer = chat::Answer { usage: Some(usage), ..way_back.restore(answer) };
                 self.inbound.ask.client.encode_answer(&answer, &reply)
             }
@@ -219,7 +223,8 @@ impl Reading<'_> {
                 Way::Translate(way_back.for_stream(), ask.client.encoder(&reply))
             }
         };
-        Box::new(NeutralRelay::new(frames(format, limit), decoder(format), way, secret))
+        let seals = ask.seals.as_ref().filter(|_| matches!(way, Way::Translate(..))).map(OwnSeals::watch);
+        Box::new(NeutralRelay::new(frames(format, limit), decoder(format), way, secret).remembering(seals))
     }
 }
 

@@ -25,6 +25,7 @@ pub mod provider_format;
 pub mod refusal;
 pub mod relay;
 pub mod relay_body;
+pub mod seals;
 mod sign;
 pub mod stall;
 pub mod tally;

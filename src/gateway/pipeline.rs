@@ -83,6 +83,7 @@ impl Incoming {
         stall::set_limit(Duration::from_millis(config.deadlines.write_stall_ms));
         let body = read_body(&request, payload, &config.server).await?;
         let mut ask = read(body, &principal).map_err(|bad| ApiError::relayed(400, bad.body()))?;
+        ask.remember(app.seals.of(owner(&principal)));
         ask.strict = config.routing.strict_params || is_strict(request.headers());
         if !principal.may_use_model(&ask.model) {
             let message = format!("This key may not use model '{}'.", ask.model);
@@ -186,6 +187,11 @@ fn key_id(principal: &Principal) -> Option<String> {
         Kind::Service => Some("service".into()),
         Kind::Session { .. } | Kind::Anonymous => None,
     }
+}
+
+/// Whose answers and seals are whose: a key's own, or the administrator's.
+pub fn owner(principal: &Principal) -> String {
+    key_id(principal).unwrap_or_default()
 }
 
 /// The id under which the request is recorded. A caller's own id is kept in front, so that it can be looked for; it

@@ -24,6 +24,7 @@ mod migrate;
 mod nodes;
 mod pg_tls;
 mod reader;
+mod responses;
 mod schema;
 mod sessions;
 mod settings;
@@ -42,6 +43,7 @@ pub use error::{Cause, StoreError};
 pub use location::{engine_of, sqlite_path};
 pub use meta::holds_sealed_rows;
 pub use nodes::{NodeRow, Nodes};
+pub use responses::{ResponseRow, Responses};
 pub use sessions::{SessionRow, Sessions};
 pub use settings::{SettingRow, Settings};
 pub use usage::{Usage, UsageRow};
@@ -193,6 +195,11 @@ impl Store {
     /// Client keys.
     pub fn api_keys(&self) -> ApiKeys<'_> {
         ApiKeys(self)
+    }
+
+    /// Kept answers of the Responses API.
+    pub fn responses(&self) -> Responses<'_> {
+        Responses(self)
     }
 
     /// Sessions of the management interface.

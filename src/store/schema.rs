@@ -163,3 +163,13 @@ diesel::table! {
         attempts -> Text,
     }
 }
+
+diesel::table! {
+    responses (id) {
+        id -> Text,
+        owner -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        body -> Text,
+    }
+}

@@ -7,6 +7,7 @@ use omniroute_actors::resilience::outcome::Outcome;
 use super::{MOST_HELD, Progress, Relay};
 use crate::gateway::fault::Fault;
 use crate::gateway::frames::{Frame, Frames};
+use crate::gateway::seals::SealWatch;
 use crate::wire::chat::{Delta, Event, Restorer, StreamDecoder, StreamEncoder};
 use crate::wire::openai_error::ErrorBody;
 use crate::wire::usage::Usage;
@@ -33,6 +34,7 @@ pub struct NeutralRelay {
     chars_out: u64,
     contents: u64,
     secret: String,
+    seals: Option<SealWatch>,
 }
 
 impl NeutralRelay {
@@ -49,7 +51,15 @@ impl NeutralRelay {
             chars_out: 0,
             contents: 0,
             secret,
+            seals: None,
         }
+    }
+
+    /// Keep what is sealed for the caller's next request.
+    #[must_use]
+    pub fn remembering(mut self, seals: Option<SealWatch>) -> Self {
+        self.seals = seals;
+        self
     }
 
     fn step(&mut self, frame: &Frame) -> Result<Progress, Fault> {
@@ -78,6 +88,9 @@ impl NeutralRelay {
             }
             self.contents += u64::from(event.is_content());
             if let Way::Translate(restorer, encoder) = &mut self.way {
+                if let Some(seals) = &mut self.seals {
+                    seals.take(&event);
+                }
                 restorer.restore(event, &mut self.told);
                 for event in self.told.drain(..) {
                     encoder.event(&event, &mut self.out);
@@ -106,6 +119,9 @@ impl Relay for NeutralRelay {
         self.tell();
         if let Way::Translate(_, encoder) = &mut self.way {
             encoder.finish(&mut self.out);
+        }
+        if let Some(seals) = self.seals.take() {
+            seals.finish();
         }
         Ok(())
     }

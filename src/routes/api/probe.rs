@@ -134,7 +134,7 @@ fn ping(config: &ConnectionConfig, format: Format, model: &str) -> Result<Upstre
     let traits = provider_format::traits(&config.target);
     let to = EncodeTarget { model, stream: false, traits };
     let encoded = provider_format::encode_request(format, &request, &to).map_err(|_| cannot.clone())?;
-    let now = SystemClock.wall().0 / 1_000;
+    let now = SystemClock::default().wall().0 / 1_000;
     let call = UpstreamCall { target: &config.target, model, stream: false, headers: &[], now };
     call.with(encoded.body).map_err(|_| cannot)
 }
