@@ -12,6 +12,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER
 use actix_web::http::{ConnectionType, StatusCode};
 
 use crate::gateway::client_format::ClientFormat;
+use crate::wire::bad_request::BadRequest;
 use crate::wire::openai_error::ErrorBody;
 
 /// Tells SDKs whether to try again; they look here before they look at the status.
@@ -174,6 +175,12 @@ impl ApiError {
             headers.insert(RETRY_AFTER_MS, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
         }
         response
+    }
+}
+
+impl From<BadRequest> for ApiError {
+    fn from(bad: BadRequest) -> Self {
+        Self::relayed(400, bad.body())
     }
 }
 

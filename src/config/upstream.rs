@@ -51,6 +51,9 @@ section! {
         /// Refuse what a provider's format cannot carry (400) instead of leaving it out with a word in
         /// `x-omniroute-params-dropped`; a request may ask for it with `x-omniroute-strict: true`.
         strict_params: bool = false;
+        /// Hours for which answers of the Responses API are kept, so that `previous_response_id` works with every
+        /// provider; 0 keeps none.
+        responses_ttl_h: u64 = 24, within 0..=8_760;
         /// How deep combos may contain combos.
         max_combo_depth: u32 = 5, within 1..=16;
         /// Combo for calls that name no model; empty refuses them.

@@ -1,12 +1,14 @@
 //! What a client asks for: its bytes, what routing must know of them, and how they read for a provider.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use omniroute_actors::connection::config::UpstreamTarget;
 
 use super::client_format::ClientFormat;
+use super::keeper::Keeper;
 use super::provider_format;
 use super::seals::OwnSeals;
 use crate::wire::bad_request::BadRequest;
@@ -29,6 +31,8 @@ pub struct Ask {
     pub prompt_chars: u64,
     /// Nothing may be left out on the way to a provider of another format.
     pub strict: bool,
+    /// Responses: keeps the answer.
+    pub keeper: Option<Rc<Keeper>>,
     /// What providers sealed for this caller earlier.
     pub seals: Option<OwnSeals>,
     body: Bytes,
@@ -80,6 +84,7 @@ impl Ask {
             include_usage: chat.include_usage,
             prompt_chars: chat.prompt_chars,
             strict: false,
+            keeper: None,
             seals: None,
             body: chat.body().clone(),
             chat: Some(chat),
@@ -96,6 +101,7 @@ impl Ask {
             include_usage: false,
             prompt_chars: request.prompt_chars(),
             strict: false,
+            keeper: None,
             seals: None,
             body,
             chat: None,

@@ -3,6 +3,7 @@
 //! A stream is held back until its first real content, so that everything before it can still become the next
 //! attempt or a clean HTTP error.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use super::ask::Translation;
 use super::assemble::quirk_bit;
 use super::fault::Fault;
 use super::inbound::Inbound;
+use super::keeper::KeptRelay;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
 use super::seals::OwnSeals;
@@ -185,6 +187,11 @@ impl Reading<'_> {
                 self.inbound.ask.client.encode_answer(&answer, &reply)
             }
         };
+        if let Some(keeper) = &self.inbound.ask.keeper
+            && let Ok(response) = serde_json::from_slice(&body)
+        {
+            keeper.keep(&response);
+        }
         Ok(Answer::Whole { body, usage })
     }
 
@@ -224,7 +231,11 @@ impl Reading<'_> {
             }
         };
         let seals = ask.seals.as_ref().filter(|_| matches!(way, Way::Translate(..))).map(OwnSeals::watch);
-        Box::new(NeutralRelay::new(frames(format, limit), decoder(format), way, secret).remembering(seals))
+        let relay = NeutralRelay::new(frames(format, limit), decoder(format), way, secret).remembering(seals);
+        match &ask.keeper {
+            Some(keeper) => Box::new(KeptRelay::new(Box::new(relay), Rc::clone(keeper))),
+            None => Box::new(relay),
+        }
     }
 }
 

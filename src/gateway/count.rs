@@ -13,11 +13,11 @@ use url::Url;
 
 use super::ask::Ask;
 use super::client_format::ClientFormat;
-use super::pipeline::{Incoming, Taken};
+use super::pipeline::{Incoming, Reader, Taken};
 use super::tokens::{Source, count};
 use super::provider_format;
 use super::upstream_call::UpstreamCall;
-use crate::auth::Principal;
+use crate::error::ApiError;
 use crate::upstream::{CollectLimits, collect, send};
 use crate::wire::bad_request::BadRequest;
 use crate::wire::chat::Format;
@@ -29,7 +29,7 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// `POST /v1/messages/count_tokens`.
 pub async fn anthropic(incoming: Incoming) -> HttpResponse {
-    let read = |body: Bytes, _: &Principal| {
+    let read = async |body: Bytes, _: Reader<'_>| {
         let request = anthropic::decode_count_request(&body)?;
         Ok(Ask::read(ClientFormat::Anthropic, body, request))
     };
@@ -39,7 +39,7 @@ pub async fn anthropic(incoming: Incoming) -> HttpResponse {
 /// `POST /v1beta/models/{model}:countTokens`.
 pub async fn gemini(incoming: Incoming, model: String) -> HttpResponse {
     let client = ClientFormat::Gemini { as_array: false };
-    let read = |body: Bytes, _: &Principal| {
+    let read = async |body: Bytes, _: Reader<'_>| {
         let request = gemini::decode_count_request(&body, &model)?;
         Ok(Ask::read(client, body, request))
     };
@@ -48,7 +48,7 @@ pub async fn gemini(incoming: Incoming, model: String) -> HttpResponse {
 
 /// `POST /v1/responses/input_tokens`.
 pub async fn responses(incoming: Incoming) -> HttpResponse {
-    let read = |body: Bytes, _: &Principal| {
+    let read = async |body: Bytes, _: Reader<'_>| {
         let request = responses::decode_request(&body)?;
         Ok(Ask::read(ClientFormat::Responses, body, request))
     };
@@ -58,7 +58,7 @@ pub async fn responses(incoming: Incoming) -> HttpResponse {
 async fn answer(
     incoming: Incoming,
     client: ClientFormat,
-    read: impl FnOnce(Bytes, &Principal) -> Result<Ask, BadRequest>,
+    read: impl AsyncFnOnce(Bytes, Reader<'_>) -> Result<Ask, ApiError>,
     write: impl FnOnce(u64) -> Bytes,
 ) -> HttpResponse {
     let counted = match incoming.take(read).await {
@@ -70,7 +70,7 @@ async fn answer(
             .content_type("application/json")
             .insert_header((HeaderName::from_static("x-omniroute-token-source"), HeaderValue::from_static(source.as_str())))
             .body(with_source(&write(tokens), source)),
-        Err(bad) => crate::error::ApiError::relayed(400, bad.body()).to_response_for(client, None),
+        Err(bad) => ApiError::from(bad).to_response_for(client, None),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod dispatch;
 pub mod fault;
 mod frames;
 pub mod inbound;
+pub mod keeper;
 pub mod note;
 pub mod pipeline;
 mod prepared;

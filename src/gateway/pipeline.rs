@@ -31,7 +31,6 @@ use crate::error::{ApiError, Problem};
 use crate::infra::lifecycle::InFlight;
 use crate::routes::RequestId;
 use crate::routes::v1::body::read_body;
-use crate::wire::bad_request::BadRequest;
 
 /// Forces one connection.
 const CONNECTION_HEADER: &str = "x-omniroute-connection";
@@ -57,7 +56,7 @@ impl Incoming {
     pub async fn answer(
         self,
         client: ClientFormat,
-        read: impl FnOnce(Bytes, &Principal) -> Result<Ask, BadRequest>,
+        read: impl AsyncFnOnce(Bytes, Reader<'_>) -> Result<Ask, ApiError>,
     ) -> HttpResponse {
         let started = Instant::now();
         let in_flight = self.app.lifecycle.enter();
@@ -75,14 +74,15 @@ impl Incoming {
     ///
     /// # Errors
     /// What to tell the client instead.
-    pub async fn take(self, read: impl FnOnce(Bytes, &Principal) -> Result<Ask, BadRequest>) -> Result<Taken, ApiError> {
+    pub async fn take(self, read: impl AsyncFnOnce(Bytes, Reader<'_>) -> Result<Ask, ApiError>) -> Result<Taken, ApiError> {
         let Self { request, payload, app, router } = self;
         let principal = principal(&request)?;
         admit(&principal, &app)?;
         let config = app.config.load_full();
         stall::set_limit(Duration::from_millis(config.deadlines.write_stall_ms));
         let body = read_body(&request, payload, &config.server).await?;
-        let mut ask = read(body, &principal).map_err(|bad| ApiError::relayed(400, bad.body()))?;
+        let reader = Reader { principal: &principal, app: &app, config: &config };
+        let mut ask = read(body, reader).await?;
         ask.remember(app.seals.of(owner(&principal)));
         ask.strict = config.routing.strict_params || is_strict(request.headers());
         if !principal.may_use_model(&ask.model) {
@@ -91,6 +91,17 @@ impl Incoming {
         }
         Ok(Taken { ask, principal, config, request, app, router })
     }
+}
+
+/// What a format's reader may look at beside the body.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// What handlers share.
+    pub app: &'a App,
+    /// The configuration that holds for the request.
+    pub config: &'a Config,
 }
 
 /// A request that was let in and read.

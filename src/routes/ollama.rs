@@ -5,11 +5,10 @@ use serde::Deserialize;
 
 use super::{RouteSpec, Scope};
 use crate::app::App;
-use crate::auth::Principal;
 use crate::error::{ApiError, Problem};
 use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
-use crate::gateway::pipeline::Incoming;
+use crate::gateway::pipeline::{Incoming, Reader};
 use crate::routes::v1::models::{Model, visible};
 use crate::wire::ollama::{self, ModelFacts};
 
@@ -31,7 +30,7 @@ pub fn routes() -> Vec<RouteSpec> {
 
 async fn chat(incoming: Incoming) -> HttpResponse {
     let client = ClientFormat::Ollama;
-    let read = |body: bytes::Bytes, _: &Principal| {
+    let read = async |body: bytes::Bytes, _: Reader<'_>| {
         let request = ollama::decode_request(&body)?;
         Ok(Ask::read(client, body, request))
     };
@@ -40,7 +39,7 @@ async fn chat(incoming: Incoming) -> HttpResponse {
 
 async fn generate(incoming: Incoming) -> HttpResponse {
     let client = ClientFormat::OllamaGenerate;
-    let read = |body: bytes::Bytes, _: &Principal| {
+    let read = async |body: bytes::Bytes, _: Reader<'_>| {
         let request = ollama::decode_generate_request(&body)?;
         Ok(Ask::read(client, body, request))
     };

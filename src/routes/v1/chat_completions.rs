@@ -2,18 +2,17 @@
 
 use actix_web::{HttpResponse, web};
 
-use crate::auth::Principal;
 use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
-use crate::gateway::pipeline::Incoming;
+use crate::gateway::pipeline::{Incoming, Reader};
 use crate::wire::bad_request::BadRequest;
 use crate::wire::openai_chat::ChatRequest;
 
 /// Answer a chat request.
 pub async fn chat_completions(incoming: Incoming) -> HttpResponse {
-    let read = |body, principal: &Principal| {
+    let read = async |body, reader: Reader<'_>| {
         let mut chat = ChatRequest::parse(body)?;
-        chat.default_stream(principal.stream_default_legacy);
+        chat.default_stream(reader.principal.stream_default_legacy);
         Ok(Ask::chat(chat))
     };
     incoming.answer(ClientFormat::Chat, read).await
@@ -21,9 +20,9 @@ pub async fn chat_completions(incoming: Incoming) -> HttpResponse {
 
 /// The same for the models of one provider: its prefix is added to a name without one, another one is refused.
 pub async fn of_provider(provider: web::Path<String>, incoming: Incoming) -> HttpResponse {
-    let read = |body, principal: &Principal| {
+    let read = async |body, reader: Reader<'_>| {
         let mut chat = ChatRequest::parse(body)?;
-        chat.default_stream(principal.stream_default_legacy);
+        chat.default_stream(reader.principal.stream_default_legacy);
         chat.model = prefixed(&provider, &chat.model)?;
         Ok(Ask::chat(chat))
     };

@@ -2,16 +2,15 @@
 
 use actix_web::HttpResponse;
 
-use crate::auth::Principal;
 use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
-use crate::gateway::pipeline::Incoming;
+use crate::gateway::pipeline::{Incoming, Reader};
 use crate::wire::openai_completions;
 
 /// Complete a prompt.
 pub async fn completions(incoming: Incoming) -> HttpResponse {
     let client = ClientFormat::Completions;
-    let read = |body: bytes::Bytes, _: &Principal| {
+    let read = async |body: bytes::Bytes, _: Reader<'_>| {
         let request = openai_completions::decode_request(&body)?;
         let include_usage = openai_completions::wants_usage(&request);
         Ok(Ask { include_usage, ..Ask::read(client, body, request) })

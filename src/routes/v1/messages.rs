@@ -2,16 +2,15 @@
 
 use actix_web::HttpResponse;
 
-use crate::auth::Principal;
 use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
-use crate::gateway::pipeline::Incoming;
+use crate::gateway::pipeline::{Incoming, Reader};
 use crate::wire::anthropic;
 
 /// Answer a message.
 pub async fn messages(incoming: Incoming) -> HttpResponse {
     let client = ClientFormat::Anthropic;
-    let read = |body: bytes::Bytes, _: &Principal| {
+    let read = async |body: bytes::Bytes, _: Reader<'_>| {
         let request = anthropic::decode_request(&body)?;
         Ok(Ask::read(client, body, request))
     };

@@ -43,6 +43,14 @@ pub fn routes() -> Vec<RouteSpec> {
         ),
         RouteSpec::post("/v1/responses", Scope::Inference, "Answer in OpenAI's Responses format", responses::create)
             .also("/responses"),
+        RouteSpec::get("/v1/responses/{id}", Scope::Inference, "Show a kept answer", responses::show),
+        RouteSpec::delete("/v1/responses/{id}", Scope::Inference, "Forget a kept answer", responses::delete),
+        RouteSpec::get(
+            "/v1/responses/{id}/input_items",
+            Scope::Inference,
+            "List what a kept answer was asked",
+            responses::input_items,
+        ),
         RouteSpec::get("/v1/models", Scope::Inference, "List the models that the key may use", models::list)
             .also("/v1")
             .also("/models"),

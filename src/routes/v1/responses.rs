@@ -1,19 +1,134 @@
-//! `POST /v1/responses` and what belongs to it.
+//! `POST /v1/responses` and what belongs to it. Answers are kept by the gateway itself, for their owner, for a while: a
+//! client may go on from one whichever provider gave it.
 
-use actix_web::HttpResponse;
+use std::rc::Rc;
 
+use actix_web::http::StatusCode;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::app::App;
 use crate::auth::Principal;
+use crate::error::{ApiError, Problem};
 use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
-use crate::gateway::pipeline::Incoming;
-use crate::wire::responses;
+use crate::gateway::keeper::Keeper;
+use crate::gateway::pipeline::{Incoming, Reader, owner};
+use crate::wire::bad_request::BadRequest;
+use crate::wire::responses::{self, StoredResponse, extras};
+
+const CLIENT: ClientFormat = ClientFormat::Responses;
+/// Answers that one conversation may go back over.
+const LONGEST_CHAIN: usize = 200;
+const HOUR_MS: i64 = 3_600_000;
 
 /// Answer a request.
 pub async fn create(incoming: Incoming) -> HttpResponse {
-    let client = ClientFormat::Responses;
-    let read = |body: bytes::Bytes, _: &Principal| {
-        let request = responses::decode_request(&body)?;
-        Ok(Ask::read(client, body, request))
+    incoming.answer(CLIENT, async |body: Bytes, reader: Reader<'_>| read(body, reader).await).await
+}
+
+async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
+    let asked = extras(&responses::decode_request(&body)?);
+    if asked.background {
+        return Err(unsupported("background", "This gateway does not run answers in the background."));
+    }
+    let chain = match &asked.previous_response_id {
+        Some(id) => chain(id, reader).await?,
+        None => Vec::new(),
     };
-    incoming.answer(client, read).await
+    let input = responses::input_items(&body)?;
+    let whole = responses::with_history(&body, &chain)?;
+    let request = responses::decode_request(&whole)?;
+    let mut ask = Ask::read(CLIENT, whole, request);
+    let ttl = i64::try_from(reader.config.routing.responses_ttl_h).unwrap_or(0).saturating_mul(HOUR_MS);
+    if asked.store != Some(false) && ttl > 0 {
+        ask.keeper = Some(Rc::new(Keeper {
+            store: reader.app.store.clone(),
+            owner: owner(reader.principal),
+            now: reader.app.clock.wall().0,
+            ttl,
+            previous_id: asked.previous_response_id,
+            input,
+        }));
+    }
+    Ok(ask)
+}
+
+fn unsupported(field: &str, message: &str) -> ApiError {
+    BadRequest::new(message, field, "unsupported_parameter").into()
+}
+
+/// The answers that this one goes back over, oldest first.
+async fn chain(id: &str, reader: Reader<'_>) -> Result<Vec<StoredResponse>, ApiError> {
+    let mut chain = Vec::new();
+    let mut next = Some(id.to_owned());
+    while let Some(id) = next {
+        let kept = kept(reader.app, &id, &owner(reader.principal)).await?;
+        let Some(kept) = kept.filter(|_| chain.len() < LONGEST_CHAIN) else {
+            let message = format!("Previous response with id '{id}' not found.");
+            return Err(BadRequest::new(message, "previous_response_id", "previous_response_not_found").into());
+        };
+        next.clone_from(&kept.previous_id);
+        chain.push(kept);
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+async fn kept(app: &App, id: &str, owner: &str) -> Result<Option<StoredResponse>, ApiError> {
+    let found = app.store.responses().find(id, owner, app.clock.wall().0).await.map_err(|error| {
+        tracing::warn!(%error, "a kept answer cannot be read");
+        ApiError::new(Problem::LedgerUnavailable, "Kept answers cannot be read at the moment.")
+    })?;
+    Ok(found.and_then(|row| serde_json::from_str(&row.body).ok()))
+}
+
+/// `GET /v1/responses/{id}`.
+pub async fn show(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
+    answer(&request, &id, &app, |kept| kept.response.clone()).await
+}
+
+/// `GET /v1/responses/{id}/input_items`.
+pub async fn input_items(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
+    answer(&request, &id, &app, StoredResponse::input_page).await
+}
+
+async fn answer(
+    request: &HttpRequest,
+    id: &str,
+    app: &App,
+    show: impl FnOnce(&StoredResponse) -> Value,
+) -> HttpResponse {
+    match kept(app, id, &caller(request)).await {
+        Ok(Some(kept)) => HttpResponse::Ok().json(show(&kept)),
+        Ok(None) => not_found(id),
+        Err(error) => error.to_response_for(CLIENT, None),
+    }
+}
+
+/// `DELETE /v1/responses/{id}`.
+pub async fn delete(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
+    match app.store.responses().delete(&id, &caller(&request)).await {
+        Ok(true) => HttpResponse::Ok().json(json!({"id": *id, "object": "response", "deleted": true})),
+        Ok(false) => not_found(&id),
+        Err(error) => {
+            tracing::warn!(%error, "a kept answer cannot be deleted");
+            ApiError::new(Problem::LedgerUnavailable, "Kept answers cannot be changed at the moment.")
+                .to_response_for(CLIENT, None)
+        }
+    }
+}
+
+fn caller(request: &HttpRequest) -> String {
+    let principal = request.extensions().get::<std::sync::Arc<Principal>>().cloned();
+    principal.map(|principal| owner(&principal)).unwrap_or_default()
+}
+
+fn not_found(id: &str) -> HttpResponse {
+    let shown: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+    let mut error = ApiError::new(Problem::ModelNotFound, format!("Response with id '{shown}' not found.")).retry(false);
+    error.status = StatusCode::NOT_FOUND.as_u16();
+    error.body.code = None;
+    error.to_response_for(CLIENT, None)
 }

@@ -3,11 +3,10 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::auth::Principal;
 use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
 use crate::gateway::count;
-use crate::gateway::pipeline::Incoming;
+use crate::gateway::pipeline::{Incoming, Reader};
 use crate::routes::Refusal;
 use crate::wire::gemini::{self, path::Action};
 
@@ -30,7 +29,7 @@ pub async fn call(tail: web::Path<String>, incoming: Incoming) -> HttpResponse {
 }
 
 async fn generate(incoming: Incoming, client: ClientFormat, model: String, stream: bool) -> HttpResponse {
-    let read = |body: bytes::Bytes, _: &Principal| {
+    let read = async |body: bytes::Bytes, _: Reader<'_>| {
         let request = gemini::decode_request(&body, &model, stream)?;
         Ok(Ask::read(client, body, request))
     };

@@ -1,0 +1,151 @@
+//! Keeps answers of the Responses API, so that a client may go on from one by its id.
+//!
+//! The answer is taken from what the client itself gets, so it does not matter which provider gave it, nor in which
+//! format. Keeping happens behind the answer: a store that is away costs the client nothing but the memory.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::fault::Fault;
+use super::relay::{Progress, Relay};
+use crate::store::{ResponseRow, Store};
+use crate::wire::openai_error::ErrorBody;
+use crate::wire::responses::StoredResponse;
+use crate::wire::sse::SseScanner;
+use crate::wire::usage::Usage;
+
+/// The terminal event holds the whole answer; a larger one is not kept.
+const LONGEST_EVENT: usize = 32 * 1024 * 1024;
+
+/// Whose answer it will be, and what it answers.
+#[derive(Clone)]
+pub struct Keeper {
+    /// Where it goes.
+    pub store: Store,
+    /// Who may go on from it.
+    pub owner: String,
+    /// The time, in milliseconds since the Unix epoch.
+    pub now: i64,
+    /// How long it is kept, in milliseconds.
+    pub ttl: i64,
+    /// The answer that it goes on from.
+    pub previous_id: Option<String>,
+    /// The new items of the request, as they were written.
+    pub input: Vec<Value>,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// Keep this answer.
+    pub fn keep(&self, response: &Value) {
+        let Some(stored) = StoredResponse::of(response, self.previous_id.clone(), self.input.clone()) else { return };
+        let Ok(body) = serde_json::to_string(&stored) else { return };
+        let row = ResponseRow {
+            id: stored.id,
+            owner: self.owner.clone(),
+            created_at: self.now,
+            expires_at: self.now.saturating_add(self.ttl),
+            body,
+        };
+        let store = self.store.clone();
+        actix_rt::spawn(async move {
+            if let Err(error) = store.responses().insert(&row).await {
+                tracing::warn!(%error, response.id = row.id, "an answer cannot be kept");
+            }
+        });
+    }
+}
+
+/// A stream whose answer is kept.
+#[derive(Debug)]
+pub struct KeptRelay {
+    inner: Box<dyn Relay>,
+    keeper: Rc<Keeper>,
+    /// Gone once the answer is kept, or cannot be.
+    scanner: Option<SseScanner>,
+}
+
+impl KeptRelay {
+    /// Watch what the client gets.
+    pub fn new(inner: Box<dyn Relay>, keeper: Rc<Keeper>) -> Self {
+        Self { inner, keeper, scanner: Some(SseScanner::new(LONGEST_EVENT)) }
+    }
+
+    fn look(&mut self, bytes: &Bytes) {
+        let Some(scanner) = &mut self.scanner else { return };
+        scanner.push(bytes.clone());
+        loop {
+            match scanner.next_event() {
+                Ok(Some(event)) if is_terminal(event.event.as_deref()) => {
+                    if let Some(response) = response_of(&event.data) {
+                        self.keeper.keep(&response);
+                    }
+                    self.scanner = None;
+                    return;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.scanner = None;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn is_terminal(name: Option<&[u8]>) -> bool {
+    matches!(name, Some(b"response.completed" | b"response.incomplete"))
+}
+
+fn response_of(data: &[u8]) -> Option<Value> {
+    let mut event: Value = serde_json::from_slice(data).ok()?;
+    event.get_mut("response").map(Value::take)
+}
+
+impl Relay for KeptRelay {
+    fn absorb(&mut self, chunk: Bytes) -> Result<Progress, Fault> {
+        self.inner.absorb(chunk)
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        self.inner.close()
+    }
+
+    fn must_commit(&self) -> bool {
+        self.inner.must_commit()
+    }
+
+    fn take_out(&mut self) -> Bytes {
+        let bytes = self.inner.take_out();
+        self.look(&bytes);
+        bytes
+    }
+
+    fn waiting(&self) -> usize {
+        self.inner.waiting()
+    }
+
+    fn usage(&self, prompt_chars: u64) -> Usage {
+        self.inner.usage(prompt_chars)
+    }
+
+    fn contents(&self) -> u64 {
+        self.inner.contents()
+    }
+
+    fn fail(&mut self, error: &ErrorBody) -> Bytes {
+        self.inner.fail(error)
+    }
+
+    fn heartbeat(&self) -> Bytes {
+        self.inner.heartbeat()
+    }
+}
