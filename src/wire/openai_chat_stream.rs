@@ -10,6 +10,8 @@ use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+mod stencil;
+
 pub use super::openai_chat_parts::FinishReason;
 use super::{
     lenient::{Any, FromJson},
@@ -19,6 +21,7 @@ use super::{
     sse::SseEvent,
     usage::Usage,
 };
+use stencil::Stencil;
 
 /// What closes a complete chat stream.
 pub const DONE_FRAME: &str = "data: [DONE]\n\n";
@@ -109,6 +112,7 @@ pub struct StreamWatch {
     chars_out: u64,
     id: Option<String>,
     model: Option<String>,
+    stencil: Option<Stencil>,
 }
 
 impl StreamWatch {
@@ -124,6 +128,7 @@ impl StreamWatch {
             chars_out: 0,
             id: None,
             model: None,
+            stencil: None,
         }
     }
 
@@ -189,6 +194,20 @@ impl StreamWatch {
     }
 
     fn chunk(&mut self, event: &SseEvent) -> Step {
+        let again = self.stencil.as_ref().and_then(|stencil| stencil.chars(&event.data));
+        if let Some(chars) = again {
+            self.chars_out = self.chars_out.saturating_add(chars);
+            return Step { forward: Some(event.raw.clone()), kind: Kind::Content { first: false } };
+        }
+        let before = self.chars_out;
+        let step = self.parsed(event);
+        if matches!(step.kind, Kind::Content { .. }) && step.forward.as_ref() == Some(&event.raw) {
+            self.stencil = Stencil::cut(&event.data, self.chars_out.saturating_sub(before));
+        }
+        step
+    }
+
+    fn parsed(&mut self, event: &SseEvent) -> Step {
         let text = std::str::from_utf8(&event.data).unwrap_or_default();
         let Ok(Any(chunk)) = serde_json::from_str::<Any<Chunk<'_>>>(text) else { return self.invalid() };
         if !chunk.object {

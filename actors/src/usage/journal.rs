@@ -131,7 +131,7 @@ impl JournalReader {
         &self.path
     }
 
-    /// Whole records from the current place, about [`READ_AT_ONCE`] bytes of them, in any form that their JSON fits;
+    /// Whole records from the current place, about a MiB of them, in any form that their JSON fits;
     /// the place moves only with [`Self::advance`].
     ///
     /// # Errors

@@ -332,4 +332,33 @@ proptest! {
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(data).unwrap(), expected);
         }
     }
+
+    #[test]
+    fn a_chunk_known_by_its_surroundings_means_what_it_means_when_parsed(chunks in prop::collection::vec(some_chunk(), 1..24)) {
+        let stream: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+        let (mut knowing, mut parsing) = (StreamWatch::new(false), StreamWatch::new(false));
+        for event in events(&stream) {
+            parsing.stencil = None;
+
+            prop_assert_eq!(knowing.step(&event), parsing.step(&event));
+            prop_assert_eq!(knowing.chars_out(), parsing.chars_out());
+        }
+    }
+}
+
+fn some_chunk() -> impl Strategy<Value = String> {
+    let text = "[a-zé\u{2028}\"\\\\ ]{0,6}".prop_map(|text| serde_json::to_string(&text).unwrap());
+    let delta = prop_oneof![
+        4 => text.clone().prop_map(|text| format!("{{\"content\":{text}}}")),
+        1 => text.clone().prop_map(|text| format!("{{\"content\": {text}}}")),
+        1 => text.clone().prop_map(|text| format!("{{\"reasoning_content\":{text}}}")),
+        1 => (text.clone(), text).prop_map(|(a, b)| format!("{{\"content\":{a},\"reasoning\":{b}}}")),
+        1 => Just("{\"role\":\"assistant\",\"content\":\"\"}".to_owned()),
+        1 => Just("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]}".to_owned()),
+    ];
+    let end = prop_oneof![6 => Just("null"), 1 => Just("\"stop\"")];
+    let usage = prop_oneof![6 => Just(""), 1 => Just(",\"usage\":null"), 1 => Just(",\"usage\":{\"prompt_tokens\":1}")];
+    (delta, end, usage).prop_map(|(delta, end, usage)| {
+        format!("{{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{end}}}]{usage}}}")
+    })
 }
