@@ -8,6 +8,7 @@
 //! | [`bad_request`] | what is wrong with a client's request, and in which field? |
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
+//! | [`openai`] | how is a conversation written as OpenAI Chat Completions, by clients and for providers? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
 //! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
 //! | [`openai_chat_answer`] | is this whole answer an answer? |
@@ -18,6 +19,7 @@
 pub mod bad_request;
 pub mod chat;
 mod lenient;
+pub mod openai;
 pub mod openai_chat;
 pub mod openai_chat_answer;
 mod openai_chat_parts;

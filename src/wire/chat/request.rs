@@ -41,6 +41,8 @@ pub struct Request {
     pub service_tier: Option<String>,
     /// A name under which the provider finds a cached prompt.
     pub cache_key: Option<String>,
+    /// The client speaks of `functions`, the form that chat had before tools, and reads its answer in that form.
+    pub functions_form: bool,
     /// Members that this model does not know, as they were written. They are of use to the same format only, so a
     /// translation names them as dropped.
     pub rest: Map<String, Value>,
@@ -66,6 +68,7 @@ impl Request {
             metadata: None,
             service_tier: None,
             cache_key: None,
+            functions_form: false,
             rest: Map::new(),
         }
     }
