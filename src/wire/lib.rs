@@ -5,6 +5,7 @@
 //!
 //! | module | what it answers |
 //! |---|---|
+//! | [`anthropic`] | how do Anthropic's clients and providers write requests, answers and streams? |
 //! | [`bad_request`] | what is wrong with a client's request, and in which field? |
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
@@ -16,6 +17,7 @@
 //! | [`usage`] | how many tokens, in buckets that do not overlap? |
 //! | [`retry_hint`] | how long did the upstream ask us to wait? |
 
+pub mod anthropic;
 pub mod bad_request;
 pub mod chat;
 mod lenient;

@@ -168,6 +168,11 @@ impl Fields {
         list.into_iter().map(text).collect()
     }
 
+    /// Everything that nobody took, `null`s included: an object that is passed on whole.
+    pub fn all(self) -> Map<String, Value> {
+        self.members
+    }
+
     /// What nobody took, `null`s left out.
     pub fn rest(self) -> Map<String, Value> {
         self.members.into_iter().filter(|(_, value)| !value.is_null()).collect()

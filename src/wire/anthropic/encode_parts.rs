@@ -1,0 +1,186 @@
+//! Writing the pieces of a conversation for a provider.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+
+use super::block::{Block, Content, Kind, Source};
+use super::cache::CacheControl;
+use super::json::arguments_object;
+use super::{citation, native};
+use crate::chat::ids::{Names, Spelling};
+use crate::chat::{
+    self, Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Thinking, ToolCall, ToolResult,
+};
+
+/// What writing a piece needs to know.
+#[derive(Debug)]
+pub(crate) struct PartWriter<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) names: &'a Names,
+    /// Who may have called a tool, by the call's id.
+    pub(crate) callers: HashMap<String, Value>,
+    pub(crate) dropped: &'a mut Vec<Dropped>,
+}
+
+impl PartWriter<'_> {
+    /// Take out what the format has no place for, and report it. What the model was asked about must not be missing: a
+    /// picture of an earlier turn goes, one of the question does not.
+    pub(crate) fn carried(&mut self) -> Result<Vec<Message>, Refused> {
+        let last_answer = self.request.messages.iter().rposition(|message| message.role == Role::Assistant);
+        let mut carried = Vec::with_capacity(self.request.messages.len());
+        for (index, message) in self.request.messages.iter().enumerate() {
+            let mut message = message.clone();
+            let asks = message.role == Role::User && last_answer.is_none_or(|answer| index > answer);
+            let place = format!("messages[{index}]");
+            if message.name.take().is_some() {
+                self.drop(format!("{place}.name"), "messages have no names");
+            }
+            self.keep_carried(&mut message.parts, &place, asks)?;
+            carried.push(message);
+        }
+        Ok(carried)
+    }
+
+    fn keep_carried(&mut self, parts: &mut Vec<Part>, place: &str, asks: bool) -> Result<(), Refused> {
+        let mut kept = Vec::with_capacity(parts.len());
+        for mut part in std::mem::take(parts) {
+            let Some((name, why, content)) = self.misfit(&part) else {
+                if let PartKind::ToolResult(result) = &mut part.kind {
+                    self.keep_carried(&mut result.parts, place, asks)?;
+                }
+                if matches!(&part.kind, PartKind::ToolCall(call) if self.loses_seal(call)) {
+                    self.drop(format!("{place}.signature"), "another provider's signature");
+                }
+                kept.push(part);
+                continue;
+            };
+            let field = format!("{place}.{name}");
+            if content && asks {
+                return Err(Refused::new(field, format!("this model's provider takes no such part: {why}")));
+            }
+            self.drop(field, why);
+        }
+        *parts = kept;
+        Ok(())
+    }
+
+    /// Why a part has no place here: its name, the reason, and whether it is content of the client.
+    fn misfit(&self, part: &Part) -> Option<(String, &'static str, bool)> {
+        let own = self.request.from == Format::Anthropic;
+        match &part.kind {
+            PartKind::Audio(_) => Some(("audio".into(), "the format has no audio", true)),
+            PartKind::Video(_) => Some(("video".into(), "the format has no video", true)),
+            PartKind::Image(media) => {
+                source(media, own, true).is_none().then(|| ("image".into(), "the file is another provider's", true))
+            }
+            PartKind::File(media) => source(media, own, false)
+                .is_none()
+                .then(|| ("file".into(), "the format takes only PDF and text, and no other provider's files", true)),
+            PartKind::Thinking(thinking) => (!is_own(thinking))
+                .then(|| ("thinking".into(), "thoughts without the provider's own signature are refused", false)),
+            PartKind::Native(value) if !own => {
+                Some((native::kind(value).to_owned(), "only its own format knows it", false))
+            }
+            _ => None,
+        }
+    }
+
+    /// Anthropic needs no proof of calls, so only a foreign one is lost; the client has it still.
+    fn loses_seal(&self, call: &ToolCall) -> bool {
+        self.request.from != Format::Anthropic && call.seal.is_some()
+    }
+
+    fn drop(&mut self, field: String, why: &'static str) {
+        let dropped = Dropped::new(field, why);
+        if !self.dropped.contains(&dropped) {
+            self.dropped.push(dropped);
+        }
+    }
+
+    /// A message's blocks. Expects [`Self::carried`] parts.
+    pub(crate) fn blocks(&self, parts: &[Part]) -> Vec<Block> {
+        parts.iter().filter_map(|part| self.block(part)).collect()
+    }
+
+    fn block(&self, part: &Part) -> Option<Block> {
+        let own = self.request.from == Format::Anthropic;
+        let kind = match &part.kind {
+            PartKind::Text { text, citations } => {
+                let citations = citations.iter().filter_map(citation::for_provider).collect();
+                Kind::Text { text: text.clone(), citations }
+            }
+            PartKind::Refusal(text) => Kind::Text { text: text.clone(), citations: Vec::new() },
+            PartKind::Image(media) => Kind::Image { source: source(media, own, true)? },
+            PartKind::File(media) => {
+                Kind::Document { source: source(media, own, false)?, title: media.name.clone() }
+            }
+            PartKind::ToolCall(call) => self.call(call),
+            PartKind::ToolResult(result) => self.result(result),
+            PartKind::Thinking(thinking) => return thought(thinking),
+            PartKind::Native(value) => Kind::Native(value.clone()),
+            PartKind::Audio(_) | PartKind::Video(_) => return None,
+        };
+        Some(Block { kind, cache_control: CacheControl::of(part.cache.as_ref()) })
+    }
+
+    fn call(&self, call: &ToolCall) -> Kind {
+        Kind::ToolUse {
+            id: Spelling::ANTHROPIC.fit(&call.id),
+            name: self.names.upstream(&call.name, call.namespace.as_deref(), Spelling::ANTHROPIC),
+            input: arguments_object(&call.arguments, call.custom),
+            caller: self.callers.get(&call.id).cloned(),
+        }
+    }
+
+    fn result(&self, result: &ToolResult) -> Kind {
+        let says_something = |part: &&Part| part.as_text().is_none_or(|text| !text.trim().is_empty());
+        let parts: Vec<Part> = result.parts.iter().filter(says_something).cloned().collect();
+        Kind::ToolResult {
+            tool_use_id: Spelling::ANTHROPIC.fit(&result.call_id),
+            content: Content::of(self.blocks(&parts)),
+            is_error: result.is_error,
+        }
+    }
+}
+
+/// A thought that the provider itself sealed.
+pub(crate) fn is_own(thinking: &Thinking) -> bool {
+    thinking.seal.as_ref().is_some_and(|seal| seal.family == Family::Anthropic)
+}
+
+/// A mark is not allowed on a thought.
+fn thought(thinking: &Thinking) -> Option<Block> {
+    let seal = thinking.seal.as_ref().filter(|seal| seal.family == Family::Anthropic)?;
+    Some(Block::new(if thinking.redacted {
+        Kind::RedactedThinking { data: seal.data.clone() }
+    } else {
+        Kind::Thinking { thinking: thinking.text.clone(), signature: seal.data.clone() }
+    }))
+}
+
+/// Where a picture or a document is, if the format can say it.
+fn source(media: &Media, own: bool, image: bool) -> Option<Source> {
+    match &media.source {
+        chat::Source::Base64 { mime, data } if image || mime == "application/pdf" => {
+            Some(Source::Base64 { media_type: mime.clone(), data: data.clone() })
+        }
+        chat::Source::Base64 { mime, data } if is_text(mime) => {
+            let text = String::from_utf8(BASE64_STANDARD.decode(data).ok()?).ok()?;
+            Some(Source::Text { media_type: "text/plain", data: text })
+        }
+        chat::Source::Base64 { mime, data } => {
+            own.then(|| Source::Base64 { media_type: mime.clone(), data: data.clone() })
+        }
+        chat::Source::Url { url, .. } => Some(Source::Url { url: url.clone() }),
+        chat::Source::FileId(id) => own.then(|| Source::File { file_id: id.clone() }),
+        chat::Source::Text(text) => (!image).then(|| Source::Text { media_type: "text/plain", data: text.clone() }),
+    }
+}
+
+fn is_text(mime: &str) -> bool {
+    let kind = mime.split(';').next().unwrap_or_default().trim();
+    kind.starts_with("text/") || matches!(kind, "application/json" | "application/xml" | "application/yaml")
+}
