@@ -18,10 +18,8 @@ fn media() -> impl Strategy<Value = Part> {
 
 fn said() -> impl Strategy<Value = Part> {
     prop_oneof![3 => words().prop_map(Part::text), 1 => media()].prop_flat_map(|part| {
-        prop::bool::weighted(0.2).prop_map(move |cached| Part {
-            cache: cached.then(CacheHint::default),
-            ..part.clone()
-        })
+        prop::bool::weighted(0.2)
+            .prop_map(move |cached| Part { cache: cached.then(CacheHint::default), ..part.clone() })
     })
 }
 

@@ -71,7 +71,8 @@ fn reasoning(body: &mut Fields, request: &mut Request, rest: &mut Map<String, Va
     };
     let summary = summary.filter(|word| word != "none");
     if effort.is_some() || summary.is_some() || mode == ReasoningMode::Off {
-        request.reasoning = Some(Reasoning { mode, effort, budget: None, show: summary.as_ref().map(|_| true), summary });
+        request.reasoning =
+            Some(Reasoning { mode, effort, budget: None, show: summary.as_ref().map(|_| true), summary });
     }
     keep_inner("reasoning", asked, rest);
     Ok(())

@@ -124,7 +124,8 @@ impl Place<'_> {
             return Ok(Some(part.kind.clone()));
         }
         if self.current {
-            let why = if foreign { "is in another provider's file store" } else { "cannot be sent to OpenAI Responses" };
+            let why =
+                if foreign { "is in another provider's file store" } else { "cannot be sent to OpenAI Responses" };
             let field = format!("messages[{}].{what}", self.index);
             return Err(Refused::new(field, format!("This {what} {why}")));
         }

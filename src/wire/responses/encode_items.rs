@@ -45,7 +45,8 @@ fn content_of(part: &Part, role: Role) -> Option<Value> {
     let mut content = match &part.kind {
         PartKind::Text { text, citations } if role == Role::Assistant => {
             let length = text.chars().count() as u64;
-            let annotations: Vec<Value> = citations.iter().filter_map(|c: &Citation| citation::write(c, length)).collect();
+            let annotations: Vec<Value> =
+                citations.iter().filter_map(|c: &Citation| citation::write(c, length)).collect();
             json!({"type": "output_text", "text": text, "annotations": annotations})
         }
         PartKind::Text { text, .. } => json!({"type": "input_text", "text": text}),

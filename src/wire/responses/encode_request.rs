@@ -67,12 +67,7 @@ fn take_instructions(messages: &mut Vec<Message>, own: bool) -> Option<String> {
     Some(text)
 }
 
-fn tools(
-    request: &Request,
-    names: &UpstreamNames<'_>,
-    body: &mut Map<String, Value>,
-    dropped: &mut Vec<Dropped>,
-) {
+fn tools(request: &Request, names: &UpstreamNames<'_>, body: &mut Map<String, Value>, dropped: &mut Vec<Dropped>) {
     let own = request.from == Format::OpenAiResponses;
     let list = encode_tools::tools(request, names, dropped);
     let some = !list.is_empty();
@@ -240,7 +235,7 @@ fn add_includes(body: &mut Map<String, Value>, names: &[&str]) {
 }
 
 /// What the client's own inner object held beside what the model knows.
-fn inner_rest(request: &Request, prefix: &str) -> Map<String, Value> {
+pub(super) fn inner_rest(request: &Request, prefix: &str) -> Map<String, Value> {
     if request.from != Format::OpenAiResponses {
         return Map::new();
     }

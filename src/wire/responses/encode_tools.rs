@@ -19,9 +19,10 @@ impl UpstreamNames<'_> {
     }
 
     fn chosen(&self, name: &str, request: &Request) -> String {
-        let grouped = request.tools.iter().any(
-            |tool| matches!(&tool.kind, ToolKind::Function { name: n, namespace: Some(_), .. } if n == name),
-        );
+        let grouped = request
+            .tools
+            .iter()
+            .any(|tool| matches!(&tool.kind, ToolKind::Function { name: n, namespace: Some(_), .. } if n == name));
         match self.0 {
             Some(names) if !grouped => names.chosen(name, Spelling::OPENAI),
             _ => name.to_owned(),

@@ -65,7 +65,9 @@ pub(super) fn check(rest: &Map<String, Value>) -> Result<(), BadRequest> {
             "conversation" => (is_conversation(value), "a string or an object with an id"),
             "include" => (is_texts(value), "a list of strings"),
             "max_tool_calls" => (value.is_u64(), "a non-negative integer"),
-            "prompt" | "stream_options" | "prompt_cache_options" | "client_metadata" => (value.is_object(), "an object"),
+            "prompt" | "stream_options" | "prompt_cache_options" | "client_metadata" => {
+                (value.is_object(), "an object")
+            }
             "truncation" => (value.is_string(), "a string"),
             _ => continue,
         };
@@ -75,7 +77,11 @@ pub(super) fn check(rest: &Map<String, Value>) -> Result<(), BadRequest> {
     }
     let truncation = rest.get("truncation").and_then(Value::as_str);
     if let Some(word) = truncation.filter(|word| !matches!(*word, "auto" | "disabled")) {
-        return Err(BadRequest::new(format!("Invalid value for 'truncation': '{word}'"), "truncation", "invalid_value"));
+        return Err(BadRequest::new(
+            format!("Invalid value for 'truncation': '{word}'"),
+            "truncation",
+            "invalid_value",
+        ));
     }
     if rest.contains_key("previous_response_id") && rest.contains_key("conversation") {
         let message = "'previous_response_id' and 'conversation' cannot be used together";

@@ -97,7 +97,10 @@ mod tests {
     fn what_is_no_mark_belongs_to_openai(#[case] field: &str) {
         let mark = Mark::read(field);
 
-        assert_eq!(mark, Mark { seal: Seal { family: Family::OpenAi, data: field.into() }, redacted: false, call: None });
+        assert_eq!(
+            mark,
+            Mark { seal: Seal { family: Family::OpenAi, data: field.into() }, redacted: false, call: None }
+        );
         assert_eq!(read_summary(field), None);
     }
 }

@@ -12,18 +12,35 @@
 //! (but for hosted image generation), errors of tools (they become text), names of speakers, videos.
 
 mod citation;
+mod decode_answer;
 mod decode_items;
 mod decode_request;
 mod decode_tools;
+mod decoder;
+mod encode_answer;
 mod encode_fit;
 mod encode_items;
 mod encode_request;
 mod encode_tools;
+mod encoder;
+mod errors;
 mod extras;
+mod frame;
 mod marks;
+mod object;
+mod streamed_item;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod writer;
+mod written_item;
 
+pub use decode_answer::decode_answer;
 pub use decode_request::decode_request;
+pub use decoder::Decoder;
+pub use encode_answer::encode_answer;
 pub use encode_request::{encode_request, rewrite};
+pub use encoder::Encoder;
+pub use errors::error_body;
 pub use extras::{Extras, extras};
+pub use usage::input_tokens_body;

@@ -206,7 +206,8 @@ fn a_foreign_request_is_stateless_says_strict_and_asks_for_encrypted_reasoning()
         Message::new(Role::Assistant, vec![call_part("toolu:1")]),
     ];
     let search = json!({"type": "web_search_20250305", "name": "web_search", "allowed_domains": ["x.y"]});
-    let function = ToolKind::Function { name: "a.b".into(), namespace: None, description: None, schema: None, strict: None };
+    let function =
+        ToolKind::Function { name: "a.b".into(), namespace: None, description: None, schema: None, strict: None };
     let bash = json!({"type": "bash_20250124", "name": "bash"});
     request.tools = [function, ToolKind::Native(search), ToolKind::Native(bash)]
         .into_iter()
