@@ -14,6 +14,7 @@
 //! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
 //! | [`openai_chat_answer`] | is this whole answer an answer? |
 //! | [`openai_error`] | what did the upstream complain about, and how is an error written for an OpenAI client? |
+//! | [`responses`] | how does OpenAI Responses write a conversation, its answer and its stream? |
 //! | [`usage`] | how many tokens, in buckets that do not overlap? |
 //! | [`retry_hint`] | how long did the upstream ask us to wait? |
 
@@ -27,6 +28,7 @@ pub mod openai_chat_answer;
 mod openai_chat_parts;
 pub mod openai_chat_stream;
 pub mod openai_error;
+pub mod responses;
 pub mod retry_hint;
 mod splice;
 pub mod sse;

@@ -43,7 +43,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads a chat `usage` object; none when it is no object or names no count at all.
+    /// Reads the `usage` object of a chat or a Responses answer; none when it is no object or names no count at all.
     pub fn from_openai(usage: &RawValue) -> Option<Self> {
         let Any(reported) = serde_json::from_str::<Any<Reported>>(usage.get()).ok()?;
         reported.split()
@@ -162,8 +162,12 @@ impl<'de> FromJson<'de> for Reported {
                 }
                 UsageKey::TotalTokens => out.total = count(&mut members)?,
                 UsageKey::PromptCacheHitTokens => out.cache_hit = count(&mut members)?.unwrap_or(0),
-                UsageKey::PromptTokensDetails => out.prompt_details = members.next_value::<Any<_>>()?.0,
-                UsageKey::CompletionTokensDetails => out.completion_details = members.next_value::<Any<_>>()?.0,
+                UsageKey::PromptTokensDetails | UsageKey::InputTokensDetails => {
+                    out.prompt_details = members.next_value::<Any<_>>()?.0;
+                }
+                UsageKey::CompletionTokensDetails | UsageKey::OutputTokensDetails => {
+                    out.completion_details = members.next_value::<Any<_>>()?.0;
+                }
                 UsageKey::Other => {
                     members.next_value::<IgnoredAny>()?;
                 }
@@ -201,7 +205,9 @@ enum UsageKey {
     TotalTokens,
     PromptCacheHitTokens,
     PromptTokensDetails,
+    InputTokensDetails,
     CompletionTokensDetails,
+    OutputTokensDetails,
     #[serde(other)]
     Other,
 }
