@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`bad_request`] | what is wrong with a client's request, and in which field? |
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
+//! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
+//! | [`model_facts`] | what does a list of models say about one? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
 //! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
@@ -17,7 +19,10 @@
 
 pub mod bad_request;
 pub mod chat;
+pub mod gemini;
 mod lenient;
+mod mend;
+pub mod model_facts;
 pub mod openai_chat;
 pub mod openai_chat_answer;
 mod openai_chat_parts;
