@@ -8,6 +8,8 @@
 //! | [`anthropic`] | how do Anthropic's clients and providers write requests, answers and streams? |
 //! | [`bad_request`] | what is wrong with a client's request, and in which field? |
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
+//! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
+//! | [`model_facts`] | what does a list of models say about one? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai`] | how is a conversation written as OpenAI Chat Completions, by clients and for providers? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
@@ -21,7 +23,10 @@
 pub mod anthropic;
 pub mod bad_request;
 pub mod chat;
+pub mod gemini;
 mod lenient;
+mod mend;
+pub mod model_facts;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_chat_answer;

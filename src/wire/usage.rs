@@ -229,7 +229,7 @@ fn count<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<u64>, A::Erro
     Ok(clamped(members.next_value::<&'de RawValue>()?.get()))
 }
 
-fn clamped(text: &str) -> Option<u64> {
+pub(crate) fn clamped(text: &str) -> Option<u64> {
     let number = text.trim_matches('"');
     if let Ok(count) = number.parse::<u64>() {
         return Some(count.min(MAX_TOKENS));
@@ -239,7 +239,7 @@ fn clamped(text: &str) -> Option<u64> {
     Some((number as u64).min(MAX_TOKENS))
 }
 
-fn take(left: &mut u64, wanted: u64) -> u64 {
+pub(crate) fn take(left: &mut u64, wanted: u64) -> u64 {
     let taken = wanted.min(*left);
     *left -= taken;
     taken

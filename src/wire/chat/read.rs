@@ -178,6 +178,11 @@ impl Fields {
         self.members.into_iter().filter(|(_, value)| !value.is_null()).collect()
     }
 
+    /// All that is left, `null`s included: for objects whose members are the client's own.
+    pub fn rest_with_nulls(self) -> Map<String, Value> {
+        self.members
+    }
+
     /// A member that must be there is not.
     pub fn missing(&self, name: &str) -> BadRequest {
         let path = self.at(name);
