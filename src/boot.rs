@@ -34,6 +34,7 @@ use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, cl
 use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
+use crate::gateway::seals::Seals;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::metrics::{Metrics, MetricsError};
 use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
@@ -147,6 +148,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let app = App {
         keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
         logins: Arc::new(LoginThrottle::new(config.clone(), Arc::clone(&clock))),
+        seals: Seals::default(),
         lifecycle: Arc::new(Lifecycle::new(clock.now())),
         config,
         store,

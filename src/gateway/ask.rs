@@ -144,17 +144,26 @@ impl Ask {
     ///
     /// # Errors
     /// What its format cannot carry.
-    pub fn for_target(&self, target: &UpstreamTarget, model: &str, id: &str, created: i64) -> Result<Outgoing, CannotCarry> {
+    pub fn for_target(
+        &self,
+        target: &UpstreamTarget,
+        model: &str,
+        id: &str,
+        created: i64,
+    ) -> Result<Outgoing, CannotCarry> {
         let format = provider_format::of(target);
         if self.client.same_as() == Some(format) {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
-        let request = self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
+        let request =
+            self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
         let to = EncodeTarget { model, stream: self.stream, traits: provider_format::traits(target) };
         let refused = |field: String, message: String| CannotCarry { field: Some(field), message, hopeless: false };
-        let encoded = provider_format::encode_request(format, request, &to)
-            .map_err(|no| refused(no.field, no.message))?;
-        if self.strict && let Some(first) = encoded.dropped.first() {
+        let encoded =
+            provider_format::encode_request(format, request, &to).map_err(|no| refused(no.field, no.message))?;
+        if self.strict
+            && let Some(first) = encoded.dropped.first()
+        {
             let message = format!("'{}' cannot be sent to this model: {}.", first.field, first.why);
             return Err(refused(first.field.clone(), message));
         }

@@ -226,9 +226,7 @@ impl Reading<'_> {
                 return Box::new(ChatRelay::new(ask.include_usage, end_rules(target.quirks), limit, secret));
             }
             None => Way::Pass(ask.client.encoder(&ask.reply_without_request(&self.inbound.id, self.inbound.created))),
-            Some(Translation { way_back, reply }) => {
-                Way::Translate(way_back.for_stream(), ask.client.encoder(&reply))
-            }
+            Some(Translation { way_back, reply }) => Way::Translate(way_back.for_stream(), ask.client.encoder(&reply)),
         };
         let seals = ask.seals.as_ref().filter(|_| matches!(way, Way::Translate(..))).map(OwnSeals::watch);
         let relay = NeutralRelay::new(frames(format, limit), decoder(format), way, secret).remembering(seals);

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use omniroute_actors::router::{Lease, Route};
 use serde_json::Value;
@@ -14,8 +14,8 @@ use url::Url;
 use super::ask::Ask;
 use super::client_format::ClientFormat;
 use super::pipeline::{Incoming, Reader, Taken};
-use super::tokens::{Source, count};
 use super::provider_format;
+use super::tokens::{Source, count};
 use super::upstream_call::UpstreamCall;
 use crate::error::ApiError;
 use crate::upstream::{CollectLimits, collect, send};
@@ -40,10 +40,10 @@ pub async fn anthropic(incoming: Incoming) -> HttpResponse {
 pub async fn gemini(incoming: Incoming, model: String) -> HttpResponse {
     let client = ClientFormat::Gemini { as_array: false };
     let read = async |body: Bytes, _: Reader<'_>| {
-        let request = gemini::decode_count_request(&body, &model)?;
+        let request = gemini::decode_count_tokens(&body, &model)?;
         Ok(Ask::read(client, body, request))
     };
-    answer(incoming, client, read, gemini::count_answer).await
+    answer(incoming, client, read, gemini::count_tokens_body).await
 }
 
 /// `POST /v1/responses/input_tokens`.
@@ -52,7 +52,7 @@ pub async fn responses(incoming: Incoming) -> HttpResponse {
         let request = responses::decode_request(&body)?;
         Ok(Ask::read(ClientFormat::Responses, body, request))
     };
-    answer(incoming, ClientFormat::Responses, read, responses::count_answer).await
+    answer(incoming, ClientFormat::Responses, read, responses::input_tokens_body).await
 }
 
 async fn answer(
@@ -68,7 +68,10 @@ async fn answer(
     match counted {
         Ok((tokens, source)) => HttpResponse::Ok()
             .content_type("application/json")
-            .insert_header((HeaderName::from_static("x-omniroute-token-source"), HeaderValue::from_static(source.as_str())))
+            .insert_header((
+                HeaderName::from_static("x-omniroute-token-source"),
+                HeaderValue::from_static(source.as_str()),
+            ))
             .body(with_source(&write(tokens), source)),
         Err(bad) => ApiError::from(bad).to_response_for(client, None),
     }

@@ -74,7 +74,10 @@ impl Incoming {
     ///
     /// # Errors
     /// What to tell the client instead.
-    pub async fn take(self, read: impl AsyncFnOnce(Bytes, Reader<'_>) -> Result<Ask, ApiError>) -> Result<Taken, ApiError> {
+    pub async fn take(
+        self,
+        read: impl AsyncFnOnce(Bytes, Reader<'_>) -> Result<Ask, ApiError>,
+    ) -> Result<Taken, ApiError> {
         let Self { request, payload, app, router } = self;
         let principal = principal(&request)?;
         admit(&principal, &app)?;
@@ -139,14 +142,8 @@ impl Call {
         let only = taken.only();
         let Taken { ask, principal, config, request, app, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
-        let opening = Opening {
-            id: &id,
-            at,
-            started,
-            key_id: key_id(&principal),
-            model: &ask.model,
-            streamed: ask.stream,
-        };
+        let opening =
+            Opening { id: &id, at, started, key_id: key_id(&principal), model: &ask.model, streamed: ask.stream };
         let tally = Tally::open(Arc::clone(&app.recorder), opening);
         let inbound = Inbound {
             id,

@@ -22,7 +22,8 @@ pub fn sign(target: &UpstreamTarget, url: &Url, headers: &mut HeaderMap, body: &
     if provider_format::of(target) != Format::Bedrock {
         return Ok(());
     }
-    let Some(credentials) = target.auth_header.as_ref().and_then(|(_, value)| credentials(value.expose_secret())) else {
+    let Some(credentials) = target.auth_header.as_ref().and_then(|(_, value)| credentials(value.expose_secret()))
+    else {
         return Ok(());
     };
     let region = region(url).ok_or_else(|| broken("its address names no region"))?;

@@ -20,6 +20,7 @@ use omniroute_actors::usage::record::UsageRecord;
 use omniroute_testkit::mock::MockUpstream;
 use tokio::time::Instant;
 
+use super::ask::Ask;
 use super::attempt::{Answer, Means};
 use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
 use super::inbound::{Deadlines, Inbound};
@@ -78,7 +79,9 @@ impl Rig {
         let body = format!(r#"{{"model":"team","stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#);
         Inbound {
             id: uuid::Uuid::now_v7().to_string(),
-            chat: ChatRequest::parse(Bytes::from(body)).unwrap(),
+            ask: Ask::chat(ChatRequest::parse(Bytes::from(body)).unwrap()),
+            forwarded: Vec::new(),
+            created: 1,
             only: Only::default(),
             deadlines: Deadlines::new(&self.config, Instant::now(), None),
             max_attempts: 3,
@@ -91,8 +94,8 @@ impl Rig {
             at: self.clock.wall(),
             started: inbound.deadlines.started,
             key_id: None,
-            model: &inbound.chat.model,
-            streamed: inbound.chat.stream,
+            model: &inbound.ask.model,
+            streamed: inbound.ask.stream,
         };
         Tally::open(Arc::clone(&self.recorder), opening)
     }
@@ -125,7 +128,7 @@ impl Rig {
             in_flight: self.lifecycle.enter(),
             cut: self.lifecycle.watch_cut(),
             deadlines: inbound.deadlines,
-            prompt_chars: inbound.chat.prompt_chars,
+            prompt_chars: inbound.ask.prompt_chars,
             attempt_started: dispatched.attempt_started,
         })
     }

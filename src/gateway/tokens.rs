@@ -106,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_model_with_a_published_tokenizer_is_counted_by_it() {
-        assert_eq!(count(&request("hello world"), "openai/gpt-4o-mini"), (2 + PER_MESSAGE + OPENING, Source::Tokenizer));
+        assert_eq!(
+            count(&request("hello world"), "openai/gpt-4o-mini"),
+            (2 + PER_MESSAGE + OPENING, Source::Tokenizer)
+        );
         assert_eq!(count(&request("hello world"), "gpt-4-turbo").1, Source::Tokenizer);
     }
 

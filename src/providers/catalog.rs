@@ -55,11 +55,9 @@ impl Wire {
             Self::OpenaiChat => ("/chat/completions", None, "/models"),
             Self::OpenaiResponses => ("/responses", None, "/models"),
             Self::Anthropic => ("/messages", None, "/models"),
-            Self::Gemini => (
-                "/models/{model}:generateContent",
-                Some("/models/{model}:streamGenerateContent?alt=sse"),
-                "/models",
-            ),
+            Self::Gemini => {
+                ("/models/{model}:generateContent", Some("/models/{model}:streamGenerateContent?alt=sse"), "/models")
+            }
             Self::Ollama => ("/api/chat", None, "/api/tags"),
             Self::Cohere => ("/chat", None, "/models"),
             Self::Bedrock => ("/model/{model}/converse", Some("/model/{model}/converse-stream"), "/foundation-models"),

@@ -116,7 +116,7 @@ fn invalid(reason: impl Into<String>) -> EndpointError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalog::Catalog;
+    use super::super::catalog::{Catalog, Wire};
     use super::*;
 
     fn spec(id: &str) -> &'static ProviderSpec {
@@ -135,9 +135,11 @@ mod tests {
             let chat = spec.endpoint(None, &given).unwrap();
             let models = spec.models_endpoint(None, &given).unwrap();
 
-            assert!(chat.path().ends_with("/chat/completions"), "{}: {chat}", spec.id);
-            assert!(models.path().ends_with("/models"), "{}: {models}", spec.id);
-            assert!(!chat.as_str().contains(['{', '}']) && !chat.as_str().contains("%7B"), "{}: {chat}", spec.id);
+            let path = spec.chat_path.split('?').next().unwrap().replace("{model}", "%7Bmodel%7D");
+            assert!(chat.path().ends_with(&path), "{}: {chat}", spec.id);
+            assert!(models.path().contains("models") || spec.wire == Wire::Ollama, "{}: {models}", spec.id);
+            let filled = chat.as_str().replace("%7Bmodel%7D", "");
+            assert!(!filled.contains(['{', '}']) && !filled.contains("%7B"), "{}: {chat}", spec.id);
         }
     }
 
@@ -167,7 +169,7 @@ mod tests {
             urls.map(String::from),
             [
                 "https://api.groq.com/openai/v1/chat/completions",
-                "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
+                "https://generativelanguage.googleapis.com/v1beta/models/%7Bmodel%7D:generateContent",
                 "https://api.cloudflare.com/client/v4/accounts/abc123/ai/v1/chat/completions",
                 "https://acme.openai.azure.com/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
                 "https://api.openai.com/v1/models",

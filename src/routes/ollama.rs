@@ -10,7 +10,7 @@ use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
 use crate::gateway::pipeline::{Incoming, Reader};
 use crate::routes::v1::models::{Model, visible};
-use crate::wire::ollama::{self, ModelFacts};
+use crate::wire::ollama;
 
 /// The routes.
 pub fn routes() -> Vec<RouteSpec> {
@@ -47,7 +47,7 @@ async fn generate(incoming: Incoming) -> HttpResponse {
 }
 
 async fn tags(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let models: Vec<_> = visible(&request, &app).iter().map(facts).collect();
+    let models: Vec<_> = visible(&request, &app).iter().map(Model::facts).collect();
     json(ollama::tags_body(&models))
 }
 
@@ -58,12 +58,13 @@ struct Named {
 }
 
 async fn show(request: HttpRequest, app: web::Data<App>, named: web::Bytes) -> HttpResponse {
-    let problem = |problem, message: String| ApiError::new(problem, message).to_response_for(ClientFormat::Ollama, None);
+    let problem =
+        |problem, message: String| ApiError::new(problem, message).to_response_for(ClientFormat::Ollama, None);
     let Ok(Named { model }) = serde_json::from_slice(&named) else {
         return problem(Problem::BadRequest, "model is required".to_owned());
     };
     match visible(&request, &app).iter().find(|known| known.id() == model) {
-        Some(known) => json(ollama::show_body(&facts(known))),
+        Some(known) => json(ollama::show_body(&known.facts())),
         None => problem(Problem::ModelNotFound, format!("model '{model}' not found")),
     }
 }
@@ -74,10 +75,6 @@ async fn version() -> HttpResponse {
 
 async fn running() -> HttpResponse {
     json(ollama::ps_body())
-}
-
-fn facts(model: &Model) -> ModelFacts {
-    ModelFacts { id: model.id().to_owned(), created: model.created(), context: model.context_length() }
 }
 
 fn json(body: bytes::Bytes) -> HttpResponse {

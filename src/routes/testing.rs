@@ -98,6 +98,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         vault,
         plan,
         registry,
+        seals: Default::default(),
         lifecycle,
         recorder,
     };

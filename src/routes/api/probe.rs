@@ -157,8 +157,8 @@ fn judge(status: StatusCode) -> Result<(), Diagnosis> {
 
 fn list_request(config: &ConnectionConfig, url: &str) -> Result<UpstreamRequest, Diagnosis> {
     let url = Url::parse(url).map_err(|_| Diagnosis::local("validation_error", "the URL is not valid"))?;
-    let headers =
-        headers(config).ok_or_else(|| Diagnosis::local("validation_error", "the credential cannot be sent as a header"))?;
+    let headers = headers(config)
+        .ok_or_else(|| Diagnosis::local("validation_error", "the credential cannot be sent as a header"))?;
     Ok(UpstreamRequest { method: Method::GET, url, headers, body: Bytes::new() })
 }
 

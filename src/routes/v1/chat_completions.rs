@@ -31,7 +31,9 @@ pub async fn of_provider(provider: web::Path<String>, incoming: Incoming) -> Htt
 
 fn prefixed(provider: &str, model: &str) -> Result<String, BadRequest> {
     let known = crate::providers::Catalog::builtin();
-    let same = |name: &str| name == provider || known.by_alias(name).is_some_and(|spec| spec.id == provider || spec.alias == provider);
+    let same = |name: &str| {
+        name == provider || known.by_alias(name).is_some_and(|spec| spec.id == provider || spec.alias == provider)
+    };
     match model.split_once('/') {
         Some((prefix, _)) if same(prefix) => Ok(model.to_owned()),
         Some((prefix, _)) if known.by_alias(prefix).is_some() => {

@@ -13,7 +13,9 @@ pub async fn completions(incoming: Incoming) -> HttpResponse {
     let read = async |body: bytes::Bytes, _: Reader<'_>| {
         let request = openai_completions::decode_request(&body)?;
         let include_usage = openai_completions::wants_usage(&request);
-        Ok(Ask { include_usage, ..Ask::read(client, body, request) })
+        let mut ask = Ask::read(client, body, request);
+        ask.include_usage = include_usage;
+        Ok(ask)
     };
     incoming.answer(client, read).await
 }

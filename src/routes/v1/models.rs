@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use omniroute_actors::router::plan::RoutingPlan;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, Problem};
 use crate::providers::Catalog;
+use crate::wire::anthropic;
+use crate::wire::model_facts::ModelFacts;
 
 /// One model as OpenAI lists it, with the fields that the gateway adds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,14 +34,15 @@ impl Model {
         &self.id
     }
 
-    /// When it was made, in seconds since the Unix epoch.
-    pub const fn created(&self) -> i64 {
-        self.created
-    }
-
-    /// Tokens that it can read at most, if known.
-    pub const fn context_length(&self) -> Option<u32> {
-        self.context_length
+    /// What the lists of all formats say of it.
+    pub fn facts(&self) -> ModelFacts {
+        ModelFacts {
+            id: self.id.clone(),
+            created: self.created,
+            input_limit: self.context_length.map(u64::from),
+            tools: true,
+            ..ModelFacts::default()
+        }
     }
 }
 
@@ -49,9 +52,34 @@ struct List {
     data: Vec<Model>,
 }
 
-/// List all models.
-pub async fn list(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+/// Which page an Anthropic client asks for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Page {
+    limit: Option<u64>,
+    after_id: Option<String>,
+    before_id: Option<String>,
+}
+
+/// List all models. Anthropic's clients ask the same address: their header tells them apart.
+pub async fn list(request: HttpRequest, app: web::Data<App>, page: Option<web::Query<Page>>) -> HttpResponse {
+    if request.headers().contains_key("anthropic-version") {
+        let page = page.map(web::Query::into_inner).unwrap_or_default();
+        return anthropic_page(&visible(&request, &app), &page);
+    }
     HttpResponse::Ok().json(List { object: "list", data: visible(&request, &app) })
+}
+
+fn anthropic_page(models: &[Model], page: &Page) -> HttpResponse {
+    let listed = |model: &Model| anthropic::ListedModel {
+        id: model.id.clone(),
+        display_name: model.id.clone(),
+        created_at: model.created,
+    };
+    let models: Vec<_> = models.iter().map(listed).collect();
+    let page =
+        anthropic::Page { limit: page.limit, after_id: page.after_id.as_deref(), before_id: page.before_id.as_deref() };
+    HttpResponse::Ok().content_type("application/json").body(anthropic::models_page(&models, page))
 }
 
 /// One model; its id may hold slashes.

@@ -69,7 +69,7 @@ async fn chain(id: &str, reader: Reader<'_>) -> Result<Vec<StoredResponse>, ApiE
             let message = format!("Previous response with id '{id}' not found.");
             return Err(BadRequest::new(message, "previous_response_id", "previous_response_not_found").into());
         };
-        next.clone_from(&kept.previous_id);
+        next = kept.previous_id.clone();
         chain.push(kept);
     }
     chain.reverse();
@@ -127,7 +127,8 @@ fn caller(request: &HttpRequest) -> String {
 
 fn not_found(id: &str) -> HttpResponse {
     let shown: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
-    let mut error = ApiError::new(Problem::ModelNotFound, format!("Response with id '{shown}' not found.")).retry(false);
+    let mut error =
+        ApiError::new(Problem::ModelNotFound, format!("Response with id '{shown}' not found.")).retry(false);
     error.status = StatusCode::NOT_FOUND.as_u16();
     error.body.code = None;
     error.to_response_for(CLIENT, None)

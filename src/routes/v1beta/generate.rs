@@ -8,12 +8,12 @@ use crate::gateway::client_format::ClientFormat;
 use crate::gateway::count;
 use crate::gateway::pipeline::{Incoming, Reader};
 use crate::routes::Refusal;
-use crate::wire::gemini::{self, path::Action};
+use crate::wire::gemini::{self, Action};
 
 /// Answer a call of a model.
 pub async fn call(tail: web::Path<String>, incoming: Incoming) -> HttpResponse {
     let gemini = ClientFormat::Gemini { as_array: false };
-    let Some((model, action)) = gemini::path::parse(&tail) else {
+    let Some((model, action)) = gemini::parse_path(&tail) else {
         return Refusal::not_found("There is nothing under this path").for_client(gemini, None);
     };
     match action {
@@ -23,8 +23,10 @@ pub async fn call(tail: web::Path<String>, incoming: Incoming) -> HttpResponse {
             generate(incoming, client, model, true).await
         }
         Action::CountTokens => count::gemini(incoming, model).await,
-        _ => Refusal::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", "This gateway does not serve this action yet")
-            .for_client(gemini, None),
+        _ => {
+            Refusal::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", "This gateway does not serve this action yet")
+                .for_client(gemini, None)
+        }
     }
 }
 

@@ -16,13 +16,16 @@ pub fn routes() -> Vec<RouteSpec> {
             .also("/api/v1beta/models/{model:.+}")
             .also("/v1alpha/models/{model:.+}"),
         RouteSpec::post(
-            "/v1beta/{call:.+}",
+            "/v1beta/models/{model:.+}",
             Scope::Inference,
-            "Generate content or count tokens: models/{model}:{action}",
+            "Generate content or count tokens: {model}:{action}",
             generate::call,
         )
+        .also("/api/v1beta/models/{model:.+}")
+        .also("/v1alpha/models/{model:.+}")
+        .also("/v1beta/{call:.+}")
         .also("/api/v1beta/{call:.+}")
         .also("/v1alpha/{call:.+}"),
-        RouteSpec::post("/v1/models/{call:.+}", Scope::Inference, "The same under /v1", generate::call),
+        RouteSpec::post("/v1/models/{id:.+}", Scope::Inference, "The same under /v1", generate::call),
     ]
 }

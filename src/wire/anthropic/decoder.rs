@@ -10,9 +10,7 @@ use super::decode_answer::{begin, named_call};
 use super::json::Members;
 use super::usage::Counts;
 use super::{citation, stop};
-use crate::chat::{
-    BadAnswer, Delta, Event, Family, Opening, Part, PartKind, Seal, Stop, StreamDecoder, Truncated,
-};
+use crate::chat::{BadAnswer, Delta, Event, Family, Opening, Part, PartKind, Seal, Stop, StreamDecoder, Truncated};
 use crate::openai_error::UpstreamErrorBody;
 use crate::usage::Usage;
 
@@ -46,11 +44,18 @@ struct OpenBlock {
 #[derive(Debug)]
 enum OpenKind {
     Text,
-    Thinking { signature: String },
+    Thinking {
+        signature: String,
+    },
     /// With the input that stood in its opening, for providers that send no pieces.
-    Call { opening_input: Option<String> },
+    Call {
+        opening_input: Option<String>,
+    },
     /// It is told whole once its input is.
-    Native { value: Value, input: String },
+    Native {
+        value: Value,
+        input: String,
+    },
     Ignored,
 }
 
@@ -163,7 +168,8 @@ impl Decoder {
     }
 
     fn message_delta(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
-        if let Some((reason, delta)) = frame.delta.as_ref().and_then(|delta| Some((delta.stop_reason.as_ref()?, delta))) {
+        if let Some((reason, delta)) = frame.delta.as_ref().and_then(|delta| Some((delta.stop_reason.as_ref()?, delta)))
+        {
             self.close_all(out);
             if let Some(text) = stop::explanation(delta.stop_details).filter(|_| !self.stopped) {
                 let block = self.next_block();

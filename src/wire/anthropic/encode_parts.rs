@@ -12,7 +12,8 @@ use super::json::arguments_object;
 use super::{citation, native};
 use crate::chat::ids::{Names, Spelling};
 use crate::chat::{
-    self, Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Thinking, ToolCall, ToolResult,
+    self, Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Thinking, ToolCall,
+    ToolResult,
 };
 
 /// What writing a piece needs to know.
@@ -114,9 +115,7 @@ impl PartWriter<'_> {
             }
             PartKind::Refusal(text) => Kind::Text { text: text.clone(), citations: Vec::new() },
             PartKind::Image(media) => Kind::Image { source: source(media, own, true)? },
-            PartKind::File(media) => {
-                Kind::Document { source: source(media, own, false)?, title: media.name.clone() }
-            }
+            PartKind::File(media) => Kind::Document { source: source(media, own, false)?, title: media.name.clone() },
             PartKind::ToolCall(call) => self.call(call),
             PartKind::ToolResult(result) => self.result(result),
             PartKind::Thinking(thinking) => return thought(thinking),

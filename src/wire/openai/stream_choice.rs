@@ -9,9 +9,7 @@ use super::decode_parts::citation;
 use super::details;
 use super::stop;
 use super::stream_calls::Calls;
-use crate::chat::{
-    BadAnswer, Delta, Event, Family, Media, Opening, Part, PartKind, Seal, Source, Stop, Thinking,
-};
+use crate::chat::{BadAnswer, Delta, Event, Family, Media, Opening, Part, PartKind, Seal, Source, Stop, Thinking};
 
 const MAX_AUDIO_BYTES: usize = 32 << 20;
 
@@ -291,9 +289,7 @@ impl ChoiceState {
 fn thought_text(part: &Value) -> String {
     match part.get("thinking").or_else(|| part.get("text")) {
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(list)) => {
-            list.iter().filter_map(|item| item.get("text").and_then(Value::as_str)).collect()
-        }
+        Some(Value::Array(list)) => list.iter().filter_map(|item| item.get("text").and_then(Value::as_str)).collect(),
         _ => String::new(),
     }
 }
