@@ -142,8 +142,8 @@ pub(super) fn mark(item: &Value) -> Option<Mark> {
 
 fn call(item: &Value, place: usize, custom: bool) -> Part {
     let name = text(item, "name").unwrap_or_default();
-    let ids = ["call_id", "id"].iter().filter_map(|name| text(item, name));
-    let id = ids.filter(|id| !id.is_empty()).next().map_or_else(|| call_id(0, place, name), str::to_owned);
+    let mut ids = ["call_id", "id"].iter().filter_map(|name| text(item, name));
+    let id = ids.find(|id| !id.is_empty()).map_or_else(|| call_id(0, place, name), str::to_owned);
     let arguments = match item.get(if custom { "input" } else { "arguments" }) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),

@@ -82,9 +82,8 @@ impl Decoder {
         let tally = &mut self.tally;
         match kind {
             "output_text.done" => {
-                if item.told(part, Opening::Text, frame.text.take(), tally, out) {
-                    report(frame.logprobs, out);
-                }
+                let news = item.told(part, Opening::Text, frame.text.take(), tally, out);
+                report(frame.logprobs.filter(|_| news), out);
             }
             "refusal.done" => drop(item.told(part, Opening::Refusal, frame.refusal.take(), tally, out)),
             "content_part.done" => item.part_done(part, &decode_answer::content_part(&value(frame.part)), out),
