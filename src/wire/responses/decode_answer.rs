@@ -50,9 +50,11 @@ pub(super) fn begin(response: &Value) -> Begin {
     Begin { id: owned("id"), model: owned("model"), created, service_tier: owned("service_tier"), fingerprint: None }
 }
 
+/// Nothing for counts of zero: an answer without any token was not counted.
 pub(super) fn usage(response: &Value) -> Option<Usage> {
     let usage = response.get("usage").filter(|usage| usage.is_object())?.to_string();
-    Usage::from_openai(serde_json::from_str::<&RawValue>(&usage).ok()?)
+    let usage = Usage::from_openai(serde_json::from_str::<&RawValue>(&usage).ok()?)?;
+    (usage.prompt_tokens() > 0 || usage.completion_tokens() > 0).then_some(usage)
 }
 
 pub(super) fn reason(response: &Value) -> Option<&str> {
