@@ -102,47 +102,33 @@ pub fn previous_id(request: &Value) -> Option<&str> {
     request.get("previous_response_id").and_then(Value::as_str)
 }
 
-/// The body with everything that was said before, oldest answer of the chain first, and with items in place of references to
-/// them. What a body without a chain says stays as it is, references resolved within itself.
-///
-/// # Errors
-/// When a reference names no item of the chain.
-pub fn with_history(mut request: Value, chain: &[StoredResponse]) -> Result<Value, BadRequest> {
+/// The body with everything that was said before, oldest answer of the chain first. References to what the chain holds go,
+/// because nothing is said twice; others stay for [`with_references`].
+pub fn with_history(mut request: Value, chain: &[StoredResponse]) -> Value {
     let new = take_items(&mut request);
-    let Some(body) = request.as_object_mut() else { return Ok(request) };
+    let Some(body) = request.as_object_mut() else { return request };
     body.shift_remove("previous_response_id");
     let said = chain.iter().flat_map(|stored| stored.input.iter().chain(&stored.output));
     let known: Vec<&Value> = said.collect();
-    let new = resolved(new, &known)?;
-    let history = known.into_iter().cloned().chain(new).collect();
+    let is_known = |item: &Value| is_reference(item) && known.iter().any(|known| id_of(known) == id_of(item));
+    let new = new.into_iter().filter(|item| !is_known(item));
+    let history = known.iter().map(|item| Value::clone(item)).chain(new).collect();
     body.insert("input".to_owned(), Value::Array(history));
-    Ok(request)
+    request
 }
 
-/// References become the items that they name; an item that the history holds anyway is not said twice.
-fn resolved(items: Vec<Value>, known: &[&Value]) -> Result<Vec<Value>, BadRequest> {
-    let mut whole = Vec::with_capacity(items.len());
-    for item in items {
-        if item.get("type").and_then(Value::as_str) != Some("item_reference") {
-            whole.push(item);
-            continue;
-        }
-        let id = id_of(&item).unwrap_or_default();
-        if !known.iter().any(|known| id_of(known) == Some(id)) {
-            return Err(item_not_found(id));
-        }
-    }
-    Ok(whole)
+fn is_reference(item: &Value) -> bool {
+    item.get("type").and_then(Value::as_str) == Some("item_reference")
 }
 
-/// The body with items in place of references, where no chain is named: `find` knows the items of this client.
+/// The body with items in place of references; `find` knows the items of this client.
 ///
 /// # Errors
 /// When a reference names no item.
 pub fn with_references(mut request: Value, find: impl Fn(&str) -> Option<Value>) -> Result<Value, BadRequest> {
     let Some(Value::Array(items)) = request.get_mut("input") else { return Ok(request) };
     for item in items {
-        if item.get("type").and_then(Value::as_str) == Some("item_reference") {
+        if is_reference(item) {
             let id = id_of(item).unwrap_or_default();
             *item = find(id).ok_or_else(|| item_not_found(id))?;
         }
@@ -153,8 +139,7 @@ pub fn with_references(mut request: Value, find: impl Fn(&str) -> Option<Value>)
 /// The ids that a body refers to, to be looked up before [`with_references`].
 pub fn references(request: &Value) -> Vec<&str> {
     let items = request.get("input").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let references = items.iter().filter(|item| item.get("type").and_then(Value::as_str) == Some("item_reference"));
-    references.filter_map(id_of).collect()
+    items.iter().filter(|item| is_reference(item)).filter_map(id_of).collect()
 }
 
 fn id_of(item: &Value) -> Option<&str> {

@@ -27,7 +27,7 @@ fn a_chain_of_answers_is_the_conversation_before_the_new_input() {
     let next = json!({"model": "m", "instructions": "new", "previous_response_id": "resp_2", "input": "three"});
     assert_eq!((stored::previous_id(&next), chain[1].previous_id.as_deref()), (Some("resp_2"), Some("resp_1")));
 
-    let whole = with_history(next, &chain).unwrap();
+    let whole = with_history(next, &chain);
 
     let request = decoded(&whole);
     assert_eq!(
@@ -49,10 +49,10 @@ fn a_reference_is_the_item_that_it_names() {
     let chain = [exchange("resp_1", None, json!("one"))];
     let refer = |id: &str| json!({"model": "m", "input": [{"type": "item_reference", "id": id}, {"role": "user", "content": "go"}]});
 
-    let in_chain = with_history(refer("msg_resp_1"), &chain).unwrap();
+    let in_chain = with_history(refer("msg_resp_1"), &chain);
     let alone =
         with_references(refer("msg_resp_1"), |id| chain[0].output.iter().find(|item| item["id"] == id).cloned());
-    let unknown = with_history(refer("msg_9"), &chain).unwrap_err();
+    let unknown = with_references(with_history(refer("msg_9"), &chain), |_| None).unwrap_err();
 
     assert_eq!(in_chain["input"].as_array().unwrap().len(), 3, "not said twice");
     assert_eq!(texts(&decoded(&alone.unwrap()))[0], (Role::Assistant, "said resp_1"));
