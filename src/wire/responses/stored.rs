@@ -112,7 +112,7 @@ pub fn with_history(mut request: Value, chain: &[StoredResponse]) -> Value {
     let known: Vec<&Value> = said.collect();
     let is_known = |item: &Value| is_reference(item) && known.iter().any(|known| id_of(known) == id_of(item));
     let new = new.into_iter().filter(|item| !is_known(item));
-    let history = known.iter().map(|item| Value::clone(item)).chain(new).collect();
+    let history = known.iter().copied().cloned().chain(new).collect();
     body.insert("input".to_owned(), Value::Array(history));
     request
 }
