@@ -93,7 +93,7 @@ fn tool(index: usize, name: &str) -> Tool {
         namespace: None,
         description: Some("what it does".into()),
         schema: Some(json!({"type": "object", "properties": {"a": {"type": "string"}}})),
-        strict: Some(index % 2 == 0),
+        strict: Some(index == 0),
     };
     Tool { kind, cache: None }
 }

@@ -50,9 +50,11 @@ pub(super) fn begin(response: &Value) -> Begin {
     Begin { id: owned("id"), model: owned("model"), created, service_tier: owned("service_tier"), fingerprint: None }
 }
 
+/// Nothing for counts of zero: an answer without any token was not counted.
 pub(super) fn usage(response: &Value) -> Option<Usage> {
     let usage = response.get("usage").filter(|usage| usage.is_object())?.to_string();
-    Usage::from_openai(serde_json::from_str::<&RawValue>(&usage).ok()?)
+    let usage = Usage::from_openai(serde_json::from_str::<&RawValue>(&usage).ok()?)?;
+    (usage.prompt_tokens() > 0 || usage.completion_tokens() > 0).then_some(usage)
 }
 
 pub(super) fn reason(response: &Value) -> Option<&str> {
@@ -142,8 +144,8 @@ pub(super) fn mark(item: &Value) -> Option<Mark> {
 
 fn call(item: &Value, place: usize, custom: bool) -> Part {
     let name = text(item, "name").unwrap_or_default();
-    let ids = ["call_id", "id"].iter().filter_map(|name| text(item, name));
-    let id = ids.filter(|id| !id.is_empty()).next().map_or_else(|| call_id(0, place, name), str::to_owned);
+    let mut ids = ["call_id", "id"].iter().filter_map(|name| text(item, name));
+    let id = ids.find(|id| !id.is_empty()).map_or_else(|| call_id(0, place, name), str::to_owned);
     let arguments = match item.get(if custom { "input" } else { "arguments" }) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),

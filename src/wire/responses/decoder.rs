@@ -6,8 +6,8 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::frame::{Frame, mended, value};
-use super::streamed_item::{Item, Kind, Tally};
+use super::frame::{self, Frame, mended, value};
+use super::streamed_item::{Item, Kind, Say, Tally};
 use super::{citation, decode_answer, errors};
 use crate::chat::{BadAnswer, Begin, Event, Opening, Part, PartKind, StreamDecoder, Truncated};
 use crate::openai_error::UpstreamErrorBody;
@@ -79,26 +79,25 @@ impl Decoder {
         }
         let Some(item) = self.find(&frame).and_then(|at| self.open.get_mut(at)) else { return Ok(()) };
         let part = frame.content_index.unwrap_or(0);
-        let tally = &mut self.tally;
+        let say = &mut Say { tally: &mut self.tally, out };
         match kind {
             "output_text.done" => {
-                if item.told(part, Opening::Text, frame.text.take(), tally, out) {
-                    report(frame.logprobs, out);
-                }
+                let news = item.told(part, Opening::Text, frame.text.take(), say);
+                report(frame.logprobs.filter(|_| news), say.out);
             }
-            "refusal.done" => drop(item.told(part, Opening::Refusal, frame.refusal.take(), tally, out)),
-            "content_part.done" => item.part_done(part, &decode_answer::content_part(&value(frame.part)), out),
+            "refusal.done" => drop(item.told(part, Opening::Refusal, frame.refusal.take(), say)),
+            "content_part.done" => item.part_done(part, &decode_answer::content_part(&value(frame.part)), say.out),
             "output_text.annotation.added" => {
                 if let Some(citation) = citation::read(&value(frame.annotation)) {
-                    item.cite(part, citation, out);
+                    item.cite(part, citation, say.out);
                 }
             }
-            "function_call_arguments.done" => return item.argued(frame.arguments.take(), out),
-            "custom_tool_call_input.done" => return item.argued(frame.input.take(), out),
+            "function_call_arguments.done" => return item.argued(frame.arguments.take(), say.out),
+            "custom_tool_call_input.done" => return item.argued(frame.input.take(), say.out),
             "reasoning_summary_text.done" => {
-                item.thought(true, frame.summary_index.unwrap_or(0), frame.text.take(), tally, out);
+                item.thought(true, frame.summary_index.unwrap_or(0), frame.text.take(), say);
             }
-            "reasoning_text.done" => item.thought(false, part, frame.text.take(), tally, out),
+            "reasoning_text.done" => item.thought(false, part, frame.text.take(), say),
             _ => {}
         }
         Ok(())
@@ -106,7 +105,7 @@ impl Decoder {
 
     fn begin(&mut self, response: Option<&RawValue>, out: &mut Vec<Event>) {
         if self.begin.as_ref().is_none_or(|begin| begin.id.is_none() || begin.model.is_none()) {
-            self.learn(&value(response), out);
+            self.learn(&frame::response(response, false), out);
         }
     }
 
@@ -156,7 +155,7 @@ impl Decoder {
         if let Some(at) = self.find(frame).filter(|_| frame.output_index.is_some()) {
             self.open.remove(at).close(out);
         }
-        item.open_call(&mut self.tally, out);
+        item.open_call(&mut Say { tally: &mut self.tally, out });
         self.announce(item)
     }
 
@@ -167,13 +166,13 @@ impl Decoder {
             _ => return Ok(()),
         };
         let (Some(item), tally) = self.item(Kind::Message, frame)? else { return Ok(()) };
-        item.block(frame.content_index.unwrap_or(0), what, tally, out);
+        item.block(frame.content_index.unwrap_or(0), what, &mut Say { tally, out });
         Ok(())
     }
 
     fn grow(&mut self, what: Opening, mut frame: Frame<'_>, out: &mut Vec<Event>) -> Read<()> {
         let (Some(item), tally) = self.item(Kind::Message, &frame)? else { return Ok(()) };
-        item.grow(frame.content_index.unwrap_or(0), what, frame.delta.take(), tally, out);
+        item.grow(frame.content_index.unwrap_or(0), what, frame.delta.take(), &mut Say { tally, out });
         report(frame.logprobs, out);
         Ok(())
     }
@@ -186,24 +185,25 @@ impl Decoder {
     fn think(&mut self, summary: bool, mut frame: Frame<'_>, out: &mut Vec<Event>) -> Read<()> {
         let part = if summary { frame.summary_index } else { frame.content_index };
         let (Some(item), tally) = self.item(Kind::Thinking, &frame)? else { return Ok(()) };
-        item.think(summary, part.unwrap_or(0), frame.delta.take(), tally, out);
+        item.think(summary, part.unwrap_or(0), frame.delta.take(), &mut Say { tally, out });
         Ok(())
     }
 
     fn item_done(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
         let whole = value(frame.item);
         match self.find(frame) {
-            Some(at) => self.open.remove(at).done(&whole, self.items, &mut self.tally, out),
+            Some(at) => self.open.remove(at).done(&whole, self.items, &mut Say { tally: &mut self.tally, out }),
             None => {
                 self.items = self.items.saturating_add(1);
                 let parts = decode_answer::parts_of(&whole, self.items);
-                parts.iter().for_each(|part| self.tally.tell(part, out));
+                let say = &mut Say { tally: &mut self.tally, out };
+                parts.iter().for_each(|part| say.whole(part));
             }
         }
     }
 
     fn finish(&mut self, kind: &str, response: Option<&RawValue>, out: &mut Vec<Event>) -> Read<bool> {
-        let response = value(response);
+        let response = frame::response(response, self.items == 0);
         let status = decode_answer::text(&response, "status").unwrap_or(kind);
         let error = response.get("error").filter(|error| !error.is_null());
         if status == "failed" || error.is_some() {
@@ -214,7 +214,8 @@ impl Decoder {
         if self.items == 0 {
             let output = response.get("output").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let parts = output.iter().enumerate().flat_map(|(place, item)| decode_answer::parts_of(item, place));
-            parts.for_each(|part| self.tally.tell(&part, out));
+            let say = &mut Say { tally: &mut self.tally, out };
+            parts.for_each(|part| say.whole(&part));
         }
         for item in std::mem::take(&mut self.open) {
             item.close(out);
@@ -229,7 +230,7 @@ impl Decoder {
 }
 
 fn failure(frame: &Frame<'_>, data: &[u8]) -> BadAnswer {
-    let response = value(frame.response);
+    let response = frame::response(frame.response, false);
     let whole = || serde_json::from_slice::<Value>(data).unwrap_or_default();
     let inner = response.get("error").cloned().or_else(|| frame.error.map(|error| value(Some(error))));
     BadAnswer::Error(Box::new(match (inner, frame.response) {

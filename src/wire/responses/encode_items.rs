@@ -145,13 +145,13 @@ fn result_item(result: &ToolResult) -> Value {
 
 fn output(result: &ToolResult) -> Value {
     let prefix = if result.is_error { "Error: " } else { "" };
-    if let [] = result.parts.as_slice() {
+    if result.parts.is_empty() {
         return prefix.trim_end().into();
     }
-    if let [only] = result.parts.as_slice() {
-        if let Some(text) = only.as_text().filter(|_| only.cache.is_none()) {
-            return format!("{prefix}{text}").into();
-        }
+    if let [only] = result.parts.as_slice()
+        && let Some(text) = only.as_text().filter(|_| only.cache.is_none())
+    {
+        return format!("{prefix}{text}").into();
     }
     let mut list: Vec<Value> = result.parts.iter().filter_map(|part| content_of(part, Role::User)).collect();
     if result.is_error {

@@ -51,7 +51,7 @@ fn refuse(request: &Request) -> Result<(), Refused> {
     if request.sampling.n.is_some_and(|n| n > 1) {
         return Err(Refused::new("n", "OpenAI Responses gives one answer only"));
     }
-    match request.modalities.iter().find(|kind| *kind != "text") {
+    match request.modalities.iter().find(|kind| !kind.eq_ignore_ascii_case("text")) {
         Some(kind) => Err(Refused::new("modalities", format!("OpenAI Responses gives no {kind}"))),
         None => Ok(()),
     }

@@ -46,8 +46,10 @@ pub(super) fn tools(request: &Request, names: &UpstreamNames<'_>, dropped: &mut 
         };
         match (namespace, list.last_mut().filter(|_| namespace == group)) {
             (Some(_), Some(last)) => add_to_group(last, written),
-            (Some(name), None) => list.push(new_group(request, name, written)),
-            (None, _) => list.push(written),
+            (Some(name), None) if matches!(tool.kind, ToolKind::Function { .. }) => {
+                list.push(new_group(request, name, written));
+            }
+            (Some(_) | None, _) => list.push(written),
         }
         group = namespace;
     }
@@ -57,8 +59,13 @@ pub(super) fn tools(request: &Request, names: &UpstreamNames<'_>, dropped: &mut 
 fn namespace_of(tool: &Tool) -> Option<&str> {
     match &tool.kind {
         ToolKind::Function { namespace, .. } => namespace.as_deref(),
-        _ => None,
+        ToolKind::Native(value) if is_namespace(value) => value.get("name").and_then(Value::as_str),
+        ToolKind::Custom { .. } | ToolKind::Native(_) => None,
     }
+}
+
+fn is_namespace(value: &Value) -> bool {
+    value.get("type").and_then(Value::as_str) == Some("namespace")
 }
 
 fn new_group(request: &Request, name: &str, first: Value) -> Value {
@@ -66,9 +73,11 @@ fn new_group(request: &Request, name: &str, first: Value) -> Value {
     json!({"type": "namespace", "name": name, "description": description.unwrap_or_default(), "tools": [first]})
 }
 
-fn add_to_group(group: &mut Value, tool: Value) {
-    if let Some(Value::Array(tools)) = group.get_mut("tools") {
-        tools.push(tool);
+fn add_to_group(group: &mut Value, mut tool: Value) {
+    let Some(Value::Array(tools)) = group.get_mut("tools") else { return };
+    match (is_namespace(&tool), tool.get_mut("tools").map(Value::take)) {
+        (true, Some(Value::Array(inner))) => tools.extend(inner),
+        _ => tools.push(tool),
     }
 }
 

@@ -55,3 +55,45 @@ pub(super) fn mended(data: &[u8]) -> Option<String> {
 pub(super) fn value(raw: Option<&RawValue>) -> Value {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
+
+/// The members of a response object that are read; the rest repeats the request and may be long.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Response<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    created_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    incomplete_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+}
+
+/// A response object, without what only repeats the request; its items only if nobody has seen them yet.
+pub(super) fn response(raw: Option<&RawValue>, with_output: bool) -> Value {
+    let Some(raw) = raw else { return Value::Null };
+    let Ok(read) = serde_json::from_str::<Response<'_>>(raw.get()) else { return value(Some(raw)) };
+    let members = [
+        ("id", read.id),
+        ("model", read.model),
+        ("created_at", read.created_at),
+        ("service_tier", read.service_tier),
+        ("status", read.status),
+        ("error", read.error),
+        ("incomplete_details", read.incomplete_details),
+        ("usage", read.usage),
+        ("output", read.output.filter(|_| with_output)),
+    ];
+    members.into_iter().map(|(name, raw)| (name.to_owned(), value(raw))).collect()
+}

@@ -5,13 +5,14 @@
 //! - `strict` of a function is true unless said otherwise, so a translated function always says it;
 //! - answers repeat the whole request, and streams announce every item and every part before they grow;
 //! - an item's id is not the id that pairs a call with its result (`call_id`);
-//! - thoughts come back encrypted; a foreign seal travels in the same field, marked ([`marks`](self) has the table);
+//! - thoughts come back encrypted; a foreign seal travels in the same field, marked (`marks` has the table);
 //! - it can remember answers, which the gateway does for providers that cannot ([`stored`]).
 //!
 //! What it cannot carry: stop sequences, seeds, penalties, `top_k`, several choices, images and sound that the model made
 //! (but for hosted image generation), errors of tools (they become text), names of speakers, videos.
 
 mod citation;
+mod compact;
 mod decode_answer;
 mod decode_items;
 mod decode_request;
@@ -28,6 +29,7 @@ mod extras;
 mod frame;
 mod marks;
 mod object;
+pub mod stored;
 mod streamed_item;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ mod usage;
 mod writer;
 mod written_item;
 
+pub use compact::{compact_answer, compact_request};
 pub use decode_answer::decode_answer;
 pub use decode_request::decode_request;
 pub use decoder::Decoder;

@@ -26,7 +26,9 @@ impl Status {
         match stop {
             Stop::Length | Stop::ContextFull => Self::Incomplete("max_output_tokens"),
             Stop::Filtered => Self::Incomplete("content_filter"),
-            Stop::MalformedCall => Self::Failed(error("server_error", "The model failed to write the call of a tool")),
+            Stop::MalformedCall => {
+                Self::Failed(error("server_error", "server_error", "The model failed to write the call of a tool"))
+            }
             Stop::Done | Stop::Sequence(_) | Stop::ToolCalls | Stop::Refused | Stop::Paused | Stop::Other(_) => {
                 Self::Completed
             }
@@ -34,7 +36,7 @@ impl Status {
     }
 
     pub(super) fn failed(body: &ErrorBody) -> Self {
-        Self::Failed(error(body.code.as_deref().unwrap_or("server_error"), &body.message))
+        Self::Failed(error(body.code.as_deref().unwrap_or("server_error"), &body.kind, &body.message))
     }
 
     pub(super) fn event(&self) -> &'static str {
@@ -51,8 +53,10 @@ impl Status {
     }
 }
 
-fn error(code: &str, message: &str) -> String {
-    format!("{{\"code\":{},\"message\":{}}}", json_text(code), json_text(message))
+/// Some clients insist on a type.
+fn error(code: &str, kind: &str, message: &str) -> String {
+    let (code, kind, message) = (json_text(code), json_text(kind), json_text(message));
+    format!("{{\"code\":{code},\"message\":{message},\"type\":{kind},\"param\":null}}")
 }
 
 /// What stays the same in every copy of the object.
@@ -128,7 +132,7 @@ fn echo(begin: &Begin, request: &Request) -> Map<String, Value> {
         "temperature": request.sampling.temperature.unwrap_or(1.0),
         "text": text(request),
         "tool_choice": choice.or_else(|| request.rest.get("tool_choice").cloned()).unwrap_or_else(|| "auto".into()),
-        "tools": encode_tools::tools(request, &names, &mut Vec::new()),
+        "tools": tools(request),
         "top_logprobs": request.sampling.top_logprobs.unwrap_or(0),
         "top_p": request.sampling.top_p.unwrap_or(1.0),
         "truncation": asked.truncation.as_deref().unwrap_or("disabled"),
@@ -138,6 +142,17 @@ fn echo(begin: &Begin, request: &Request) -> Map<String, Value> {
         Value::Object(members) => members,
         _ => Map::new(),
     }
+}
+
+/// The tools as they were given, but for the keys to other people's servers.
+fn tools(request: &Request) -> Vec<Value> {
+    let mut tools = encode_tools::tools(request, &UpstreamNames(None), &mut Vec::new());
+    for tool in tools.iter_mut().filter_map(Value::as_object_mut) {
+        if tool.get("type").and_then(Value::as_str) == Some("mcp") {
+            ["authorization", "headers"].iter().for_each(|name| drop(tool.shift_remove(*name)));
+        }
+    }
+    tools
 }
 
 fn instructions(request: &Request) -> Option<&str> {

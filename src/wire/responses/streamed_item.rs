@@ -16,29 +16,37 @@ pub(super) struct Tally {
     pub(super) refused: bool,
 }
 
-impl Tally {
-    fn open(&mut self, part: u64, what: Opening, out: &mut Vec<Event>) -> Block {
-        let number = self.blocks;
-        self.blocks = self.blocks.saturating_add(1);
-        self.has_calls |= matches!(what, Opening::ToolCall { .. });
-        self.refused |= matches!(what, Opening::Refusal);
-        out.push(Event::Open { block: number, choice: 0, what });
+/// Where the stream is said, and what was said of it so far.
+#[derive(Debug)]
+pub(super) struct Say<'a> {
+    pub(super) tally: &'a mut Tally,
+    pub(super) out: &'a mut Vec<Event>,
+}
+
+impl Say<'_> {
+    fn open(&mut self, part: u64, what: Opening) -> Block {
+        let number = self.tally.blocks;
+        self.tally.blocks = number.saturating_add(1);
+        self.tally.has_calls |= matches!(what, Opening::ToolCall { .. });
+        self.tally.refused |= matches!(what, Opening::Refusal);
+        self.out.push(Event::Open { block: number, choice: 0, what });
         Block { number, part, grown: false, part_grown: false, cited: false, closed: false }
     }
 
     /// Say a part that comes whole.
-    pub(super) fn tell(&mut self, part: &Part, out: &mut Vec<Event>) {
-        self.has_calls |= matches!(part.kind, PartKind::ToolCall(_));
-        self.refused |= matches!(part.kind, PartKind::Refusal(_));
+    pub(super) fn whole(&mut self, part: &Part) {
+        let block = self.tally.blocks;
+        self.tally.blocks = block.saturating_add(1);
+        self.tally.has_calls |= matches!(part.kind, PartKind::ToolCall(_));
+        self.tally.refused |= matches!(part.kind, PartKind::Refusal(_));
         let choice = Choice { index: 0, parts: vec![part.clone()], stop: Stop::Done, logprobs: None };
         let events = Answer { choices: vec![choice], ..Answer::default() }.events();
-        out.extend(events.into_iter().filter_map(|event| match event {
-            Event::Open { choice, what, .. } => Some(Event::Open { block: self.blocks, choice, what }),
-            Event::Delta { delta, .. } => Some(Event::Delta { block: self.blocks, delta }),
-            Event::Close { .. } => Some(Event::Close { block: self.blocks }),
+        self.out.extend(events.into_iter().filter_map(|event| match event {
+            Event::Open { choice, what, .. } => Some(Event::Open { block, choice, what }),
+            Event::Delta { delta, .. } => Some(Event::Delta { block, delta }),
+            Event::Close { .. } => Some(Event::Close { block }),
             _ => None,
         }));
-        self.blocks = self.blocks.saturating_add(1);
     }
 }
 
@@ -83,8 +91,8 @@ pub(super) struct Block {
 
 impl Block {
     fn grow(&mut self, text: String, out: &mut Vec<Event>) {
-        self.grown = true;
         if !text.is_empty() {
+            self.grown = true;
             out.push(Event::Delta { block: self.number, delta: Delta::Text(text) });
         }
     }
@@ -136,55 +144,35 @@ impl Item {
     }
 
     /// A call begins when its id and name are known.
-    pub(super) fn open_call(&mut self, tally: &mut Tally, out: &mut Vec<Event>) {
+    pub(super) fn open_call(&mut self, say: &mut Say<'_>) {
         let custom = self.kind == Kind::Custom;
         if (custom || self.kind == Kind::Function)
             && let Some((id, name, namespace)) = self.call.clone()
         {
-            self.blocks.push(tally.open(0, Opening::ToolCall { id, name, namespace, custom }, out));
+            self.blocks.push(say.open(0, Opening::ToolCall { id, name, namespace, custom }));
         }
     }
 
     /// The block of a part; it is opened if it is new, and nothing if it is closed.
-    pub(super) fn block(
-        &mut self,
-        part: u64,
-        what: Opening,
-        tally: &mut Tally,
-        out: &mut Vec<Event>,
-    ) -> Option<&mut Block> {
+    pub(super) fn block(&mut self, part: u64, what: Opening, say: &mut Say<'_>) -> Option<&mut Block> {
         if !self.blocks.iter().any(|block| block.part == part) {
-            self.blocks.push(tally.open(part, what, out));
+            self.blocks.push(say.open(part, what));
         }
         self.blocks.iter_mut().find(|block| block.part == part && !block.closed)
     }
 
-    pub(super) fn grow(
-        &mut self,
-        part: u64,
-        what: Opening,
-        more: Option<String>,
-        tally: &mut Tally,
-        out: &mut Vec<Event>,
-    ) {
-        if let Some(block) = self.block(part, what, tally, out) {
-            block.grow(more.unwrap_or_default(), out);
+    pub(super) fn grow(&mut self, part: u64, what: Opening, more: Option<String>, say: &mut Say<'_>) {
+        if let Some(block) = self.block(part, what, say) {
+            block.grow(more.unwrap_or_default(), say.out);
         }
     }
 
     /// The whole text of a part, which is news only if no delta came. Says whether it was.
-    pub(super) fn told(
-        &mut self,
-        part: u64,
-        what: Opening,
-        text: Option<String>,
-        tally: &mut Tally,
-        out: &mut Vec<Event>,
-    ) -> bool {
+    pub(super) fn told(&mut self, part: u64, what: Opening, text: Option<String>, say: &mut Say<'_>) -> bool {
         let known = self.blocks.iter().any(|block| block.part == part && block.grown);
         let news = self.kind == Kind::Message && !known;
         if news {
-            self.grow(part, what, text, tally, out);
+            self.grow(part, what, text, say);
         }
         news
     }
@@ -231,14 +219,7 @@ impl Item {
         }
     }
 
-    pub(super) fn think(
-        &mut self,
-        summary: bool,
-        part: u64,
-        more: Option<String>,
-        tally: &mut Tally,
-        out: &mut Vec<Event>,
-    ) {
+    pub(super) fn think(&mut self, summary: bool, part: u64, more: Option<String>, say: &mut Say<'_>) {
         let Some(more) = more.filter(|more| !more.is_empty()) else { return };
         // The same thought in two versions: the first kind that comes is taken.
         if *self.summary.get_or_insert(summary) != summary {
@@ -246,38 +227,31 @@ impl Item {
         }
         if self.blocks.is_empty() {
             let what = Opening::Thinking { id: self.id.clone(), summary, redacted: false };
-            self.blocks.push(tally.open(part, what, out));
+            self.blocks.push(say.open(part, what));
         }
         let Some(block) = self.blocks.first_mut() else { return };
         let gap = block.part != part && block.grown;
         block.part_grown = true;
         block.part = part;
-        block.grow(if gap { format!("\n\n{more}") } else { more }, out);
+        block.grow(if gap { format!("\n\n{more}") } else { more }, say.out);
     }
 
     /// A whole part of a thought, which is news only if no delta of that part came.
-    pub(super) fn thought(
-        &mut self,
-        summary: bool,
-        part: u64,
-        text: Option<String>,
-        tally: &mut Tally,
-        out: &mut Vec<Event>,
-    ) {
+    pub(super) fn thought(&mut self, summary: bool, part: u64, text: Option<String>, say: &mut Say<'_>) {
         let known = self.blocks.first().is_some_and(|block| block.part >= part && block.part_grown);
         if self.kind == Kind::Thinking && !known {
-            self.think(summary, part, text, tally, out);
+            self.think(summary, part, text, say);
         }
     }
 
     /// The item is known whole: say what of it was not said, and close it.
-    pub(super) fn done(mut self, whole: &Value, place: usize, tally: &mut Tally, out: &mut Vec<Event>) {
+    pub(super) fn done(mut self, whole: &Value, place: usize, say: &mut Say<'_>) {
         match self.kind {
             Kind::Message => {
                 for (part, whole) in (0..).zip(parts_of(whole, place)) {
                     match self.blocks.iter_mut().find(|block| block.part == part) {
-                        Some(block) => block.complete(&whole, out),
-                        None => tally.tell(&whole, out),
+                        Some(block) => block.complete(&whole, say.out),
+                        None => say.whole(&whole),
                     }
                 }
             }
@@ -285,33 +259,33 @@ impl Item {
                 let seal = mark(whole).map(|mark| mark.seal);
                 let block = self.blocks.iter().find(|block| !block.closed);
                 if let Some((seal, block)) = seal.zip(block) {
-                    out.push(Event::Delta { block: block.number, delta: Delta::Seal(seal) });
+                    say.out.push(Event::Delta { block: block.number, delta: Delta::Seal(seal) });
                 }
             }
             Kind::Thinking => {
                 let thinking = thinking(whole).map(PartKind::Thinking).map(Part::new);
-                thinking.iter().for_each(|part| tally.tell(part, out));
+                thinking.iter().for_each(|part| say.whole(part));
             }
-            Kind::Function | Kind::Custom => return self.call_done(whole, place, tally, out),
-            Kind::Other => parts_of(whole, place).iter().for_each(|part| tally.tell(part, out)),
+            Kind::Function | Kind::Custom => return self.call_done(whole, place, say),
+            Kind::Other => parts_of(whole, place).iter().for_each(|part| say.whole(part)),
         }
-        self.blocks.iter_mut().for_each(|block| block.close(out));
+        self.blocks.iter_mut().for_each(|block| block.close(say.out));
     }
 
-    fn call_done(mut self, whole: &Value, place: usize, tally: &mut Tally, out: &mut Vec<Event>) {
+    fn call_done(mut self, whole: &Value, place: usize, say: &mut Say<'_>) {
         let known = parts_of(whole, place).into_iter().next();
-        let Some(Part { kind: PartKind::ToolCall(mut call), .. }) = known else { return self.close(out) };
+        let Some(Part { kind: PartKind::ToolCall(mut call), .. }) = known else { return self.close(say.out) };
         if call.arguments.is_empty() {
             call.arguments = std::mem::take(&mut self.held);
         }
         match self.blocks.first_mut() {
             Some(block) if !block.grown && !call.arguments.is_empty() => {
-                out.push(Event::Delta { block: block.number, delta: Delta::Arguments(call.arguments) });
-                block.close(out);
+                say.out.push(Event::Delta { block: block.number, delta: Delta::Arguments(call.arguments) });
+                block.close(say.out);
             }
-            Some(block) => block.close(out),
+            Some(block) => block.close(say.out),
             None if call.name.is_empty() => {}
-            None => tally.tell(&Part::new(PartKind::ToolCall(call)), out),
+            None => say.whole(&Part::new(PartKind::ToolCall(call))),
         }
     }
 

@@ -85,6 +85,24 @@ fn the_object_is_full_and_repeats_what_the_client_asked() {
     assert_eq!(written, expected);
 }
 
+#[test]
+fn keys_to_other_peoples_servers_are_not_repeated() {
+    let request = decoded(&json!({"model": "m", "input": "hi", "tools": [
+        {"type": "mcp", "server_label": "s", "server_url": "https://s", "authorization": "secret", "headers": {"x": "secret"}}]}));
+
+    let written = encode_answer(&Answer::default(), &reply(request));
+
+    let written = String::from_utf8(written.to_vec()).unwrap();
+    assert!(written.contains("server_label") && !written.contains("secret"), "{written}");
+}
+
+#[test]
+fn counts_of_zero_are_no_counts() {
+    let body = json!({"output": [], "usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}});
+
+    assert_eq!(read(&body).usage, None);
+}
+
 #[rstest::rstest]
 #[case(Stop::Done, "completed", None)]
 #[case(Stop::Sequence(Some("x".into())), "completed", None)]

@@ -238,7 +238,10 @@ fn a_failure_in_the_middle_is_the_last_word() {
     let frames = frames(&out);
     let (name, data) = frames.last().unwrap();
     assert_eq!((name.as_str(), out.len()), ("response.failed", length));
-    assert_eq!(data["response"]["error"], serde_json::json!({"code": "upstream_cut", "message": "cut"}));
+    assert_eq!(
+        data["response"]["error"],
+        serde_json::json!({"code": "upstream_cut", "message": "cut", "type": "server_error", "param": null})
+    );
     assert_eq!(data["response"]["output"].as_array().unwrap().len(), 1);
 }
 

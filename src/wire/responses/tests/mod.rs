@@ -3,6 +3,7 @@
 mod answers;
 mod encoding;
 mod requests;
+mod state;
 mod streams;
 
 use std::sync::Arc;

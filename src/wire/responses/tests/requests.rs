@@ -127,14 +127,16 @@ fn tools_of_every_kind_are_read_and_written_back_as_they_were() {
         {"type": "custom", "name": "patch", "description": "p", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}},
         {"type": "namespace", "name": "fs", "description": "files", "tools": [
             {"type": "function", "name": "read", "parameters": {"type": "object"}},
+            {"type": "custom", "name": "patch_all"},
             {"type": "function", "name": "write"}]},
+        {"type": "namespace", "name": "db", "description": "", "tools": [{"type": "custom", "name": "sql"}, {"type": "function", "name": "ask"}]},
         {"type": "web_search", "filters": {"allowed_domains": ["a.b"]}}
     ], "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "patch"}, {"type": "function", "name": "read"}]}});
 
     let request = decoded(&body);
     let again = encoded(&request);
 
-    assert_eq!(request.tools.len(), 5);
+    assert_eq!(request.tools.len(), 8);
     assert_eq!(again["tools"], body["tools"]);
     assert_eq!(again["tool_choice"], body["tool_choice"]);
 }

@@ -129,6 +129,19 @@ fn without_deltas_what_comes_whole_is_taken() {
 }
 
 #[test]
+fn an_empty_delta_does_not_hide_the_text_that_follows() {
+    let at = |kind: &str, name: &str, value: Value| json!({"type": format!("response.{kind}"), "output_index": 0, "content_index": 0, name: value});
+    let frames = [
+        at("output_text.delta", "delta", json!("")),
+        at("output_text.done", "sequence_number", json!(3)),
+        at("content_part.done", "part", json!({"type": "output_text", "text": "late"})),
+        json!({"type": "response.completed", "response": {}}),
+    ];
+
+    assert_eq!(parts(&frames), [Part::text("late")]);
+}
+
+#[test]
 fn a_stream_is_read_the_same_however_it_is_cut() {
     let text: String = fixture().iter().map(|frame| format!("event: x\r\ndata: {frame}\r\n\r\n")).collect();
     for size in [1, 7, 64, 4096] {
