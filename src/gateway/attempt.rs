@@ -190,7 +190,7 @@ impl Reading<'_> {
         if let Some(keeper) = &self.inbound.ask.keeper
             && let Ok(response) = serde_json::from_slice(&body)
         {
-            keeper.keep(&response);
+            keeper.keep(response);
         }
         Ok(Answer::Whole { body, usage })
     }

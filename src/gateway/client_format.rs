@@ -16,6 +16,8 @@ pub enum ClientFormat {
     Completions,
     /// OpenAI Responses.
     Responses,
+    /// A conversation of OpenAI Responses is to be made short; the answer is whole.
+    Compaction,
     /// Anthropic Messages.
     Anthropic,
     /// Gemini; a stream is server-sent events, or one JSON array.
@@ -39,7 +41,7 @@ impl ClientFormat {
             // A stream is always asked for as server-sent events.
             Self::Gemini { as_array: false } => Some(Format::Gemini),
             Self::Ollama => Some(Format::Ollama),
-            Self::Completions | Self::OllamaGenerate | Self::Gemini { as_array: true } => None,
+            Self::Completions | Self::Compaction | Self::OllamaGenerate | Self::Gemini { as_array: true } => None,
         }
     }
 
@@ -74,7 +76,7 @@ impl ClientFormat {
         match self {
             Self::Chat => Box::new(openai::Encoder::new(reply)),
             Self::Completions => Box::new(openai_completions::Encoder::new(reply)),
-            Self::Responses => Box::new(responses::Encoder::new(reply)),
+            Self::Responses | Self::Compaction => Box::new(responses::Encoder::new(reply)),
             Self::Anthropic => Box::new(anthropic::Encoder::new(reply)),
             Self::Gemini { .. } => Box::new(gemini::Encoder::new(reply)),
             Self::Ollama => Box::new(ollama::Encoder::new(reply)),
@@ -88,6 +90,9 @@ impl ClientFormat {
             Self::Chat => openai::encode_answer(answer, reply),
             Self::Completions => openai_completions::encode_answer(answer, reply),
             Self::Responses => responses::encode_answer(answer, reply),
+            // Without a summary the answer says at least what the model said.
+            Self::Compaction => responses::compact_answer(answer, reply)
+                .unwrap_or_else(|| responses::encode_answer(answer, reply)),
             Self::Anthropic => anthropic::encode_answer(answer, reply),
             Self::Gemini { .. } => gemini::encode_answer(answer, reply),
             Self::Ollama => ollama::encode_answer(answer, reply),
@@ -99,7 +104,7 @@ impl ClientFormat {
     pub fn error_body(self, error: &ErrorBody, status: u16, request_id: Option<&str>) -> Bytes {
         match self {
             Self::Chat | Self::Completions => openai::error_body(error, status, request_id),
-            Self::Responses => responses::error_body(error, status, request_id),
+            Self::Responses | Self::Compaction => responses::error_body(error, status, request_id),
             Self::Anthropic => anthropic::error_body(error, status, request_id),
             Self::Gemini { .. } => gemini::error_body(error, status, request_id),
             Self::Ollama | Self::OllamaGenerate => ollama::error_body(error, status, request_id),

@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::relay::{Progress, Relay};
 use crate::store::{ResponseRow, Store};
 use crate::wire::openai_error::ErrorBody;
-use crate::wire::responses::StoredResponse;
+use crate::wire::responses::stored::StoredResponse;
 use crate::wire::sse::SseScanner;
 use crate::wire::usage::Usage;
 
@@ -30,10 +30,8 @@ pub struct Keeper {
     pub now: i64,
     /// How long it is kept, in milliseconds.
     pub ttl: i64,
-    /// The answer that it goes on from.
-    pub previous_id: Option<String>,
-    /// The new items of the request, as they were written.
-    pub input: Vec<Value>,
+    /// The client's own body, without what was said before.
+    pub request: Value,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -44,8 +42,8 @@ impl std::fmt::Debug for Keeper {
 
 impl Keeper {
     /// Keep this answer.
-    pub fn keep(&self, response: &Value) {
-        let Some(stored) = StoredResponse::of(response, self.previous_id.clone(), self.input.clone()) else { return };
+    pub fn keep(&self, response: Value) {
+        let Some(stored) = StoredResponse::of_exchange(&self.request, response) else { return };
         let Ok(body) = serde_json::to_string(&stored) else { return };
         let row = ResponseRow {
             id: stored.id,
@@ -85,7 +83,7 @@ impl KeptRelay {
             match scanner.next_event() {
                 Ok(Some(event)) if is_terminal(event.event.as_deref()) => {
                     if let Some(response) = response_of(&event.data) {
-                        self.keeper.keep(&response);
+                        self.keeper.keep(response);
                     }
                     self.scanner = None;
                     return;

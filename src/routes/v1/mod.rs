@@ -43,6 +43,12 @@ pub fn routes() -> Vec<RouteSpec> {
         ),
         RouteSpec::post("/v1/responses", Scope::Inference, "Answer in OpenAI's Responses format", responses::create)
             .also("/responses"),
+        RouteSpec::post(
+            "/v1/responses/compact",
+            Scope::Inference,
+            "Make a conversation of the Responses format short",
+            responses::compact,
+        ),
         RouteSpec::get("/v1/responses/{id}", Scope::Inference, "Show a kept answer", responses::show),
         RouteSpec::delete("/v1/responses/{id}", Scope::Inference, "Forget a kept answer", responses::delete),
         RouteSpec::get(

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use actix_web::http::StatusCode;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::app::App;
 use crate::auth::Principal;
@@ -16,7 +17,8 @@ use crate::gateway::client_format::ClientFormat;
 use crate::gateway::keeper::Keeper;
 use crate::gateway::pipeline::{Incoming, Reader, owner};
 use crate::wire::bad_request::BadRequest;
-use crate::wire::responses::{self, StoredResponse, extras};
+use crate::wire::responses::stored::{self, StoredResponse};
+use crate::wire::responses::{self, extras};
 
 const CLIENT: ClientFormat = ClientFormat::Responses;
 /// Answers that one conversation may go back over.
@@ -28,17 +30,25 @@ pub async fn create(incoming: Incoming) -> HttpResponse {
     incoming.answer(CLIENT, async |body: Bytes, reader: Reader<'_>| read(body, reader).await).await
 }
 
+/// Make a conversation short, for the client to go on from.
+pub async fn compact(incoming: Incoming) -> HttpResponse {
+    let read = async |body: Bytes, reader: Reader<'_>| {
+        let (whole, _) = with_history(&body, reader).await?;
+        let request = responses::compact_request(&responses::decode_request(&whole)?);
+        Ok(Ask::read(ClientFormat::Compaction, whole, request))
+    };
+    incoming.answer(ClientFormat::Compaction, read).await
+}
+
 async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
     let asked = extras(&responses::decode_request(&body)?);
     if asked.background {
         return Err(unsupported("background", "This gateway does not run answers in the background."));
     }
-    let chain = match &asked.previous_response_id {
-        Some(id) => chain(id, reader).await?,
-        None => Vec::new(),
-    };
-    let input = responses::input_items(&body)?;
-    let whole = responses::with_history(&body, &chain)?;
+    if asked.conversation.is_some() {
+        return Err(unsupported("conversation", "This gateway keeps answers, not conversations; use previous_response_id."));
+    }
+    let (whole, own) = with_history(&body, reader).await?;
     let request = responses::decode_request(&whole)?;
     let mut ask = Ask::read(CLIENT, whole, request);
     let ttl = i64::try_from(reader.config.routing.responses_ttl_h).unwrap_or(0).saturating_mul(HOUR_MS);
@@ -48,11 +58,27 @@ async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
             owner: owner(reader.principal),
             now: reader.app.clock.wall().0,
             ttl,
-            previous_id: asked.previous_response_id,
-            input,
+            request: own,
         }));
     }
     Ok(ask)
+}
+
+/// The body with all that was said before, and the client's own body as JSON. A body that goes on from nothing and refers
+/// to nothing stays byte for byte what it was.
+async fn with_history(body: &Bytes, reader: Reader<'_>) -> Result<(Bytes, Value), ApiError> {
+    let own: Value = serde_json::from_slice(body).unwrap_or_default();
+    let chain = match stored::previous_id(&own) {
+        Some(id) => chain(id, reader).await?,
+        None if stored::references(&own).is_empty() => return Ok((body.clone(), own)),
+        None => Vec::new(),
+    };
+    let said = |id: &str| {
+        let items = chain.iter().flat_map(|kept| kept.input.iter().chain(&kept.output));
+        items.into_iter().find(|item| item.get("id").and_then(Value::as_str) == Some(id)).cloned()
+    };
+    let whole = stored::with_references(stored::with_history(own.clone(), &chain), said)?;
+    Ok((Bytes::from(whole.to_string()), own))
 }
 
 fn unsupported(field: &str, message: &str) -> ApiError {
@@ -66,8 +92,7 @@ async fn chain(id: &str, reader: Reader<'_>) -> Result<Vec<StoredResponse>, ApiE
     while let Some(id) = next {
         let kept = kept(reader.app, &id, &owner(reader.principal)).await?;
         let Some(kept) = kept.filter(|_| chain.len() < LONGEST_CHAIN) else {
-            let message = format!("Previous response with id '{id}' not found.");
-            return Err(BadRequest::new(message, "previous_response_id", "previous_response_not_found").into());
+            return Err(stored::previous_not_found(&id).into());
         };
         next = kept.previous_id.clone();
         chain.push(kept);
@@ -86,22 +111,38 @@ async fn kept(app: &App, id: &str, owner: &str) -> Result<Option<StoredResponse>
 
 /// `GET /v1/responses/{id}`.
 pub async fn show(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
-    answer(&request, &id, &app, |kept| kept.response.clone()).await
+    answer(&request, &id, &app, StoredResponse::body).await
 }
 
 /// `GET /v1/responses/{id}/input_items`.
-pub async fn input_items(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
-    answer(&request, &id, &app, StoredResponse::input_page).await
+pub async fn input_items(
+    request: HttpRequest,
+    id: web::Path<String>,
+    app: web::Data<App>,
+    page: Option<web::Query<Listing>>,
+) -> HttpResponse {
+    let Listing { after, limit, order } = page.map(web::Query::into_inner).unwrap_or_default();
+    let page = stored::Page { after, limit, ascending: order.as_deref() == Some("asc") };
+    answer(&request, &id, &app, |kept| kept.input_items(&page)).await
+}
+
+/// Which items a client wants to see.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    after: Option<String>,
+    limit: Option<usize>,
+    order: Option<String>,
 }
 
 async fn answer(
     request: &HttpRequest,
     id: &str,
     app: &App,
-    show: impl FnOnce(&StoredResponse) -> Value,
+    show: impl FnOnce(&StoredResponse) -> Bytes,
 ) -> HttpResponse {
     match kept(app, id, &caller(request)).await {
-        Ok(Some(kept)) => HttpResponse::Ok().json(show(&kept)),
+        Ok(Some(kept)) => HttpResponse::Ok().content_type("application/json").body(show(&kept)),
         Ok(None) => not_found(id),
         Err(error) => error.to_response_for(CLIENT, None),
     }
@@ -110,7 +151,7 @@ async fn answer(
 /// `DELETE /v1/responses/{id}`.
 pub async fn delete(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
     match app.store.responses().delete(&id, &caller(&request)).await {
-        Ok(true) => HttpResponse::Ok().json(json!({"id": *id, "object": "response", "deleted": true})),
+        Ok(true) => HttpResponse::Ok().content_type("application/json").body(stored::deleted_body(&id)),
         Ok(false) => not_found(&id),
         Err(error) => {
             tracing::warn!(%error, "a kept answer cannot be deleted");
