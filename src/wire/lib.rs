@@ -12,6 +12,7 @@
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
 //! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
 //! | [`openai_chat_answer`] | is this whole answer an answer? |
+//! | [`openai_completions`] | how is a completion of a prompt asked for and answered? |
 //! | [`openai_error`] | what did the upstream complain about, and how is an error written for an OpenAI client? |
 //! | [`usage`] | how many tokens, in buckets that do not overlap? |
 //! | [`retry_hint`] | how long did the upstream ask us to wait? |
@@ -24,6 +25,7 @@ pub mod openai_chat;
 pub mod openai_chat_answer;
 mod openai_chat_parts;
 pub mod openai_chat_stream;
+pub mod openai_completions;
 pub mod openai_error;
 pub mod retry_hint;
 mod splice;

@@ -90,7 +90,8 @@ impl Chunk<'_> {
         if !self.object {
             return parsed();
         }
-        if let Some(error) = self.error.filter(|error| !matches!(error.get(), "null" | "\"\"" | "false" | "{}" | "[]")) {
+        if let Some(error) = self.error.filter(|error| !matches!(error.get(), "null" | "\"\"" | "false" | "{}" | "[]"))
+        {
             return Some(parsed().unwrap_or_else(|| UpstreamErrorBody::parse(error.get().as_bytes())));
         }
         if !self.choices.given && self.usage.is_none() && self.id.is_none() {

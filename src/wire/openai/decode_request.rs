@@ -34,7 +34,7 @@ pub fn decode_request(body: &[u8]) -> Result<Request, BadRequest> {
 }
 
 /// `stream` decides; only without it do the synonyms of older clients.
-fn stream(fields: &mut Fields) -> Result<bool, BadRequest> {
+pub(crate) fn stream(fields: &mut Fields) -> Result<bool, BadRequest> {
     let given = fields.flag("stream")?;
     let mut is_true = |name: &str| fields.take(name) == Some(Value::Bool(true));
     let against = [is_true("non_stream"), is_true("disable_stream"), is_true("disable_streaming")].contains(&true);

@@ -79,7 +79,8 @@ fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, BadRequest> {
             choice_word(&word).map(Some).ok_or_else(|| fields.unknown("tool_choice", &word))
         }
         Some(_) => {
-            let object = fields.object("tool_choice").map_err(|_| wrong_type("tool_choice", "a string or an object"))?;
+            let object =
+                fields.object("tool_choice").map_err(|_| wrong_type("tool_choice", "a string or an object"))?;
             object.map(choice_object).transpose()
         }
     }
@@ -134,9 +135,7 @@ fn allowed_tools(mut allowed: Fields) -> Result<ToolChoice, BadRequest> {
 fn function_call(fields: &mut Fields) -> Result<Option<ToolChoice>, BadRequest> {
     match fields.take("function_call") {
         None => Ok(None),
-        Some(Value::String(word)) => {
-            choice_word(&word).map(Some).ok_or_else(|| fields.unknown("function_call", &word))
-        }
+        Some(Value::String(word)) => choice_word(&word).map(Some).ok_or_else(|| fields.unknown("function_call", &word)),
         Some(choice) => {
             let mut choice = Fields::of(choice, "function_call")
                 .map_err(|_| wrong_type("function_call", "a string or an object"))?;

@@ -141,7 +141,9 @@ pub(super) fn annotation(citation: &Citation) -> Option<Value> {
     let url = citation.url.as_ref()?;
     let (start, end) = citation.span.unwrap_or((0, 0));
     let title = citation.title.as_deref().unwrap_or_default();
-    Some(json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": start, "end_index": end}}))
+    Some(
+        json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": start, "end_index": end}}),
+    )
 }
 
 /// A picture that the model made.

@@ -50,14 +50,17 @@ impl Said {
             PartKind::Refusal(text) => self.refusal.get_or_insert_default().push_str(text),
             PartKind::ToolCall(call) => self.calls.push(written_call(writer, call)),
             PartKind::Image(media) if writer.is_own() => {
-                self.images.extend(media.source.to_url().map(|url| json!({"type": "image_url", "image_url": {"url": url}})));
+                self.images
+                    .extend(media.source.to_url().map(|url| json!({"type": "image_url", "image_url": {"url": url}})));
             }
             PartKind::Audio(media) => match &media.source {
                 Source::FileId(id) => self.audio = Some(json!({"id": id})),
                 _ => writer.drop(format!("messages[{index}].audio"), "sound of earlier answers cannot be sent"),
             },
             PartKind::Thinking(_) | PartKind::ToolResult(_) => {}
-            PartKind::Image(_) => writer.drop(format!("messages[{index}].image"), "the model's pictures cannot be sent"),
+            PartKind::Image(_) => {
+                writer.drop(format!("messages[{index}].image"), "the model's pictures cannot be sent")
+            }
             PartKind::Video(_) | PartKind::File(_) | PartKind::Native(_) => {
                 writer.drop(format!("messages[{index}].native"), "chat completions have no place for it");
             }

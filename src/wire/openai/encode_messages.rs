@@ -53,12 +53,7 @@ fn only_results(message: &Message) -> bool {
     message.parts.iter().all(|part| matches!(part.kind, PartKind::ToolResult(_)))
 }
 
-fn instruction(
-    writer: &mut Writer<'_>,
-    message: &Message,
-    place: Place,
-    out: &mut Vec<Value>,
-) -> Result<(), Refused> {
+fn instruction(writer: &mut Writer<'_>, message: &Message, place: Place, out: &mut Vec<Value>) -> Result<(), Refused> {
     let developer = message.role == Role::Developer && !writer.target.traits.no_developer_role;
     let place = Place { asked_now: false, ..place };
     let mut parts = parts(writer, &message.parts, place)?;

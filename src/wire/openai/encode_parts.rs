@@ -17,7 +17,8 @@ pub(super) fn cache_control(hint: &CacheHint) -> Value {
 
 /// The `content` of a message: a text where one text is all there is, as every provider understands it.
 pub(super) fn content(parts: Vec<Value>) -> Value {
-    let plain = |part: &Value| part.get("type").is_some_and(|kind| kind == "text") && part.get("cache_control").is_none();
+    let plain =
+        |part: &Value| part.get("type").is_some_and(|kind| kind == "text") && part.get("cache_control").is_none();
     match parts.as_slice() {
         [] => "".into(),
         [one] if plain(one) => one.get("text").cloned().unwrap_or_default(),

@@ -75,8 +75,9 @@ impl Writer<'_> {
 
     fn sampling(&mut self, body: &mut Map<String, Value>) {
         let request = self.request;
-        let Sampling { max_tokens, temperature, top_p, top_k, min_p, seed, presence_penalty, frequency_penalty, n, .. } =
-            request.sampling;
+        let Sampling {
+            max_tokens, temperature, top_p, top_k, min_p, seed, presence_penalty, frequency_penalty, n, ..
+        } = request.sampling;
         let cap = if self.target.traits.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" };
         put(body, cap, max_tokens);
         put(body, "temperature", temperature);

@@ -40,8 +40,15 @@ struct Block {
 enum BlockKind {
     Text,
     Refusal,
-    Thought { thought: Thinking, begun: bool },
-    Call { index: u32, custom: bool, empty: bool },
+    Thought {
+        thought: Thinking,
+        begun: bool,
+    },
+    Call {
+        index: u32,
+        custom: bool,
+        empty: bool,
+    },
     /// Nothing of it is written.
     Silent,
 }

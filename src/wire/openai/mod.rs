@@ -35,8 +35,11 @@ mod tests;
 
 pub use decode_answer::decode_answer;
 pub use decode_request::decode_request;
+pub(crate) use decode_request::{sampling, stream};
 pub use decoder::Decoder;
 pub use encode_answer::encode_answer;
+pub(crate) use encode_answer::usage;
 pub use encode_request::encode_request;
 pub use encoder::Encoder;
 pub use errors::error_body;
+pub(crate) use stop::write as finish_reason;

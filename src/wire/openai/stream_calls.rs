@@ -117,7 +117,8 @@ impl Call {
         if !fragment.id.is_empty() {
             return !self.id.is_empty() && self.id != fragment.id && (named || self.is_whole());
         }
-        let again = fragment.name == self.name && (fragment.arguments.is_empty() || fragment.arguments == self.arguments);
+        let again =
+            fragment.name == self.name && (fragment.arguments.is_empty() || fragment.arguments == self.arguments);
         named && !self.name.is_empty() && self.is_whole() && !again
     }
 
@@ -146,12 +147,8 @@ impl Call {
         if self.id.is_empty() {
             self.id = call_id(sink.salt, at, &self.name);
         }
-        let opening = Opening::ToolCall {
-            id: self.id.clone(),
-            name: self.name.clone(),
-            namespace: None,
-            custom: self.custom,
-        };
+        let opening =
+            Opening::ToolCall { id: self.id.clone(), name: self.name.clone(), namespace: None, custom: self.custom };
         self.block = Some(sink.open(opening));
     }
 

@@ -9,9 +9,7 @@ use super::decode_parts::citation;
 use super::details;
 use super::stop;
 use super::stream_calls::Calls;
-use crate::chat::{
-    BadAnswer, Delta, Event, Family, Media, Opening, Part, PartKind, Seal, Source, Stop, Thinking,
-};
+use crate::chat::{BadAnswer, Delta, Event, Family, Media, Opening, Part, PartKind, Seal, Source, Stop, Thinking};
 
 const MAX_AUDIO_BYTES: usize = 32 << 20;
 
@@ -54,6 +52,8 @@ pub(super) struct ChoiceState {
     pub(super) said: bool,
     pub(super) stop: Option<Stop>,
     current: Option<Block>,
+    /// The text of the thought that is open.
+    thought: String,
     calls: Calls,
     refused: bool,
     audio: Option<Audio>,
@@ -135,6 +135,9 @@ impl ChoiceState {
             return;
         }
         let block = self.block(kind, None, sink);
+        if matches!(kind, BlockKind::Thought { .. }) {
+            self.thought.push_str(&text);
+        }
         sink.delta(block, Delta::Text(text));
     }
 
@@ -144,6 +147,7 @@ impl ChoiceState {
         }
         self.close(sink);
         self.said = true;
+        self.thought.clear();
         self.refused |= kind == BlockKind::Refusal;
         let number = sink.open(match kind {
             BlockKind::Text => Opening::Text,
@@ -173,9 +177,13 @@ impl ChoiceState {
     }
 
     fn thought(&mut self, thought: Thinking, sink: &mut Sink<'_>) {
-        let Thinking { id, text, summary, redacted, seal } = thought;
+        let Thinking { id, mut text, summary, redacted, seal } = thought;
         if redacted {
             return self.hidden_thought(id, seal, sink);
+        }
+        // The whole thought once more, now that it is sealed.
+        if seal.is_some() && text == self.thought {
+            text.clear();
         }
         let kind = match self.current {
             // A bare seal belongs to whatever thought is open.
@@ -184,6 +192,7 @@ impl ChoiceState {
         };
         let block = self.block(kind, id, sink);
         if !text.is_empty() {
+            self.thought.push_str(&text);
             sink.delta(block, Delta::Text(text));
         }
         if let Some(seal) = seal {
@@ -291,9 +300,7 @@ impl ChoiceState {
 fn thought_text(part: &Value) -> String {
     match part.get("thinking").or_else(|| part.get("text")) {
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(list)) => {
-            list.iter().filter_map(|item| item.get("text").and_then(Value::as_str)).collect()
-        }
+        Some(Value::Array(list)) => list.iter().filter_map(|item| item.get("text").and_then(Value::as_str)).collect(),
         _ => String::new(),
     }
 }
