@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`bad_request`] | what is wrong with a client's request, and in which field? |
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
+//! | [`cohere`] | how is a conversation written for Cohere, and what does Cohere answer? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai`] | how is a conversation written as OpenAI Chat Completions, by clients and for providers? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
@@ -19,6 +20,7 @@
 
 pub mod bad_request;
 pub mod chat;
+pub mod cohere;
 mod lenient;
 pub mod openai;
 pub mod openai_chat;
