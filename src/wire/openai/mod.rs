@@ -32,6 +32,7 @@ mod stream_calls;
 mod stream_choice;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub(crate) use body::{Call, Text, parsed};
 pub use decode_answer::decode_answer;

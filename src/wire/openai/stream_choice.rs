@@ -96,7 +96,9 @@ impl ChoiceState {
             sink.out.push(Event::Logprobs { choice: self.index, logprobs });
         }
         if let Some(stop) = stop::read(&choice.finish.0) {
-            let met = (stop == Stop::Done && !choice.stopped_by.0.is_empty()).then_some(choice.stopped_by.0);
+            // Some repeat the reason here in other words.
+            let is_sequence = matches!(stop::read(&choice.stopped_by.0), Some(Stop::Other(_)));
+            let met = (stop == Stop::Done && is_sequence).then_some(choice.stopped_by.0);
             self.stop = Some(met.map_or(stop, |sequence| Stop::Sequence(Some(sequence))));
         }
         Ok(())
@@ -182,7 +184,7 @@ impl ChoiceState {
             return self.hidden_thought(id, seal, sink);
         }
         // The whole thought once more, now that it is sealed.
-        if seal.is_some() && text == self.thought {
+        if seal.is_some() && self.has_thought(&text) {
             text.clear();
         }
         let kind = match self.current {
@@ -198,6 +200,12 @@ impl ChoiceState {
         if let Some(seal) = seal {
             self.seal(block, seal, sink);
         }
+    }
+
+    /// Whether the open thought is this one, or ends in it: thoughts without seals run together.
+    fn has_thought(&self, text: &str) -> bool {
+        let before = self.thought.strip_suffix(text);
+        before.is_some_and(|before| before.trim().is_empty() || before.ends_with("\n\n"))
     }
 
     fn seal(&mut self, block: u32, seal: Seal, sink: &mut Sink<'_>) {

@@ -21,7 +21,7 @@ pub fn decode_request(body: &[u8]) -> Result<Request, BadRequest> {
         return Err(fields.missing("model"));
     }
     let mut request = Request::new(Format::OpenAiChat, model);
-    request.stream = stream(&mut fields)?;
+    (request.stream, request.include_usage) = stream(&mut fields)?;
     request.messages = vec![Message::text(Role::User, prompt(&mut fields)?)];
     let logprobs = logprobs(&mut fields)?;
     request.sampling = sampling(&mut fields)?;
@@ -33,6 +33,11 @@ pub fn decode_request(body: &[u8]) -> Result<Request, BadRequest> {
     request.user = fields.text("user")?;
     request.rest = fields.rest();
     Ok(request)
+}
+
+/// Whether the client wants usage at the end of its stream.
+pub fn wants_usage(request: &Request) -> bool {
+    request.include_usage
 }
 
 fn prompt(fields: &mut Fields) -> Result<String, BadRequest> {

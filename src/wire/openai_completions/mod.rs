@@ -12,6 +12,6 @@ mod logprobs;
 mod tests;
 
 pub use crate::openai::error_body;
-pub use decode_request::decode_request;
+pub use decode_request::{decode_request, wants_usage};
 pub use encode_answer::encode_answer;
 pub use encoder::Encoder;

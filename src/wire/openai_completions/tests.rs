@@ -53,6 +53,7 @@ fn a_prompt_is_a_message_of_the_user(#[case] prompt: Value) {
         (request.sampling.logprobs, request.sampling.top_logprobs, request.sampling.n),
         (Some(true), Some(2), Some(2))
     );
+    assert!(wants_usage(&request));
     assert_eq!((request.stream, request.user.as_deref(), request.rest.len()), (true, Some("u"), 1));
 }
 

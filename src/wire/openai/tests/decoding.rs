@@ -282,6 +282,18 @@ fn a_refusal_a_stop_sequence_sound_and_sources_are_told() {
     assert_eq!((citations[0].url.as_deref(), citations[0].span), (Some("https://x"), Some((0, 1))));
 }
 
+#[rstest::rstest]
+#[case(json!("stop"))]
+#[case(json!(""))]
+#[case(json!(null))]
+#[case(json!(151_645))]
+fn a_stop_reason_that_is_no_stop_sequence_is_passed_over(#[case] told: Value) {
+    let frame =
+        json!({"id": "c", "choices": [{"delta": {"content": "a"}, "finish_reason": "stop", "stop_reason": told}]});
+
+    assert_eq!(answer(&[frame.to_string()]).choices[0].stop, Stop::Done);
+}
+
 #[test]
 fn a_stream_that_only_stops_is_truncated_but_its_usage_is_told() {
     let (mut decoder, mut out) = (Decoder::default(), Vec::new());

@@ -117,6 +117,48 @@ fn an_answer_that_is_streamed_and_read_again_is_the_same() {
 }
 
 #[test]
+fn several_thoughts_keep_their_own_seals() {
+    let thought = |text: &str, seal: Option<&str>| {
+        let seal = seal.map(|data| Seal { family: Family::Anthropic, data: data.into() });
+        Part::new(PartKind::Thinking(Thinking { text: text.into(), seal, ..Thinking::default() }))
+    };
+    let hidden = Thinking {
+        redacted: true,
+        seal: Some(Seal { family: Family::Anthropic, data: "c".into() }),
+        ..Thinking::default()
+    };
+    let parts = vec![
+        thought("one", Some("a")),
+        thought("two", Some("b")),
+        Part::new(PartKind::Thinking(hidden)),
+        Part::text("so"),
+    ];
+    let choice = Choice { index: 0, parts, stop: Stop::Done, logprobs: None };
+    let answer = Answer { choices: vec![choice], ..Answer::default() };
+
+    let wire = written(&any_reply(), &answer.events());
+    let (mut decoder, mut events) = (Decoder::default(), Vec::new());
+    for frame in wire.split_terminator("\n\n") {
+        decoder.frame(None, frame.strip_prefix("data: ").unwrap().as_bytes(), &mut events).unwrap();
+    }
+
+    let read: Vec<(String, Option<String>)> = collected(&events).choices[0]
+        .parts
+        .iter()
+        .filter_map(|part| match &part.kind {
+            PartKind::Thinking(thought) => {
+                Some((thought.text.trim().to_owned(), thought.seal.clone().map(|seal| seal.data)))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        read,
+        [("one".into(), Some("a".into())), ("two".into(), Some("b".into())), (String::new(), Some("c".into()))]
+    );
+}
+
+#[test]
 fn calls_are_written_as_the_official_readers_expect_them() {
     let deltas = deltas(&legal(&written(&any_reply(), &some_answer().events())));
 

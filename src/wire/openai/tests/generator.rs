@@ -86,6 +86,7 @@ pub(super) fn request(from: Format) -> impl Strategy<Value = Request> {
         let mut request = Request::new(from, "some-model");
         request.tool_choice = (!tools.is_empty()).then_some(ToolChoice::Auto);
         (request.messages, request.tools, request.stream) = (messages, tools, stream);
+        request.include_usage = stream;
         let temperature = quarters.map(|quarters| f64::from(quarters) / 4.0);
         request.sampling = Sampling { max_tokens, temperature, stop, ..Sampling::default() };
         request
