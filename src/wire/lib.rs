@@ -10,11 +10,13 @@
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
 //! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
 //! | [`model_facts`] | what does a list of models say about one? |
+//! | [`cohere`] | how is a conversation written for Cohere, and what does Cohere answer? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai`] | how is a conversation written as OpenAI Chat Completions, by clients and for providers? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
 //! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
 //! | [`openai_chat_answer`] | is this whole answer an answer? |
+//! | [`openai_completions`] | how is a completion of a prompt asked for and answered? |
 //! | [`openai_error`] | what did the upstream complain about, and how is an error written for an OpenAI client? |
 //! | [`responses`] | how does OpenAI Responses write a conversation, its answer and its stream? |
 //! | [`usage`] | how many tokens, in buckets that do not overlap? |
@@ -24,6 +26,7 @@ pub mod anthropic;
 pub mod bad_request;
 pub mod chat;
 pub mod gemini;
+pub mod cohere;
 mod lenient;
 mod mend;
 pub mod model_facts;
@@ -32,6 +35,7 @@ pub mod openai_chat;
 pub mod openai_chat_answer;
 mod openai_chat_parts;
 pub mod openai_chat_stream;
+pub mod openai_completions;
 pub mod openai_error;
 pub mod responses;
 pub mod retry_hint;

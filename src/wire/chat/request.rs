@@ -43,6 +43,8 @@ pub struct Request {
     pub cache_key: Option<String>,
     /// The client speaks of `functions`, the form that chat had before tools, and reads its answer in that form.
     pub functions_form: bool,
+    /// Chat: the client wants usage at the end of its stream.
+    pub include_usage: bool,
     /// Members that this model does not know, as they were written. They are of use to the same format only, so a
     /// translation names them as dropped.
     pub rest: Map<String, Value>,
@@ -69,6 +71,7 @@ impl Request {
             service_tier: None,
             cache_key: None,
             functions_form: false,
+            include_usage: false,
             rest: Map::new(),
         }
     }

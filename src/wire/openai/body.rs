@@ -63,7 +63,7 @@ pub(super) struct Body<'a> {
 
 /// A text, empty if there is none.
 #[derive(Debug, Default)]
-pub(super) struct Text(pub(super) String);
+pub(crate) struct Text(pub(crate) String);
 
 /// The content: a text, or parts as they were written.
 #[derive(Debug)]
@@ -74,13 +74,13 @@ pub(super) enum Content {
 
 /// A call, or a fragment of one.
 #[derive(Debug, Default)]
-pub(super) struct Call<'a> {
-    pub(super) index: Option<u32>,
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) arguments: String,
-    pub(super) custom: bool,
-    pub(super) extra: Option<&'a RawValue>,
+pub(crate) struct Call<'a> {
+    pub(crate) index: Option<u32>,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+    pub(crate) custom: bool,
+    pub(crate) extra: Option<&'a RawValue>,
 }
 
 impl Chunk<'_> {
@@ -109,7 +109,7 @@ pub(super) fn given(raw: Option<&RawValue>) -> Option<&RawValue> {
 }
 
 /// A rare member, parsed.
-pub(super) fn parsed(raw: Option<&RawValue>) -> Option<Value> {
+pub(crate) fn parsed(raw: Option<&RawValue>) -> Option<Value> {
     serde_json::from_str(given(raw)?.get()).ok()
 }
 

@@ -11,7 +11,7 @@ const MAX_CHOICES: u64 = 128;
 /// OpenAI allows four; several compatible providers allow more.
 const MAX_STOPS: usize = 16;
 
-/// Checks and reads a client's request. `stream_options` says nothing about the conversation and is left out.
+/// Checks and reads a client's request.
 ///
 /// # Errors
 /// When a field is missing, of a wrong type or of an unknown value; it is named.
@@ -22,7 +22,7 @@ pub fn decode_request(body: &[u8]) -> Result<Request, BadRequest> {
         return Err(fields.missing("model"));
     }
     let mut request = Request::new(Format::OpenAiChat, model);
-    request.stream = stream(&mut fields)?;
+    (request.stream, request.include_usage) = stream(&mut fields)?;
     request.messages = decode_messages::messages(&mut fields)?;
     decode_tools::tools(&mut fields, &mut request)?;
     request.sampling = sampling(&mut fields)?;
@@ -33,16 +33,18 @@ pub fn decode_request(body: &[u8]) -> Result<Request, BadRequest> {
     Ok(request)
 }
 
-/// `stream` decides; only without it do the synonyms of older clients.
-fn stream(fields: &mut Fields) -> Result<bool, BadRequest> {
+/// Whether to stream, and whether usage shall end the stream. `stream` decides; only without it do the synonyms of older clients.
+pub(crate) fn stream(fields: &mut Fields) -> Result<(bool, bool), BadRequest> {
     let given = fields.flag("stream")?;
     let mut is_true = |name: &str| fields.take(name) == Some(Value::Bool(true));
     let against = [is_true("non_stream"), is_true("disable_stream"), is_true("disable_streaming")].contains(&true);
     let for_it = is_true("streaming");
-    if let Some(mut options) = fields.object("stream_options")? {
-        options.flag("include_usage")?;
-    }
-    Ok(given.unwrap_or(for_it && !against))
+    let wants_usage = match fields.object("stream_options")? {
+        Some(mut options) => options.flag("include_usage")?.unwrap_or(false),
+        None => false,
+    };
+    let stream = given.unwrap_or(for_it && !against);
+    Ok((stream, stream && wants_usage))
 }
 
 /// What names the request, its user and its service.

@@ -10,6 +10,9 @@ use super::stop;
 use crate::chat::{Answer, Choice, Citation, Family, Media, PartKind, Reply, Source, Stop, ToolCall};
 use crate::usage::Usage;
 
+/// For how long sound could be referred to at OpenAI.
+const AUDIO_SECONDS: i64 = 3_600;
+
 /// Writes an answer for a client of this format.
 pub fn encode_answer(answer: &Answer, reply: &Reply) -> Bytes {
     let begin = &answer.begin;
@@ -155,5 +158,5 @@ pub(super) fn image(media: &Media) -> Option<Value> {
 pub(super) fn audio(media: &Media, reply: &Reply) -> Option<Value> {
     let Source::Base64 { data, .. } = &media.source else { return None };
     let id = media.name.clone().unwrap_or_else(|| format!("audio_{}", reply.id));
-    Some(json!({"id": id, "data": data, "expires_at": reply.created, "transcript": ""}))
+    Some(json!({"id": id, "data": data, "expires_at": reply.created.saturating_add(AUDIO_SECONDS), "transcript": ""}))
 }

@@ -33,7 +33,7 @@ pub(super) fn messages(writer: &mut Writer<'_>) -> Result<Value, Refused> {
 }
 
 /// Results that answer one turn stand in one message, whatever else the client put between them.
-fn gathered(messages: Vec<Message>) -> Vec<Message> {
+pub(crate) fn gathered(messages: Vec<Message>) -> Vec<Message> {
     let is_result = |part: &Part| matches!(part.kind, PartKind::ToolResult(_));
     let mut gathered: Vec<Message> = Vec::with_capacity(messages.len());
     for message in messages {

@@ -77,12 +77,12 @@ fn named(name: String, description: Option<&str>) -> Map<String, Value> {
 }
 
 /// Compatible providers do not know custom tools: theirs is a function of one text.
-fn text_argument() -> Value {
+pub(crate) fn text_argument() -> Value {
     json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": false})
 }
 
 /// A grammar becomes words.
-fn described(description: Option<&str>, format: Option<&Value>) -> String {
+pub(crate) fn described(description: Option<&str>, format: Option<&Value>) -> String {
     let description = description.unwrap_or_default();
     let grammar = format.map(|format| format.get("grammar").unwrap_or(format));
     match grammar.and_then(|grammar| grammar.get("definition")).and_then(Value::as_str) {

@@ -3,7 +3,7 @@
 //! The official readers want a role in the first delta of a choice, call fragments numbered from 0, and an `index` in every entry of
 //! every list that grows.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use smallvec::SmallVec;
 
@@ -11,6 +11,7 @@ use super::details;
 use super::encode_answer::{annotation, answer_id, audio, image};
 use super::encode_assistant::extra_content;
 use super::stop;
+use super::write::{call_begin, call_more, call_proof, json_member, member, number, text};
 use crate::chat::{Begin, Delta, Event, Opening, Part, PartKind, Reply, Seal, Stop, StreamEncoder, Thinking};
 use crate::openai_chat_stream::DONE_FRAME;
 use crate::openai_error::{ErrorBody, HEARTBEAT};
@@ -342,72 +343,4 @@ impl StreamEncoder for Encoder {
     fn heartbeat(&self) -> Bytes {
         Bytes::from_static(HEARTBEAT.as_bytes())
     }
-}
-
-/// A text as JSON. Writing into memory cannot fail.
-fn text(out: &mut Vec<u8>, text: &str) {
-    let _ = serde_json::to_writer(out, text);
-}
-
-fn number(out: &mut BytesMut, number: u32) {
-    let _ = serde_json::to_writer(out.writer(), &number);
-}
-
-fn string(out: &mut BytesMut, text: &str) {
-    let _ = serde_json::to_writer(out.writer(), text);
-}
-
-fn member(out: &mut BytesMut, name: &str, value: &str) {
-    string(out, name);
-    out.extend_from_slice(b":");
-    string(out, value);
-}
-
-fn json_member(out: &mut BytesMut, name: &str, value: &Value) {
-    string(out, name);
-    out.extend_from_slice(b":");
-    let _ = serde_json::to_writer(out.writer(), value);
-}
-
-fn call_begin(out: &mut BytesMut, index: u32, id: &str, name: &str, custom: bool, functions_form: bool) {
-    if functions_form {
-        out.extend_from_slice(b"\"function_call\":{");
-        member(out, "name", name);
-        out.extend_from_slice(b",\"arguments\":\"\"}");
-        return;
-    }
-    out.extend_from_slice(b"\"tool_calls\":[{\"index\":");
-    number(out, index);
-    out.extend_from_slice(b",");
-    member(out, "id", id);
-    let (kind, input): (&[u8], &[u8]) = if custom {
-        (b",\"type\":\"custom\",\"custom\":{", b",\"input\":\"\"}}]")
-    } else {
-        (b",\"type\":\"function\",\"function\":{", b",\"arguments\":\"\"}}]")
-    };
-    out.extend_from_slice(kind);
-    member(out, "name", name);
-    out.extend_from_slice(input);
-}
-
-fn call_more(out: &mut BytesMut, index: u32, more: &str, custom: bool, functions_form: bool) {
-    if functions_form {
-        out.extend_from_slice(b"\"function_call\":{");
-        member(out, "arguments", more);
-        out.extend_from_slice(b"}");
-        return;
-    }
-    out.extend_from_slice(b"\"tool_calls\":[{\"index\":");
-    number(out, index);
-    out.extend_from_slice(if custom { b",\"custom\":{\"input\":" } else { b",\"function\":{\"arguments\":" });
-    string(out, more);
-    out.extend_from_slice(b"}}]");
-}
-
-fn call_proof(out: &mut BytesMut, index: u32, extra: &Value) {
-    out.extend_from_slice(b"\"tool_calls\":[{\"index\":");
-    number(out, index);
-    out.extend_from_slice(b",");
-    json_member(out, "extra_content", extra);
-    out.extend_from_slice(b"}]");
 }

@@ -32,11 +32,19 @@ mod stream_calls;
 mod stream_choice;
 #[cfg(test)]
 mod tests;
+mod write;
 
+pub(crate) use body::{Call, Text, parsed};
 pub use decode_answer::decode_answer;
 pub use decode_request::decode_request;
+pub(crate) use decode_request::{sampling, stream};
 pub use decoder::Decoder;
 pub use encode_answer::encode_answer;
+pub(crate) use encode_answer::usage;
+pub(crate) use encode_messages::gathered;
 pub use encode_request::encode_request;
+pub(crate) use encode_request::put;
+pub(crate) use encode_tools::{described, text_argument};
 pub use encoder::Encoder;
 pub use errors::error_body;
+pub(crate) use stop::write as finish_reason;

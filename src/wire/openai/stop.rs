@@ -20,7 +20,7 @@ pub(super) fn read(reason: &str) -> Option<Stop> {
 }
 
 /// The `finish_reason` of a stop. A refusal that has words of its own ends like any answer.
-pub(super) fn write(stop: &Stop, functions_form: bool, refusal_told: bool) -> &'static str {
+pub(crate) fn write(stop: &Stop, functions_form: bool, refusal_told: bool) -> &'static str {
     match stop {
         Stop::Length | Stop::ContextFull => "length",
         Stop::ToolCalls if functions_form => "function_call",

@@ -52,6 +52,8 @@ pub(super) struct ChoiceState {
     pub(super) said: bool,
     pub(super) stop: Option<Stop>,
     current: Option<Block>,
+    /// The text of the thought that is open.
+    thought: String,
     calls: Calls,
     refused: bool,
     audio: Option<Audio>,
@@ -94,7 +96,9 @@ impl ChoiceState {
             sink.out.push(Event::Logprobs { choice: self.index, logprobs });
         }
         if let Some(stop) = stop::read(&choice.finish.0) {
-            let met = (stop == Stop::Done && !choice.stopped_by.0.is_empty()).then_some(choice.stopped_by.0);
+            // Some repeat the reason here in other words.
+            let is_sequence = matches!(stop::read(&choice.stopped_by.0), Some(Stop::Other(_)));
+            let met = (stop == Stop::Done && is_sequence).then_some(choice.stopped_by.0);
             self.stop = Some(met.map_or(stop, |sequence| Stop::Sequence(Some(sequence))));
         }
         Ok(())
@@ -133,6 +137,9 @@ impl ChoiceState {
             return;
         }
         let block = self.block(kind, None, sink);
+        if matches!(kind, BlockKind::Thought { .. }) {
+            self.thought.push_str(&text);
+        }
         sink.delta(block, Delta::Text(text));
     }
 
@@ -142,6 +149,7 @@ impl ChoiceState {
         }
         self.close(sink);
         self.said = true;
+        self.thought.clear();
         self.refused |= kind == BlockKind::Refusal;
         let number = sink.open(match kind {
             BlockKind::Text => Opening::Text,
@@ -171,9 +179,13 @@ impl ChoiceState {
     }
 
     fn thought(&mut self, thought: Thinking, sink: &mut Sink<'_>) {
-        let Thinking { id, text, summary, redacted, seal } = thought;
+        let Thinking { id, mut text, summary, redacted, seal } = thought;
         if redacted {
             return self.hidden_thought(id, seal, sink);
+        }
+        // The whole thought once more, now that it is sealed.
+        if seal.is_some() && self.has_thought(&text) {
+            text.clear();
         }
         let kind = match self.current {
             // A bare seal belongs to whatever thought is open.
@@ -182,11 +194,18 @@ impl ChoiceState {
         };
         let block = self.block(kind, id, sink);
         if !text.is_empty() {
+            self.thought.push_str(&text);
             sink.delta(block, Delta::Text(text));
         }
         if let Some(seal) = seal {
             self.seal(block, seal, sink);
         }
+    }
+
+    /// Whether the open thought is this one, or ends in it: thoughts without seals run together.
+    fn has_thought(&self, text: &str) -> bool {
+        let before = self.thought.strip_suffix(text);
+        before.is_some_and(|before| before.trim().is_empty() || before.ends_with("\n\n"))
     }
 
     fn seal(&mut self, block: u32, seal: Seal, sink: &mut Sink<'_>) {
