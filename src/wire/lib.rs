@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`anthropic`] | how do Anthropic's clients and providers write requests, answers and streams? |
 //! | [`bad_request`] | what is wrong with a client's request, and in which field? |
+//! | [`bedrock`] | how are AWS Bedrock's requests written and signed, and its answers and binary streams read? |
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
@@ -18,6 +19,7 @@
 
 pub mod anthropic;
 pub mod bad_request;
+pub mod bedrock;
 pub mod chat;
 mod lenient;
 pub mod openai_chat;

@@ -12,7 +12,7 @@ use super::version::Version;
 use crate::chat::{Format, Message, Part, PartKind, Refused, Request, Role, repair};
 
 /// What the user says where a conversation begins with the model.
-const OPENING: &str = "(conversation continues)";
+pub(crate) const OPENING: &str = "(conversation continues)";
 
 /// A message as it is written.
 #[derive(Debug, Serialize)]
@@ -67,7 +67,7 @@ const fn role(role: Role) -> &'static str {
 }
 
 /// An instruction between the turns, for a model that takes it only from the user.
-fn demoted(message: Message) -> Message {
+pub(crate) fn demoted(message: Message) -> Message {
     if !message.role.instructs() {
         return message;
     }

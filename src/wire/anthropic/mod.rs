@@ -36,6 +36,7 @@ mod output;
 mod reasoning;
 mod rest;
 mod rewrite;
+mod sampling;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,9 @@ pub use encode_request::encode_request;
 pub use encoder::Encoder;
 pub use errors::{error_body, kind_of_status, status_of_kind};
 pub use models::{ListedModel, Page, models_page};
-pub(crate) use reasoning::in_open_tool_loop;
+pub(crate) use messages::{OPENING, demoted};
+pub(crate) use reasoning::{Plan, in_open_tool_loop};
 pub use rewrite::rewrite;
+pub(crate) use sampling::Words;
+pub(crate) use tools::object_schema;
 pub(crate) use version::Version;
