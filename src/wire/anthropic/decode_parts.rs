@@ -5,9 +5,7 @@ use serde_json::{Map, Value};
 use super::{citation, native, rest};
 use crate::bad_request::BadRequest;
 use crate::chat::read::{Fields, wrong_type};
-use crate::chat::{
-    CacheHint, Citation, Family, Media, Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult,
-};
+use crate::chat::{CacheHint, Citation, Family, Media, Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult};
 
 type Read<T> = Result<T, BadRequest>;
 

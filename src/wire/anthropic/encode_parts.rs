@@ -12,7 +12,8 @@ use super::json::arguments_object;
 use super::{citation, native};
 use crate::chat::ids::{Names, Spelling};
 use crate::chat::{
-    self, Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Thinking, ToolCall, ToolResult,
+    self, Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Thinking, ToolCall,
+    ToolResult,
 };
 
 /// What writing a piece needs to know.
@@ -51,9 +52,6 @@ impl PartWriter<'_> {
                 if let PartKind::ToolResult(result) = &mut part.kind {
                     self.keep_carried(&mut result.parts, place, asks)?;
                 }
-                if matches!(&part.kind, PartKind::ToolCall(call) if self.loses_seal(call)) {
-                    self.drop(format!("{place}.signature"), "another provider's signature");
-                }
                 kept.push(part);
                 continue;
             };
@@ -88,11 +86,6 @@ impl PartWriter<'_> {
         }
     }
 
-    /// Anthropic needs no proof of calls, so only a foreign one is lost; the client has it still.
-    fn loses_seal(&self, call: &ToolCall) -> bool {
-        self.request.from != Format::Anthropic && call.seal.is_some()
-    }
-
     fn drop(&mut self, field: String, why: &'static str) {
         let dropped = Dropped::new(field, why);
         if !self.dropped.contains(&dropped) {
@@ -114,9 +107,7 @@ impl PartWriter<'_> {
             }
             PartKind::Refusal(text) => Kind::Text { text: text.clone(), citations: Vec::new() },
             PartKind::Image(media) => Kind::Image { source: source(media, own, true)? },
-            PartKind::File(media) => {
-                Kind::Document { source: source(media, own, false)?, title: media.name.clone() }
-            }
+            PartKind::File(media) => Kind::Document { source: source(media, own, false)?, title: media.name.clone() },
             PartKind::ToolCall(call) => self.call(call),
             PartKind::ToolResult(result) => self.result(result),
             PartKind::Thinking(thinking) => return thought(thinking),
@@ -126,6 +117,7 @@ impl PartWriter<'_> {
         Some(Block { kind, cache_control: CacheControl::of(part.cache.as_ref()) })
     }
 
+    /// Another provider's proof of a call is of no use here, and the client still holds it.
     fn call(&self, call: &ToolCall) -> Kind {
         Kind::ToolUse {
             id: Spelling::ANTHROPIC.fit(&call.id),

@@ -12,8 +12,8 @@ use super::encode_parts::PartWriter;
 use super::messages::{self, Conversation, WireMessage};
 use super::output::{self, ANSWER_TOOL, Asked};
 use super::reasoning::{self, Plan, WireThinking};
-use super::tools::{self, WireChoice, WireTool};
 use super::sampling::Words;
+use super::tools::{self, WireChoice, WireTool};
 use super::version::Version;
 use crate::chat::ids::{Names, Spelling};
 use crate::chat::{Dropped, EncodeTarget, Encoded, Format, Refused, Request};
@@ -163,7 +163,8 @@ impl<'a> Draft<'a> {
         if self.request.from != Format::Anthropic {
             return Map::new();
         }
-        let member = |(path, value): (&String, &Value)| Some((path.strip_prefix("output_config.")?.to_owned(), value.clone()));
+        let member =
+            |(path, value): (&String, &Value)| Some((path.strip_prefix("output_config.")?.to_owned(), value.clone()));
         self.request.rest.iter().filter_map(member).collect()
     }
 
@@ -183,7 +184,10 @@ impl<'a> Draft<'a> {
                 if self.plan.thinks() {
                     // The shape is a promise to a program; thinking is none.
                     self.plan.give_up();
-                    self.drop("reasoning", "the answer's shape is asked for by a forced call, which rules out thinking");
+                    self.drop(
+                        "reasoning",
+                        "the answer's shape is asked for by a forced call, which rules out thinking",
+                    );
                 }
                 self.way_back.answered_by(ANSWER_TOOL);
                 output::ask_by_tool(schema, tools, choice)

@@ -45,12 +45,23 @@ struct OpenBlock {
 #[derive(Debug)]
 enum OpenKind {
     Text,
-    Thinking { seal: Option<Seal> },
+    Thinking {
+        seal: Option<Seal>,
+    },
     /// Its one member comes with its seal.
-    Redacted { written: bool },
+    Redacted {
+        written: bool,
+    },
     /// Not told yet.
-    Call { id: String, name: String, custom: bool, first: Option<String> },
-    Told { custom: bool },
+    Call {
+        id: String,
+        name: String,
+        custom: bool,
+        first: Option<String>,
+    },
+    Told {
+        custom: bool,
+    },
     Hidden,
 }
 

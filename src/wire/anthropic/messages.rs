@@ -46,7 +46,9 @@ pub(crate) fn write(writer: &mut PartWriter<'_>, version: Version) -> Result<Con
         turns.insert(0, Message::text(Role::User, OPENING));
     }
     trim_prefill(&mut turns);
-    let messages = turns.iter().map(|turn| WireMessage { role: role(turn.role), content: Content::of(writer.blocks(&turn.parts)) });
+    let messages = turns
+        .iter()
+        .map(|turn| WireMessage { role: role(turn.role), content: Content::of(writer.blocks(&turn.parts)) });
     let messages = messages.collect();
     Ok(Conversation { system: system(writer, head), messages, turns })
 }

@@ -70,11 +70,6 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn of(model: &'a ListedModel) -> Self {
         let created = jiff::Timestamp::from_second(model.created_at).unwrap_or_default();
-        Self {
-            r#type: "model",
-            id: &model.id,
-            display_name: &model.display_name,
-            created_at: created.to_string(),
-        }
+        Self { r#type: "model", id: &model.id, display_name: &model.display_name, created_at: created.to_string() }
     }
 }

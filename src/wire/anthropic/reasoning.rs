@@ -5,9 +5,7 @@ use serde::Serialize;
 use super::version::{ThinkingForm, Version};
 use crate::bad_request::BadRequest;
 use crate::chat::read::Fields;
-use crate::chat::{
-    Dropped, Effort, Family, Format, Message, Part, PartKind, Reasoning, ReasoningMode, Request, Role,
-};
+use crate::chat::{Dropped, Effort, Family, Format, Message, Part, PartKind, Reasoning, ReasoningMode, Request, Role};
 
 /// No budget may be smaller.
 const LEAST_BUDGET: u64 = 1_024;
@@ -25,7 +23,13 @@ pub(crate) fn read(body: &mut Fields, config: Option<&mut Fields>) -> Result<Opt
         None => None,
     };
     let Some(mut thinking) = body.object("thinking")? else {
-        return Ok(effort.map(|_| Reasoning { mode: ReasoningMode::Adaptive, effort, budget: None, show: None, summary: None }));
+        return Ok(effort.map(|_| Reasoning {
+            mode: ReasoningMode::Adaptive,
+            effort,
+            budget: None,
+            show: None,
+            summary: None,
+        }));
     };
     let show = match thinking.text("display")?.as_deref() {
         None => None,
@@ -96,9 +100,9 @@ impl Plan {
     fn adaptive(reasoning: &Reasoning, own: bool, version: Version) -> Self {
         let by_budget = || reasoning.budget.map(Effort::of_budget);
         let effort = reasoning.effort.or_else(by_budget).map(|effort| word(effort, version));
-        let only_effort = own && reasoning.show.is_none() && reasoning.mode == ReasoningMode::Adaptive && effort.is_some();
-        let adaptive =
-            WireThinking { r#type: "adaptive", budget_tokens: None, display: reasoning.show.map(display) };
+        let only_effort =
+            own && reasoning.show.is_none() && reasoning.mode == ReasoningMode::Adaptive && effort.is_some();
+        let adaptive = WireThinking { r#type: "adaptive", budget_tokens: None, display: reasoning.show.map(display) };
         Self { thinking: (!only_effort).then_some(adaptive), effort }
     }
 
@@ -140,9 +144,7 @@ pub(crate) fn in_open_tool_loop(messages: &[Message]) -> bool {
     let holds = |message: &Message, test: fn(&Part) -> bool| message.parts.iter().any(test);
     let is_result: fn(&Part) -> bool = |part| matches!(part.kind, PartKind::ToolResult(_));
     let is_own: fn(&Part) -> bool = |part| match &part.kind {
-        PartKind::Thinking(thinking) => {
-            thinking.seal.as_ref().is_some_and(|seal| seal.family == Family::Anthropic)
-        }
+        PartKind::Thinking(thinking) => thinking.seal.as_ref().is_some_and(|seal| seal.family == Family::Anthropic),
         _ => false,
     };
     let mut turns = messages.iter().filter(|message| !message.role.instructs()).rev();

@@ -19,5 +19,7 @@ pub fn rewrite(body: &Bytes, upstream_model: &str) -> Bytes {
 
 /// A key may be written with escapes.
 fn is_model(name: &str) -> bool {
-    name == "model" || (name.contains('\\') && serde_json::from_str::<String>(&format!("\"{name}\"")).is_ok_and(|name| name == "model"))
+    name == "model"
+        || (name.contains('\\')
+            && serde_json::from_str::<String>(&format!("\"{name}\"")).is_ok_and(|name| name == "model"))
 }

@@ -22,7 +22,12 @@ impl Words {
         let mut leave_out = |name: &'static str, why| dropped.push(Dropped::new(name, why));
         if version.refuses_sampling() {
             let why = "the model chooses words by itself";
-            words.temperature.take().filter(|value| *value != 1.0).into_iter().for_each(|_| leave_out("temperature", why));
+            words
+                .temperature
+                .take()
+                .filter(|value| *value != 1.0)
+                .into_iter()
+                .for_each(|_| leave_out("temperature", why));
             words.top_p.take().filter(|value| *value != 1.0).into_iter().for_each(|_| leave_out("top_p", why));
             words.top_k.take().into_iter().for_each(|_| leave_out("top_k", why));
             return words;

@@ -6,9 +6,7 @@ use serde_json::value::RawValue;
 use super::usage;
 use crate::anthropic::json::{Members, is_json};
 use crate::chat::ids::call_id;
-use crate::chat::{
-    Answer, BadAnswer, Begin, Choice, Citation, Family, Part, PartKind, Seal, Stop, Thinking, ToolCall,
-};
+use crate::chat::{Answer, BadAnswer, Begin, Choice, Citation, Family, Part, PartKind, Seal, Stop, Thinking, ToolCall};
 use crate::openai_error::UpstreamErrorBody;
 
 /// Reads an answer.
@@ -89,7 +87,8 @@ fn call(call: &Members<'_>, index: usize) -> Option<PartKind> {
 }
 
 fn reasoning(content: &Members<'_>) -> PartKind {
-    let seal = |data: Option<String>| data.filter(|d| !d.is_empty()).map(|data| Seal { family: Family::Anthropic, data });
+    let seal =
+        |data: Option<String>| data.filter(|d| !d.is_empty()).map(|data| Seal { family: Family::Anthropic, data });
     if let Some(data) = content.text("redactedContent") {
         return PartKind::Thinking(Thinking { redacted: true, seal: seal(Some(data)), ..Thinking::default() });
     }

@@ -33,10 +33,8 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let turns = repaired(turns);
     let (mut offered, lost) = tools::write(request, &names, &mut writer);
     let system = writer.blocks(&instructions(head));
-    let messages: Vec<WireMessage> = turns
-        .iter()
-        .map(|turn| WireMessage { role: role(turn.role), content: writer.blocks(&turn.parts) })
-        .collect();
+    let messages: Vec<WireMessage> =
+        turns.iter().map(|turn| WireMessage { role: role(turn.role), content: writer.blocks(&turn.parts) }).collect();
     dropped.extend(lost.into_iter().map(|field| Dropped::new(field, "the format has no place for it")));
     let mut draft = Draft { request, version, names: &names, way_back: names.way_back(false), dropped };
     let mut plan = draft.plan(&turns);

@@ -12,7 +12,8 @@ fn text() -> impl Strategy<Value = String> {
 
 fn image() -> impl Strategy<Value = Part> {
     let bytes = "[A-Za-z0-9+/]{4}".prop_map(|data| Source::Base64 { mime: "image/png".into(), data });
-    let url = "[a-z]{1,5}".prop_map(|name| Source::Url { url: format!("https://images.invalid/{name}.png"), mime: None });
+    let url =
+        "[a-z]{1,5}".prop_map(|name| Source::Url { url: format!("https://images.invalid/{name}.png"), mime: None });
     prop_oneof![bytes, url].prop_map(|source| Part::new(PartKind::Image(Media { source, detail: None, name: None })))
 }
 
@@ -107,7 +108,12 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         Just(Opening::Text),
         Just(Opening::Refusal),
         any::<bool>().prop_map(|redacted| Opening::Thinking { id: None, summary: false, redacted }),
-        any::<bool>().prop_map(|custom| Opening::ToolCall { id: "i".into(), name: "f".into(), namespace: None, custom }),
+        any::<bool>().prop_map(|custom| Opening::ToolCall {
+            id: "i".into(),
+            name: "f".into(),
+            namespace: None,
+            custom
+        }),
         Just(Opening::Whole(Part::new(PartKind::Native(json!({"type": "server_tool_use", "id": "s"}))))),
         image().prop_map(Opening::Whole),
     ];

@@ -96,7 +96,8 @@ fn reasons_of_others_have_a_word_here(#[case] stop: Stop, #[case] reason: &str) 
 #[test]
 fn a_refusal_is_explained() {
     let body = json!({"content": [], "stop_reason": "refusal",
-        "stop_details": {"type": "refusal", "category": "cyber", "explanation": "not this"}}).to_string();
+        "stop_details": {"type": "refusal", "category": "cyber", "explanation": "not this"}})
+    .to_string();
 
     let read = decode_answer(body.as_bytes()).unwrap();
 
@@ -106,7 +107,13 @@ fn a_refusal_is_explained() {
 #[rstest]
 #[case("{\"input_tokens\":3,\"cache_creation_input_tokens\":9,\"output_tokens\":null}", 3, 9, 0, 0)]
 #[case("{\"output_tokens\":7,\"output_tokens_details\":{\"thinking_tokens\":99}}", 0, 0, 0, 7)]
-#[case("{\"input_tokens\":1,\"cache_creation_input_tokens\":5,\"cache_creation\":{\"ephemeral_1h_input_tokens\":5}}", 1, 0, 5, 0)]
+#[case(
+    "{\"input_tokens\":1,\"cache_creation_input_tokens\":5,\"cache_creation\":{\"ephemeral_1h_input_tokens\":5}}",
+    1,
+    0,
+    5,
+    0
+)]
 fn sloppy_usage_falls_into_disjoint_buckets(
     #[case] json: &str,
     #[case] fresh: u64,

@@ -104,7 +104,8 @@ fn full() -> Value {
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len() && left.iter().all(|(name, value)| right.get(name).is_some_and(|r| same(value, r)))
+            left.len() == right.len()
+                && left.iter().all(|(name, value)| right.get(name).is_some_and(|r| same(value, r)))
         }
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
@@ -356,12 +357,21 @@ fn foreign_thoughts_go_and_an_open_loop_without_own_ones_is_not_thought_about() 
     request.reasoning =
         Some(Reasoning { mode: ReasoningMode::On, effort: None, budget: Some(2000), show: None, summary: None });
     let seal = |family| Some(Seal { family, data: "s".into() });
-    let thought = |family| Part::new(PartKind::Thinking(Thinking { text: "hm".into(), seal: seal(family), ..Thinking::default() }));
+    let thought = |family| {
+        Part::new(PartKind::Thinking(Thinking { text: "hm".into(), seal: seal(family), ..Thinking::default() }))
+    };
     let call = ToolCall {
-        id: "t".into(), name: "f".into(), namespace: None, arguments: "{}".into(), custom: false, seal: None,
+        id: "t".into(),
+        name: "f".into(),
+        namespace: None,
+        arguments: "{}".into(),
+        custom: false,
+        seal: None,
     };
     let result = ToolResult { call_id: "t".into(), name: None, parts: vec![], is_error: false, custom: false };
-    request.messages.push(Message::new(Role::Assistant, vec![thought(Family::Google), Part::new(PartKind::ToolCall(call))]));
+    request
+        .messages
+        .push(Message::new(Role::Assistant, vec![thought(Family::Google), Part::new(PartKind::ToolCall(call))]));
     request.messages.push(Message::new(Role::User, vec![Part::new(PartKind::ToolResult(result))]));
     let mut sealed = request.clone();
     sealed.messages[1].parts[0] = thought(Family::Anthropic);
@@ -394,7 +404,8 @@ fn the_proof_of_a_call_comes_back_to_its_call() {
 
 #[test]
 fn what_is_asked_about_is_refused_and_what_was_said_before_is_left_out() {
-    let media = || Media { source: Source::Base64 { mime: "audio/wav".into(), data: "AAAA".into() }, detail: None, name: None };
+    let media =
+        || Media { source: Source::Base64 { mime: "audio/wav".into(), data: "AAAA".into() }, detail: None, name: None };
     let mut request = asking(Format::OpenAiChat);
     request.messages[0].parts.push(Part::new(PartKind::Audio(media())));
     let refused = encode_request(&request, &target("m")).unwrap_err();

@@ -167,8 +167,14 @@ fn a_stream_is_heard_whole() {
     let parts = &answer.choices[0].parts;
     let seal = |data: &str| Some(Seal { family: Family::Anthropic, data: data.into() });
     assert_eq!((last, end), (Ok(true), Ok(())));
-    assert_eq!(parts[0].kind, PartKind::Thinking(Thinking { text: "hm".into(), seal: seal("EqQB"), ..Thinking::default() }));
-    assert_eq!(parts[1].kind, PartKind::Thinking(Thinking { redacted: true, seal: seal("hidden"), ..Thinking::default() }));
+    assert_eq!(
+        parts[0].kind,
+        PartKind::Thinking(Thinking { text: "hm".into(), seal: seal("EqQB"), ..Thinking::default() })
+    );
+    assert_eq!(
+        parts[1].kind,
+        PartKind::Thinking(Thinking { redacted: true, seal: seal("hidden"), ..Thinking::default() })
+    );
     let search = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}});
     assert_eq!(parts[2].kind, PartKind::Native(search));
     assert_eq!(parts[3].as_text(), Some("Hé\u{2028}llo"));
@@ -213,7 +219,8 @@ fn a_reason_to_stop_is_an_end_even_without_the_last_event() {
 
 #[test]
 fn an_error_in_the_middle_is_the_providers() {
-    let text = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n";
+    let text =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n";
 
     let (_, last, _) = heard_text(text);
 
@@ -252,7 +259,8 @@ fn what_is_held_back_is_bounded() {
     let start = br#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking"}}"#;
     decoder.frame(None, start, &mut out).unwrap();
     let piece = json!({"type": "content_block_delta", "index": 0,
-        "delta": {"type": "signature_delta", "signature": "x".repeat(1 << 20)}}).to_string();
+        "delta": {"type": "signature_delta", "signature": "x".repeat(1 << 20)}})
+    .to_string();
 
     let failed = (0..9).find_map(|_| decoder.frame(None, piece.as_bytes(), &mut out).err());
 
@@ -278,8 +286,15 @@ fn calls_that_alternate_are_told_one_after_the_other() {
     };
     let grow = |block, more: &str| Event::Delta { block, delta: Delta::Arguments(more.into()) };
     let events = [
-        call(0), call(1), grow(0, "{"), grow(1, "{\"b\""), grow(0, "}"), grow(1, ":1}"),
-        Event::Close { block: 0 }, Event::Close { block: 1 }, Event::Stop { choice: 0, stop: Stop::Done },
+        call(0),
+        call(1),
+        grow(0, "{"),
+        grow(1, "{\"b\""),
+        grow(0, "}"),
+        grow(1, ":1}"),
+        Event::Close { block: 0 },
+        Event::Close { block: 1 },
+        Event::Stop { choice: 0, stop: Stop::Done },
     ];
 
     let out = told(&events);
@@ -317,7 +332,12 @@ fn the_proof_of_a_call_stands_before_it() {
 fn an_error_ends_the_stream_and_nothing_follows() {
     let (mut encoder, mut out) = (Encoder::new(&reply()), BytesMut::new());
     encoder.event(&Event::Begin(Begin::default()), &mut out);
-    let error = ErrorBody { message: "gone".into(), kind: "server_error".into(), param: None, code: Some("gateway_timeout".into()) };
+    let error = ErrorBody {
+        message: "gone".into(),
+        kind: "server_error".into(),
+        param: None,
+        code: Some("gateway_timeout".into()),
+    };
 
     encoder.fail(&error, &mut out);
     encoder.finish(&mut out);

@@ -36,7 +36,12 @@ fn a_whole_answer_is_read() {
     assert_eq!((call.id.as_str(), call.arguments.as_str()), ("t", "{\"a\":1}"));
     assert_eq!(parts[5], &PartKind::Native(json!({"somethingNew": {"x": 1}})));
     let expected = Usage {
-        input_fresh: 30, cache_read: 60, cache_write_5m: 25, cache_write_1h: 15, output_text: 5, ..Usage::default()
+        input_fresh: 30,
+        cache_read: 60,
+        cache_write_5m: 25,
+        cache_write_1h: 15,
+        output_text: 5,
+        ..Usage::default()
     };
     assert_eq!((answer.usage, &answer.choices[0].stop), (Some(expected), &Stop::ToolCalls));
 }

@@ -45,16 +45,22 @@ fn a_whole_conversation_is_written() {
     let seal = |data: &str| Some(Seal { family: Family::Anthropic, data: data.into() });
     request.messages = vec![
         Message::new(Role::System, vec![Part { cache: hint.clone(), ..Part::text("be kind") }]),
-        Message::new(Role::User, vec![
-            Part::new(PartKind::Image(media("image/jpeg", None))),
-            Part::new(PartKind::File(media("application/pdf", Some("my_paper: v2.pdf")))),
-            Part::text("look"),
-        ]),
-        Message::new(Role::Assistant, vec![
-            Part::new(PartKind::Thinking(Thinking { text: "hm".into(), seal: seal("s"), ..Thinking::default() })),
-            Part::new(PartKind::Thinking(Thinking { redacted: true, seal: seal("cg=="), ..Thinking::default() })),
-            call("t.1", "{\"a\": 1.0}"),
-        ]),
+        Message::new(
+            Role::User,
+            vec![
+                Part::new(PartKind::Image(media("image/jpeg", None))),
+                Part::new(PartKind::File(media("application/pdf", Some("my_paper: v2.pdf")))),
+                Part::text("look"),
+            ],
+        ),
+        Message::new(
+            Role::Assistant,
+            vec![
+                Part::new(PartKind::Thinking(Thinking { text: "hm".into(), seal: seal("s"), ..Thinking::default() })),
+                Part::new(PartKind::Thinking(Thinking { redacted: true, seal: seal("cg=="), ..Thinking::default() })),
+                call("t.1", "{\"a\": 1.0}"),
+            ],
+        ),
         Message::new(Role::User, vec![result("t.1", true), Part::text("go on")]),
     ];
     request.sampling.max_tokens = Some(100);
@@ -62,7 +68,11 @@ fn a_whole_conversation_is_written() {
     request.sampling.stop = vec!["END".into()];
     request.sampling.top_k = Some(5);
     let kind = ToolKind::Function {
-        name: "f".into(), namespace: None, description: Some("d".into()), schema: Some(json!({"type": "object"})), strict: None,
+        name: "f".into(),
+        namespace: None,
+        description: Some("d".into()),
+        schema: Some(json!({"type": "object"})),
+        strict: None,
     };
     request.tools = vec![Tool { kind, cache: hint }];
     request.tool_choice = Some(ToolChoice::Named("f".into()));
@@ -70,30 +80,33 @@ fn a_whole_conversation_is_written() {
     let (body, encoded) = encoded(&request, "amazon.nova-pro-v1:0");
 
     let id = body["messages"][1]["content"][2]["toolUse"]["toolUseId"].clone();
-    assert_eq!(body, json!({
-        "messages": [
-            {"role": "user", "content": [
-                {"image": {"format": "jpeg", "source": {"bytes": "AAAA"}}},
-                {"document": {"format": "pdf", "name": "my paper v2 1", "source": {"bytes": "AAAA"}}},
-                {"text": "look"}]},
-            {"role": "assistant", "content": [
-                {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}},
-                {"reasoningContent": {"redactedContent": "cg=="}},
-                {"toolUse": {"toolUseId": id, "name": "f", "input": {"a": 1.0}}}]},
-            {"role": "user", "content": [
-                {"toolResult": {"toolUseId": id, "content": [{"text": "r"}], "status": "error"}},
-                {"text": "go on"}]}
-        ],
-        "system": [{"text": "be kind"}, {"cachePoint": {"type": "default", "ttl": "1h"}}],
-        "inferenceConfig": {"maxTokens": 100, "temperature": 0.5, "stopSequences": ["END"]},
-        "toolConfig": {
-            "tools": [
-                {"toolSpec": {"name": "f", "description": "d", "inputSchema": {"json": {"type": "object"}}}},
-                {"cachePoint": {"type": "default", "ttl": "1h"}}],
-            "toolChoice": {"tool": {"name": "f"}}
-        },
-        "additionalModelRequestFields": {"top_k": 5}
-    }));
+    assert_eq!(
+        body,
+        json!({
+            "messages": [
+                {"role": "user", "content": [
+                    {"image": {"format": "jpeg", "source": {"bytes": "AAAA"}}},
+                    {"document": {"format": "pdf", "name": "my paper v2 1", "source": {"bytes": "AAAA"}}},
+                    {"text": "look"}]},
+                {"role": "assistant", "content": [
+                    {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}},
+                    {"reasoningContent": {"redactedContent": "cg=="}},
+                    {"toolUse": {"toolUseId": id, "name": "f", "input": {"a": 1.0}}}]},
+                {"role": "user", "content": [
+                    {"toolResult": {"toolUseId": id, "content": [{"text": "r"}], "status": "error"}},
+                    {"text": "go on"}]}
+            ],
+            "system": [{"text": "be kind"}, {"cachePoint": {"type": "default", "ttl": "1h"}}],
+            "inferenceConfig": {"maxTokens": 100, "temperature": 0.5, "stopSequences": ["END"]},
+            "toolConfig": {
+                "tools": [
+                    {"toolSpec": {"name": "f", "description": "d", "inputSchema": {"json": {"type": "object"}}}},
+                    {"cachePoint": {"type": "default", "ttl": "1h"}}],
+                "toolChoice": {"tool": {"name": "f"}}
+            },
+            "additionalModelRequestFields": {"top_k": 5}
+        })
+    );
     assert!(encoded.dropped.is_empty(), "{:?}", encoded.dropped);
 }
 
@@ -104,7 +117,11 @@ fn a_whole_conversation_is_written() {
 fn thinking_is_asked_of_claude_only(#[case] model: &str, #[case] fields: Value, #[case] lost: &[&str]) {
     let mut request = asking();
     request.reasoning = Some(Reasoning {
-        mode: ReasoningMode::On, effort: Some(Effort::High), budget: None, show: None, summary: None,
+        mode: ReasoningMode::On,
+        effort: Some(Effort::High),
+        budget: None,
+        show: None,
+        summary: None,
     });
 
     let (body, encoded) = encoded(&request, model);
@@ -148,7 +165,8 @@ fn no_tool_means_no_tools() {
 fn a_schema_is_asked_for_as_a_call() {
     let mut request = asking();
     let schema = json!({"type": "object", "properties": {}});
-    request.output = OutputFormat::JsonSchema { name: "x".into(), description: None, schema: schema.clone(), strict: None };
+    request.output =
+        OutputFormat::JsonSchema { name: "x".into(), description: None, schema: schema.clone(), strict: None };
 
     let (body, encoded) = encoded(&request, CLAUDE);
 
@@ -165,7 +183,8 @@ fn what_the_format_lacks_is_named_or_refused() {
     request.user = Some("u".into());
     request.rest.insert("store".into(), true.into());
     request.tools = vec![Tool { kind: ToolKind::Native(json!({"type": "web_search"})), cache: None }];
-    let url = Media { source: Source::Url { url: "https://a.invalid/x.png".into(), mime: None }, detail: None, name: None };
+    let url =
+        Media { source: Source::Url { url: "https://a.invalid/x.png".into(), mime: None }, detail: None, name: None };
     let mut looking = request.clone();
     looking.messages[0].parts.push(Part::new(PartKind::Image(url.clone())));
     request.messages.insert(0, Message::new(Role::Assistant, vec![Part::text("x"), Part::new(PartKind::Image(url))]));
