@@ -180,6 +180,8 @@ impl<'a> Draft<'a> {
                 output_config.insert("format".into(), format);
                 choice
             }
+            // The call of a tool that was named is the answer.
+            Asked::ByTool(_) if choice.as_ref().is_some_and(|choice| choice.r#type == "tool") => choice,
             Asked::ByTool(schema) => {
                 if self.plan.thinks() {
                     // The shape is a promise to a program; thinking is none.

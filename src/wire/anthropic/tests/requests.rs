@@ -82,6 +82,7 @@ fn full() -> Value {
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "toolu_1", "is_error": true, "content": [
                     {"type": "text", "text": "no"},
+                    {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "w"}, "context": "c"},
                     {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]},
                 {"type": "text", "text": "go on", "cache_control": {"type": "ephemeral", "ttl": "5m"}}
             ]}
@@ -447,4 +448,76 @@ fn several_answers_at_once_are_refused() {
 #[case("no json", "no json")]
 fn only_the_model_is_rewritten(#[case] body: &'static str, #[case] expected: &str) {
     assert_eq!(rewrite(&Bytes::from(body), "claude"), expected);
+}
+
+#[test]
+fn members_of_a_call_find_it_though_a_foreign_thought_before_it_is_left_out() {
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "omr1.openai.gAAA"},
+            {"type": "tool_use", "id": "t", "name": "f", "input": {}, "caller": {"type": "direct"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}]});
+
+    let (written, encoded) = encoded(&decoded(&body), "m");
+
+    assert_eq!(written["messages"][1]["content"][0]["caller"], json!({"type": "direct"}));
+    assert_eq!(dropped(&encoded), ["messages[1].thinking"]);
+}
+
+#[rstest]
+#[case("claude-opus-4-5", json!({"type": "disabled"}))]
+#[case("glm-5", json!({"type": "disabled"}))]
+#[case("claude-opus-4-8", json!(null))]
+#[case("claude-3-haiku", json!(null))]
+fn no_thinking_is_said_where_the_word_is_known(#[case] model: &str, #[case] thinking: Value) {
+    let mut request = asking(Format::OpenAiChat);
+    request.reasoning =
+        Some(Reasoning { mode: ReasoningMode::Off, effort: None, budget: None, show: None, summary: None });
+
+    let (body, encoded) = encoded(&request, model);
+
+    assert_eq!(body["thinking"], thinking);
+    assert!(encoded.dropped.is_empty());
+}
+
+#[test]
+fn the_newest_models_choose_words_by_themselves() {
+    let mut request = asking(Format::OpenAiChat);
+    request.sampling.temperature = Some(0.7);
+    request.sampling.top_p = Some(1.0);
+
+    let (newest, lost) = encoded(&request, "claude-opus-4-7");
+    let (older, one) = encoded(&request, "claude-sonnet-4-5");
+
+    assert_eq!((newest.get("temperature"), newest.get("top_p")), (None, None));
+    assert_eq!(dropped(&lost), ["temperature"]);
+    assert_eq!((older["temperature"].as_f64(), older.get("top_p")), (Some(0.7), None));
+    assert_eq!(dropped(&one), ["top_p"]);
+}
+
+#[test]
+fn an_effort_alone_stays_alone_for_the_same_format() {
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}],
+        "output_config": {"effort": "low"}});
+
+    let (written, _) = encoded(&decoded(&body), "claude-opus-4-6");
+
+    assert_eq!(written["output_config"], json!({"effort": "low"}));
+    assert!(written.get("thinking").is_none());
+}
+
+#[test]
+fn a_named_tool_is_the_answer_even_where_json_was_asked_for() {
+    let mut request = asking(Format::OpenAiChat);
+    request.output = OutputFormat::JsonObject;
+    let kind = ToolKind::Function { name: "f".into(), namespace: None, description: None, schema: None, strict: None };
+    request.tools = vec![Tool { kind, cache: None }];
+
+    let (free, _) = encoded(&request, "m");
+    request.tool_choice = Some(ToolChoice::Named("f".into()));
+    let (named, way) = encoded(&request, "m");
+
+    assert_eq!((free["tools"].as_array().unwrap().len(), &free["tool_choice"]), (2, &json!({"type": "any"})));
+    assert_eq!((named["tools"].as_array().unwrap().len(), &named["tool_choice"]["name"]), (1, &json!("f")));
+    assert!(way.way_back.is_empty());
 }
