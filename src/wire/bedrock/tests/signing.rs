@@ -69,6 +69,25 @@ fn published_examples_have_their_published_signatures(#[case] example: Published
     assert_eq!(added, [("x-amz-date", example.stamp.to_owned()), ("authorization", expected)]);
 }
 
+/// The signature is the one that AWS's own library for Python makes of the same request.
+#[test]
+fn a_path_with_escapes_a_query_and_a_token_are_signed_as_the_service_does() {
+    let hash = payload_hash(b"{}");
+    let request = SignedRequest {
+        method: "POST",
+        path: "/model/anthropic.claude-opus-4-6-v1%3A0/converse-stream",
+        query: &[("b c", "x/y"), ("a", "1")],
+        headers: &[("Host", "bedrock-runtime.us-east-1.amazonaws.com"), ("Content-Type", "application/json")],
+        payload_hash: &hash,
+    };
+    let credentials = Credentials { access_key: "AKIDEXAMPLE", secret_key: "SECRET", session_token: Some("TOK/en==") };
+
+    let added = sign(&request, &credentials, &Scope { region: "us-east-1", service: "bedrock" }, AUGUST_2015);
+
+    let signature = added.last().and_then(|(_, value)| value.rsplit('=').next());
+    assert_eq!(signature, Some("d3ed2db8aa079f549a0a290e80d95cf6e3e843e5f1e896303df250596d366ff4"));
+}
+
 #[test]
 fn a_token_is_sent_and_signed_and_every_part_of_a_request_matters() {
     let hash = payload_hash(b"{}");
