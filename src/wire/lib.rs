@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`anthropic`] | how do Anthropic's clients and providers write requests, answers and streams? |
 //! | [`bad_request`] | what is wrong with a client's request, and in which field? |
+//! | [`bedrock`] | how are AWS Bedrock's requests written and signed, and its answers and binary streams read? |
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
 //! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
 //! | [`model_facts`] | what does a list of models say about one? |
@@ -24,6 +25,7 @@
 
 pub mod anthropic;
 pub mod bad_request;
+pub mod bedrock;
 pub mod chat;
 pub mod gemini;
 pub mod cohere;

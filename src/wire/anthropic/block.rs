@@ -105,11 +105,6 @@ impl Block {
         Self { kind, cache_control: None }
     }
 
-    /// Plain text.
-    pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self::new(Kind::Text { text: text.into(), citations: Vec::new() })
-    }
-
     fn marks(&mut self) -> Vec<&mut Option<CacheControl>> {
         let mut marks = match &mut self.kind {
             Kind::ToolResult { content, .. } => content.marks(),

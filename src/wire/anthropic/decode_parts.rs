@@ -16,8 +16,8 @@ const DOCUMENT_EXTRAS: [&str; 2] = ["context", "citations"];
 pub(crate) struct PartReader<'a> {
     /// Where members go that have no other place.
     pub(crate) rest: &'a mut Map<String, Value>,
-    /// The message's number among the neutral ones.
-    pub(crate) message: usize,
+    /// The path of what holds the blocks, in neutral messages and parts.
+    pub(crate) path: String,
     /// The inputs of its calls as they were written, by block.
     pub(crate) inputs: &'a [Option<&'a str>],
 }
@@ -64,7 +64,7 @@ impl PartReader<'_> {
             "image" => PartKind::Image(media(source(&mut fields)?.0, None)),
             "document" => self.document(fields, block, place.1)?,
             "tool_use" => self.call(&mut fields, place)?,
-            "tool_result" => self.result(&mut fields)?,
+            "tool_result" => self.result(&mut fields, place.1)?,
             "thinking" => thinking(&mut fields)?,
             "redacted_thinking" => redacted(&mut fields)?,
             _ => native_block(block),
@@ -81,7 +81,7 @@ impl PartReader<'_> {
         let title = fields.text("title")?;
         let extras = DOCUMENT_EXTRAS.iter().filter_map(|name| Some((*name, fields.take(name)?)));
         for (name, value) in extras.chain(raw.map(|raw| ("source", raw))) {
-            self.rest.insert(rest::part_path(self.message, at, name), value);
+            self.rest.insert(rest::part_path(&self.path, at, name), value);
         }
         Ok(PartKind::File(media(source, title)))
     }
@@ -93,20 +93,20 @@ impl PartReader<'_> {
         let written = self.inputs.get(place.0).copied().flatten();
         let arguments = written.map_or_else(|| Value::Object(input.all()).to_string(), str::to_owned);
         if let Some(caller) = fields.take("caller") {
-            self.rest.insert(rest::part_path(self.message, place.1, "caller"), caller);
+            self.rest.insert(rest::part_path(&self.path, place.1, "caller"), caller);
         }
         Ok(PartKind::ToolCall(ToolCall { id, name, namespace: None, arguments, custom: false, seal: None }))
     }
 
-    fn result(&mut self, fields: &mut Fields) -> Read<PartKind> {
+    fn result(&mut self, fields: &mut Fields, at: usize) -> Read<PartKind> {
         let call_id = fields.required_text("tool_use_id")?;
         let is_error = fields.flag("is_error")?.unwrap_or(false);
         let path = fields.at("content");
         let parts = match fields.take("content") {
             None => Vec::new(),
             content => {
-                let mut unused = Map::new();
-                PartReader { rest: &mut unused, message: self.message, inputs: &[] }.content(content, &path)?
+                let inner = format!("{}.content[{at}]", self.path);
+                PartReader { rest: self.rest, path: inner, inputs: &[] }.content(content, &path)?
             }
         };
         Ok(PartKind::ToolResult(ToolResult { call_id, name: None, parts, is_error, custom: false }))

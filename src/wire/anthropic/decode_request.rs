@@ -5,10 +5,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::decode_parts::PartReader;
-use super::{output, reasoning, tools};
+use super::{native, output, reasoning, tools};
 use crate::bad_request::BadRequest;
 use crate::chat::read::Fields;
-use crate::chat::{Format, Message, PartKind, Request, Role, Sampling};
+use crate::chat::{Format, Message, Request, Role, Sampling};
 
 type Read<T> = Result<T, BadRequest>;
 
@@ -78,7 +78,7 @@ fn service_tier(fields: &mut Fields) -> Read<Option<String>> {
 fn messages(fields: &mut Fields, body: &[u8], rest: &mut Map<String, Value>) -> Read<Vec<Message>> {
     let mut messages = Vec::new();
     if let Some(system) = fields.take("system") {
-        let mut reader = PartReader { rest, message: 0, inputs: &[] };
+        let mut reader = PartReader { rest, path: "messages[0]".to_owned(), inputs: &[] };
         let parts = reader.content(Some(system), &fields.at("system"))?;
         messages.push(Message::new(Role::System, parts));
     }
@@ -90,12 +90,13 @@ fn messages(fields: &mut Fields, body: &[u8], rest: &mut Map<String, Value>) -> 
         let role = role(&mut message)?;
         let path = message.at("content");
         let inputs = inputs.of_message(index);
-        let mut reader = PartReader { rest, message: messages.len(), inputs: &inputs };
-        let mut parts = reader.content(message.take("content"), &path)?;
-        if role == Role::User {
+        let mut reader = PartReader { rest, path: format!("messages[{}]", messages.len()), inputs: &inputs };
+        let mut content = message.take("content");
+        if let (Role::User, Some(Value::Array(blocks))) = (role, &mut content) {
             // Stable: results come first and keep their order.
-            parts.sort_by_key(|part| !matches!(part.kind, PartKind::ToolResult(_)));
+            blocks.sort_by_key(|block| native::kind(block) != "tool_result");
         }
+        let parts = reader.content(content, &path)?;
         messages.push(Message::new(role, parts));
     }
     Ok(messages)

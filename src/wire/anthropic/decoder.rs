@@ -103,7 +103,7 @@ impl StreamDecoder for Decoder {
             return Err(BadAnswer::Error(Box::new(UpstreamErrorBody::parse(data))));
         }
         match serde_json::from_slice::<Frame<'_>>(data) {
-            Ok(frame) => self.take(name, &frame, data, out),
+            Ok(frame) => self.take(name, frame, data, out),
             // A type or a member that is new to us says nothing that must be known.
             Err(error) if error.is_data() => Ok(false),
             // Compatible providers end like OpenAI does.
@@ -128,18 +128,18 @@ impl Decoder {
     fn take(
         &mut self,
         name: Option<&str>,
-        frame: &Frame<'_>,
+        frame: Frame<'_>,
         data: &[u8],
         out: &mut Vec<Event>,
     ) -> Result<bool, BadAnswer> {
         let kind = if frame.kind.is_empty() { name.unwrap_or_default() } else { frame.kind.as_ref() };
         let index = frame.index.unwrap_or(0);
         match kind {
-            "content_block_delta" => self.delta(index, frame.delta.as_ref(), out)?,
+            "content_block_delta" => self.delta(index, frame.delta, out)?,
             "content_block_start" => self.start(index, frame.content_block, out)?,
             "content_block_stop" => self.stop_block(index, out),
             "message_start" => self.begin(frame.message, out),
-            "message_delta" => self.message_delta(frame, out),
+            "message_delta" => self.message_delta(frame.delta, frame.usage, out),
             "message_stop" => {
                 self.stop(Stop::Done, out);
                 self.over = true;
@@ -170,6 +170,9 @@ impl Decoder {
     fn message_delta(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
         if let Some((reason, delta)) = frame.delta.as_ref().and_then(|delta| Some((delta.stop_reason.as_ref()?, delta)))
         {
+    fn message_delta(&mut self, delta: Option<Piece<'_>>, usage: Option<&RawValue>, out: &mut Vec<Event>) {
+        let delta = delta.unwrap_or_default();
+        if let Some(reason) = &delta.stop_reason {
             self.close_all(out);
             if let Some(text) = stop::explanation(delta.stop_details).filter(|_| !self.stopped) {
                 let block = self.next_block();
@@ -177,9 +180,9 @@ impl Decoder {
                 out.push(Event::Delta { block, delta: Delta::Text(text) });
                 out.push(Event::Close { block });
             }
-            self.stop(stop::read(reason, delta.stop_sequence.clone()), out);
+            self.stop(stop::read(reason, delta.stop_sequence), out);
         }
-        self.count(frame.usage, out);
+        self.count(usage, out);
     }
 
     fn stop(&mut self, stop: Stop, out: &mut Vec<Event>) {
@@ -259,10 +262,10 @@ impl Decoder {
         Ok(())
     }
 
-    fn delta(&mut self, index: u64, piece: Option<&Piece<'_>>, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
+    fn delta(&mut self, index: u64, piece: Option<Piece<'_>>, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
         let Some(piece) = piece.filter(|_| !self.stopped) else { return Ok(()) };
         if !self.open.iter().any(|open| open.index == index) {
-            self.open_unannounced(index, piece, out);
+            self.open_unannounced(index, &piece, out);
         }
         if let Some(held) = piece.signature.as_ref().or(piece.partial_json.as_ref()) {
             let holds = |open: &OpenBlock| matches!(open.kind, OpenKind::Thinking { .. } | OpenKind::Native { .. });
@@ -272,18 +275,18 @@ impl Decoder {
         }
         let Some(open) = self.open.iter_mut().find(|open| open.index == index) else { return Ok(()) };
         let block = open.block;
-        let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         match (&mut open.kind, piece.kind.as_ref()) {
-            (OpenKind::Text, "text_delta") => say(block, text(&piece.text).map(Delta::Text), out),
+            (OpenKind::Text, "text_delta") => say(block, text(piece.text).map(Delta::Text), out),
             (OpenKind::Text, "citations_delta") => {
                 say(block, piece.citation.map(|raw| Delta::Citation(citation::read(raw))), out);
             }
-            (OpenKind::Thinking { .. }, "thinking_delta") => say(block, text(&piece.thinking).map(Delta::Text), out),
+            (OpenKind::Thinking { .. }, "thinking_delta") => say(block, text(piece.thinking).map(Delta::Text), out),
             (OpenKind::Thinking { signature }, "signature_delta") => {
                 signature.push_str(piece.signature.as_deref().unwrap_or_default());
             }
             (OpenKind::Call { opening_input }, "input_json_delta") => {
-                if let Some(more) = text(&piece.partial_json) {
+                if let Some(more) = text(piece.partial_json) {
                     *opening_input = None;
                     say(block, Some(Delta::Arguments(more)), out);
                 }

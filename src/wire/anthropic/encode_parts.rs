@@ -29,20 +29,17 @@ pub(crate) struct PartWriter<'a> {
 impl PartWriter<'_> {
     /// Take out what the format has no place for, and report it. What the model was asked about must not be missing: a
     /// picture of an earlier turn goes, one of the question does not.
-    pub(crate) fn carried(&mut self) -> Result<Vec<Message>, Refused> {
-        let last_answer = self.request.messages.iter().rposition(|message| message.role == Role::Assistant);
-        let mut carried = Vec::with_capacity(self.request.messages.len());
-        for (index, message) in self.request.messages.iter().enumerate() {
-            let mut message = message.clone();
+    pub(crate) fn carried(&mut self, mut messages: Vec<Message>) -> Result<Vec<Message>, Refused> {
+        let last_answer = messages.iter().rposition(|message| message.role == Role::Assistant);
+        for (index, message) in messages.iter_mut().enumerate() {
             let asks = message.role == Role::User && last_answer.is_none_or(|answer| index > answer);
             let place = format!("messages[{index}]");
             if message.name.take().is_some() {
                 self.drop(format!("{place}.name"), "messages have no names");
             }
             self.keep_carried(&mut message.parts, &place, asks)?;
-            carried.push(message);
         }
-        Ok(carried)
+        Ok(messages)
     }
 
     fn keep_carried(&mut self, parts: &mut Vec<Part>, place: &str, asks: bool) -> Result<(), Refused> {
@@ -51,9 +48,6 @@ impl PartWriter<'_> {
             let Some((name, why, content)) = self.misfit(&part) else {
                 if let PartKind::ToolResult(result) = &mut part.kind {
                     self.keep_carried(&mut result.parts, place, asks)?;
-                }
-                if matches!(&part.kind, PartKind::ToolCall(call) if self.loses_seal(call)) {
-                    self.drop(format!("{place}.signature"), "another provider's signature");
                 }
                 kept.push(part);
                 continue;
@@ -89,11 +83,6 @@ impl PartWriter<'_> {
         }
     }
 
-    /// Anthropic needs no proof of calls, so only a foreign one is lost; the client has it still.
-    fn loses_seal(&self, call: &ToolCall) -> bool {
-        self.request.from != Format::Anthropic && call.seal.is_some()
-    }
-
     fn drop(&mut self, field: String, why: &'static str) {
         let dropped = Dropped::new(field, why);
         if !self.dropped.contains(&dropped) {
@@ -125,6 +114,7 @@ impl PartWriter<'_> {
         Some(Block { kind, cache_control: CacheControl::of(part.cache.as_ref()) })
     }
 
+    /// Another provider's proof of a call is of no use here, and the client still holds it.
     fn call(&self, call: &ToolCall) -> Kind {
         Kind::ToolUse {
             id: Spelling::ANTHROPIC.fit(&call.id),
@@ -164,7 +154,8 @@ fn thought(thinking: &Thinking) -> Option<Block> {
 fn source(media: &Media, own: bool, image: bool) -> Option<Source> {
     match &media.source {
         chat::Source::Base64 { mime, data } if image || mime == "application/pdf" => {
-            Some(Source::Base64 { media_type: mime.clone(), data: data.clone() })
+            let media_type = if mime == "image/jpg" { "image/jpeg" } else { mime }.to_owned();
+            Some(Source::Base64 { media_type, data: data.clone() })
         }
         chat::Source::Base64 { mime, data } if is_text(mime) => {
             let text = String::from_utf8(BASE64_STANDARD.decode(data).ok()?).ok()?;

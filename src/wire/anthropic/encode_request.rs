@@ -12,6 +12,7 @@ use super::encode_parts::PartWriter;
 use super::messages::{self, Conversation, WireMessage};
 use super::output::{self, ANSWER_TOOL, Asked};
 use super::reasoning::{self, Plan, WireThinking};
+use super::sampling::Words;
 use super::tools::{self, WireChoice, WireTool};
 use super::version::Version;
 use crate::chat::ids::{Names, Spelling};
@@ -19,8 +20,6 @@ use crate::chat::{Dropped, EncodeTarget, Encoded, Format, Refused, Request};
 
 /// The cap where neither client nor provider names one.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
-/// With thinking on, the share of likely words must not be smaller.
-const LEAST_TOP_P: f64 = 0.95;
 
 /// Writes a request.
 ///
@@ -132,7 +131,7 @@ impl<'a> Draft<'a> {
         if let Some(effort) = self.plan.effort {
             output_config.insert("effort".into(), effort.into());
         }
-        let (temperature, top_p, top_k) = self.sampling();
+        let words = Words::of(request, self.version, self.plan.thinks(), &mut self.dropped);
         let own = request.from == Format::Anthropic;
         let mut body = Body {
             model: target.model,
@@ -143,9 +142,9 @@ impl<'a> Draft<'a> {
             tool_choice: choice,
             thinking: self.plan.thinking.clone(),
             output_config,
-            temperature,
-            top_p,
-            top_k,
+            temperature: words.temperature,
+            top_p: words.top_p,
+            top_k: words.top_k,
             stop_sequences: self.stop_sequences(),
             metadata: request.user.as_deref().map(|user_id| Metadata { user_id }),
             service_tier: self.service_tier(),
@@ -181,6 +180,8 @@ impl<'a> Draft<'a> {
                 output_config.insert("format".into(), format);
                 choice
             }
+            // The call of a tool that was named is the answer.
+            Asked::ByTool(_) if choice.as_ref().is_some_and(|choice| choice.r#type == "tool") => choice,
             Asked::ByTool(schema) => {
                 if self.plan.thinks() {
                     // The shape is a promise to a program; thinking is none.
@@ -205,40 +206,6 @@ impl<'a> Draft<'a> {
                 Some(WireChoice { disable_parallel_tool_use, ..WireChoice::plain("auto") })
             }
             other => other,
-        }
-    }
-
-    fn sampling(&mut self) -> (Option<f64>, Option<f64>, Option<u64>) {
-        let sampling = &self.request.sampling;
-        let (mut temperature, mut top_p, mut top_k) = (sampling.temperature, sampling.top_p, sampling.top_k);
-        let own = self.request.from == Format::Anthropic;
-        if self.version.refuses_sampling() {
-            let why = "the model chooses words by itself";
-            self.leave_out("temperature", &mut temperature, |value| *value == 1.0, why);
-            self.leave_out("top_p", &mut top_p, |value| *value == 1.0, why);
-            self.leave_out("top_k", &mut top_k, |_| false, why);
-            return (None, None, None);
-        }
-        if self.plan.thinks() {
-            let why = "it is fixed while the model thinks";
-            self.leave_out("temperature", &mut temperature, |value| *value == 1.0, why);
-            self.leave_out("top_p", &mut top_p, |value| *value >= LEAST_TOP_P, why);
-            self.leave_out("top_k", &mut top_k, |_| false, why);
-        }
-        if let Some(hot) = temperature.as_mut().filter(|temperature| **temperature > 1.0) {
-            *hot = 1.0;
-            self.drop("temperature", "it was cut to 1, the most that the format allows");
-        }
-        if temperature.is_some() && !own && self.version.wants_one_of_sampling() {
-            self.leave_out("top_p", &mut top_p, |_| false, "the model takes either temperature or top_p");
-        }
-        (temperature, top_p, top_k)
-    }
-
-    fn leave_out<T>(&mut self, name: &str, value: &mut Option<T>, stays: impl Fn(&T) -> bool, why: &'static str) {
-        if value.as_ref().is_some_and(|value| !stays(value)) {
-            *value = None;
-            self.drop(name, why);
         }
     }
 

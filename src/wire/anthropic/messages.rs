@@ -12,7 +12,7 @@ use super::version::Version;
 use crate::chat::{Format, Message, Part, PartKind, Refused, Request, Role, repair};
 
 /// What the user says where a conversation begins with the model.
-const OPENING: &str = "(conversation continues)";
+pub(crate) const OPENING: &str = "(conversation continues)";
 
 /// A message as it is written.
 #[derive(Debug, Serialize)]
@@ -33,12 +33,13 @@ pub(crate) struct Conversation {
 /// Write the conversation.
 pub(crate) fn write(writer: &mut PartWriter<'_>, version: Version) -> Result<Conversation, Refused> {
     let request = writer.request;
-    let mut carried = writer.carried()?;
+    let mut messages = request.messages.clone();
     if request.from == Format::Anthropic {
-        writer.callers = callers(&carried, &request.rest);
-        put_back_extras(&mut carried, writer);
+        // Before anything is left out: the paths count what the client sent.
+        writer.callers = callers(&mut messages, &request.rest);
+        put_back_extras(&mut messages, writer);
     }
-    let (head, turns) = repair::split_instructions(carried);
+    let (head, turns) = repair::split_instructions(writer.carried(messages)?);
     let keeps_instructions = request.from == Format::Anthropic && version.takes_mid_instructions();
     let turns = if keeps_instructions { turns } else { turns.into_iter().map(demoted).collect() };
     let mut turns = repair::answered(repair::merged(repair::without_empty(turns)));
@@ -69,7 +70,7 @@ const fn role(role: Role) -> &'static str {
 }
 
 /// An instruction between the turns, for a model that takes it only from the user.
-fn demoted(message: Message) -> Message {
+pub(crate) fn demoted(message: Message) -> Message {
     if !message.role.instructs() {
         return message;
     }
@@ -92,10 +93,10 @@ fn trim_prefill(turns: &mut [Message]) {
     }
 }
 
-fn callers(messages: &[Message], rest: &Map<String, Value>) -> HashMap<String, Value> {
+fn callers(messages: &mut [Message], rest: &Map<String, Value>) -> HashMap<String, Value> {
     let caller = |(path, value): (&String, &Value)| {
-        let (message, part, member) = rest::part_of(path)?;
-        match &messages.get(message)?.parts.get(part)?.kind {
+        let (message, places, member) = rest::part_of(path)?;
+        match &rest::find(messages, message, &places)?.kind {
             PartKind::ToolCall(call) if member == "caller" => Some((call.id.clone(), value.clone())),
             _ => None,
         }
@@ -106,8 +107,8 @@ fn callers(messages: &[Message], rest: &Map<String, Value>) -> HashMap<String, V
 /// Documents get back what the neutral model has no place for; they are written as they came then.
 fn put_back_extras(messages: &mut [Message], writer: &PartWriter<'_>) {
     for (path, value) in &writer.request.rest {
-        let Some((message, part, member)) = rest::part_of(path) else { continue };
-        let Some(part) = messages.get_mut(message).and_then(|message| message.parts.get_mut(part)) else { continue };
+        let Some((message, places, member)) = rest::part_of(path) else { continue };
+        let Some(part) = rest::find(messages, message, &places) else { continue };
         if let PartKind::File(_) = &part.kind {
             let bare = [Part::new(part.kind.clone())];
             let block = writer.blocks(&bare).pop().and_then(|block| serde_json::to_value(block).ok());

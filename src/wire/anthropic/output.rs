@@ -56,13 +56,9 @@ pub(crate) fn asked(request: &Request, version: Version) -> Asked {
     }
 }
 
-/// Put the tool in whose call is the answer. With tools of the client beside it, one of all must be called; a choice that
-/// names one of those stays.
+/// Put the tool in whose call is the answer. With tools of the client beside it, one of all must be called.
 pub(crate) fn ask_by_tool(schema: Value, tools: &mut Vec<WireTool>, choice: Option<WireChoice>) -> Option<WireChoice> {
     let alone = tools.is_empty() || choice.as_ref().is_some_and(|choice| choice.r#type == "none");
-    if choice.as_ref().is_some_and(|choice| choice.r#type == "tool") {
-        return choice;
-    }
     let says = "Give the answer by calling this tool, with the answer's members as its input.";
     tools.push(WireTool::function(ANSWER_TOOL, Some(says), schema));
     let disable_parallel_tool_use = choice.and_then(|choice| choice.disable_parallel_tool_use);

@@ -9,6 +9,8 @@ use crate::chat::{Dropped, Effort, Family, Format, Message, Part, PartKind, Reas
 
 /// No budget may be smaller.
 const LEAST_BUDGET: u64 = 1_024;
+/// What an effort may grow to: some models write 32000 tokens at most, and the answer needs room beside the thoughts.
+const MOST_BY_EFFORT: u64 = 24_576;
 
 /// Read `thinking` and the effort of `output_config`.
 ///
@@ -78,6 +80,8 @@ impl Plan {
                 dropped.push(Dropped::new("reasoning", "the model cannot think"));
                 Self::default()
             }
+            // Silence means no there, and the word for it is refused.
+            (ThinkingForm::Adaptive, ReasoningMode::Off) if !own => Self::default(),
             (form, ReasoningMode::Off) => Self {
                 thinking: Some(WireThinking { r#type: "disabled", budget_tokens: None, display: None }),
                 effort: reasoning.effort.filter(|_| own || form != ThinkingForm::Budget).map(|e| word(e, version)),
@@ -89,7 +93,7 @@ impl Plan {
     }
 
     fn budget(reasoning: &Reasoning, own: bool, version: Version) -> Self {
-        let by_effort = || reasoning.effort.unwrap_or(Effort::Medium).budget();
+        let by_effort = || reasoning.effort.unwrap_or(Effort::Medium).budget().min(MOST_BY_EFFORT);
         let budget_tokens = Some(reasoning.budget.unwrap_or_else(by_effort).max(LEAST_BUDGET));
         let display = reasoning.show.filter(|_| own && reasoning.mode == ReasoningMode::On).map(display);
         let thinking = Some(WireThinking { r#type: "enabled", budget_tokens, display });

@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value};
 
-/// The path of such a member of a part.
-pub(crate) fn part_path(message: usize, part: usize, member: &str) -> String {
-    format!("messages[{message}].content[{part}].{member}")
+use crate::chat::{Message, Part, PartKind};
+
+/// The path of such a member of a part; `holder` is the path of its message, or of the result that it stands in.
+pub(crate) fn part_path(holder: &str, part: usize, member: &str) -> String {
+    format!("{holder}.content[{part}].{member}")
 }
 
 /// The path of such a member of a tool.
@@ -17,11 +19,26 @@ pub(crate) fn is_path(name: &str) -> bool {
     name.starts_with("messages[") || name.starts_with("tools[") || name.starts_with("output_config.")
 }
 
-/// The message, part and member of a path of a part.
-pub(crate) fn part_of(path: &str) -> Option<(usize, usize, &str)> {
-    let (message, rest) = path.strip_prefix("messages[")?.split_once("].content[")?;
-    let (part, member) = rest.split_once("].")?;
-    Some((message.parse().ok()?, part.parse().ok()?, member))
+/// The message, the parts one inside of the other, and the member of a path of a part.
+pub(crate) fn part_of(path: &str) -> Option<(usize, Vec<usize>, &str)> {
+    let (message, mut rest) = path.strip_prefix("messages[")?.split_once("].")?;
+    let mut parts = Vec::new();
+    while let Some((part, inner)) = rest.strip_prefix("content[").and_then(|rest| rest.split_once("].")) {
+        parts.push(part.parse().ok()?);
+        rest = inner;
+    }
+    Some((message.parse().ok()?, parts, rest))
+}
+
+/// The part at such a place.
+pub(crate) fn find<'a>(messages: &'a mut [Message], message: usize, places: &[usize]) -> Option<&'a mut Part> {
+    let (first, inner) = places.split_first()?;
+    let mut part = messages.get_mut(message)?.parts.get_mut(*first)?;
+    for place in inner {
+        let PartKind::ToolResult(result) = &mut part.kind else { return None };
+        part = result.parts.get_mut(*place)?;
+    }
+    Some(part)
 }
 
 /// The members of a tool.

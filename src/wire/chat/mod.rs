@@ -31,6 +31,7 @@
 mod answer;
 #[cfg(test)]
 pub mod arbitrary;
+pub(crate) mod arbitrary;
 mod codec;
 mod event;
 pub mod ids;

@@ -1,0 +1,4 @@
+mod answers;
+mod requests;
+mod signing;
+mod streams;
