@@ -9,6 +9,8 @@
 //! | [`chat`] | what is a conversation, whatever the format it is written in? |
 //! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
 //! | [`model_facts`] | what does a list of models say about one? |
+//! | [`ollama`] | what does Ollama say, and how is it written? |
+//! | [`lines`] | where does one line of JSON end? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
 //! | [`openai_chat_stream`] | what does this streamed chunk mean, may it pass, how did the stream end? |
@@ -21,13 +23,16 @@ pub mod bad_request;
 pub mod chat;
 pub mod gemini;
 mod lenient;
+pub mod lines;
 mod mend;
 pub mod model_facts;
+pub mod ollama;
 pub mod openai_chat;
 pub mod openai_chat_answer;
 mod openai_chat_parts;
 pub mod openai_chat_stream;
 pub mod openai_error;
+mod pairing;
 pub mod retry_hint;
 mod splice;
 pub mod sse;

@@ -29,6 +29,8 @@
 //! - a decoder never panics and never holds more than its caps, whatever the bytes; an encoder writes only legal sequences.
 
 mod answer;
+#[cfg(test)]
+pub mod arbitrary;
 mod codec;
 mod event;
 pub mod ids;

@@ -161,13 +161,19 @@ impl Decoder {
             }
         };
         let Some(lane) = self.lanes.get_mut(at) else { return Ok(()) };
-        for piece in candidate.content.and_then(|content| content.parts).unwrap_or_default() {
+        let metadata =
+            [("groundingMetadata", candidate.grounding_metadata), ("citationMetadata", candidate.citation_metadata)];
+        let pieces = candidate.content.and_then(|content| content.parts).unwrap_or_default();
+        // Sources belong to the text, and a call behind it would close it.
+        let last_text = pieces.iter().rposition(Piece::is_text);
+        for (at, piece) in pieces.into_iter().enumerate() {
             lane.piece(piece, answer_id, &mut self.blocks, out);
+            if last_text == Some(at) {
+                metadata.iter().for_each(|(name, raw)| lane.sources(name, *raw, &mut self.blocks, out));
+            }
         }
-        for (name, metadata) in
-            [("groundingMetadata", candidate.grounding_metadata), ("citationMetadata", candidate.citation_metadata)]
-        {
-            lane.sources(name, metadata, &mut self.blocks, out);
+        if last_text.is_none() {
+            metadata.iter().for_each(|(name, raw)| lane.sources(name, *raw, &mut self.blocks, out));
         }
         if let Some(result) = candidate.logprobs_result.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) {
             let event = |logprobs| Event::Logprobs { choice: index, logprobs };

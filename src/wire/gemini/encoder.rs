@@ -125,11 +125,12 @@ impl Encoder {
                 });
             }
             (Delta::Seal(new), What::Thinking { seal, .. }) => *seal = Some(new.clone()),
-            (Delta::Arguments(more), What::Call(call)) => {
-                if call.arguments.len().saturating_add(more.len()) <= MOST_ARGUMENTS {
-                    call.arguments.push_str(more);
-                }
+            (Delta::Arguments(more), What::Call(call))
+                if call.arguments.len().saturating_add(more.len()) <= MOST_ARGUMENTS =>
+            {
+                call.arguments.push_str(more);
             }
+            (Delta::Arguments(_), What::Call(call)) => call.arguments = "too long".to_owned(),
             (Delta::Seal(new), What::Call(call)) => call.seal = Some(new.clone()),
             (Delta::Citation(source), What::Text) => {
                 if let Some(lane) = self.lane(choice) {

@@ -16,7 +16,6 @@
 //!
 //! [`chat::Thinking`]: crate::chat::Thinking
 
-mod calls;
 mod citations;
 mod count_tokens;
 mod decode_answer;
