@@ -122,7 +122,8 @@ impl Decoder {
         for (place, candidate) in (0..).zip(chunk.candidates.unwrap_or_default()) {
             self.candidate(candidate, place, out)?;
         }
-        self.blocked |= chunk.prompt_feedback.and_then(|feedback| feedback.block_reason).is_some();
+        let reason = chunk.prompt_feedback.and_then(|feedback| feedback.block_reason);
+        self.blocked |= reason.is_some_and(|reason| reason != "BLOCK_REASON_UNSPECIFIED");
         let counted = chunk.usage_metadata.as_ref().and_then(usage::read);
         let is_empty = |usage: &Usage| usage.prompt_tokens() == 0 && usage.completion_tokens() == 0;
         if let Some(usage) = counted.filter(|usage| self.usage != Some(*usage) && !is_empty(usage)) {

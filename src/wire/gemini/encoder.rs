@@ -54,7 +54,6 @@ enum What {
 struct Lane {
     choice: u32,
     ending: Ending,
-    spoke: bool,
 }
 
 impl Encoder {
@@ -193,9 +192,8 @@ impl Encoder {
         write::json(&choice, out);
         out.extend_from_slice(b"}");
         self.foot(out);
-        if let Some(lane) = self.lane(choice) {
-            lane.spoke = true;
-        }
+        // The choice is part of the answer, and of its last chunk.
+        let _ = self.lane(choice);
     }
 
     fn head(&self, out: &mut BytesMut) {

@@ -26,6 +26,13 @@ proptest! {
     }
 
     #[test]
+    fn another_formats_conversation_arrives_as_it_was(request in arbitrary::request(Format::OpenAiChat)) {
+        let again = again(&request);
+
+        prop_assert_eq!((again.messages, again.tools), (request.messages, request.tools));
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode_request(&body, "m", false);
         let _ = decode_count_tokens(&body, "m");
@@ -306,8 +313,8 @@ fn a_file_of_another_store_is_refused_in_the_question_and_dropped_before() {
     let file = Message::new(Role::User, vec![Part::text("see"), Part::new(PartKind::File(media))]);
     let old = chat(vec![file.clone(), Message::text(Role::Assistant, "ok"), Message::text(Role::User, "next")]);
 
-    assert_eq!(encode_request(&chat(vec![file]), &target("m")).unwrap_err().field, "messages.file");
-    assert_eq!(encode_request(&old, &target("m")).unwrap().dropped[0].field, "messages.file");
+    assert_eq!(encode_request(&chat(vec![file]), &target("m")).unwrap_err().field, "messages[0].file");
+    assert_eq!(encode_request(&old, &target("m")).unwrap().dropped[0].field, "messages[0].file");
 }
 
 #[test]
@@ -335,4 +342,41 @@ fn a_prompt_is_counted_in_both_shapes() {
 
     assert_eq!(plain, decode_count_tokens(nested, "m").unwrap());
     assert_eq!(crate::gemini::count_tokens_body(7), "{\"totalTokens\":7}");
+}
+
+#[test]
+fn an_enumeration_as_output_goes_back_to_google_only() {
+    let config = json!({"responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING", "enum": ["A"]}});
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "a"}]}], "generationConfig": config});
+
+    let encoded = encode_request(&read(&body), &target("gemini-2.5-pro")).unwrap();
+
+    assert_eq!(json(&encoded.body), body);
+}
+
+#[test]
+fn older_models_get_cleaned_schemas_and_newer_ones_the_schema_itself() {
+    let mut request = chat(vec![Message::text(Role::User, "hi")]);
+    let schema =
+        json!({"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "additionalProperties": false});
+    let function = |name: &str, schema: serde_json::Value| {
+        let (name, schema) = (name.into(), Some(schema));
+        let kind = ToolKind::Function { name, namespace: None, description: None, schema, strict: None };
+        crate::chat::Tool { kind, cache: None }
+    };
+    request.tools =
+        vec![function("9 lives", schema.clone()), function("plain", json!({"type": "object", "properties": {}}))];
+
+    let newer = encode_request(&request, &target("gemini-2.5-pro")).unwrap();
+    let older = json(&encode_request(&request, &target("gemini-2.0-flash")).unwrap().body);
+
+    let body = json(&newer.body);
+    let (newer_tool, older_tool) =
+        (&body["tools"][0]["functionDeclarations"][0], &older["tools"][0]["functionDeclarations"][0]);
+    assert_eq!(newer_tool["parametersJsonSchema"], schema);
+    let cleaned = json!({"type": "object", "properties": {"a": {"nullable": true, "type": "string"}}});
+    assert_eq!(older_tool["parameters"], cleaned);
+    assert_eq!(body["tools"][0]["functionDeclarations"][1], json!({"name": "plain"}));
+    assert!(newer_tool["name"].as_str().unwrap().starts_with("_9_lives_"));
+    assert!(!newer.way_back.is_empty());
 }

@@ -27,6 +27,14 @@ proptest! {
     }
 
     #[test]
+    fn another_formats_conversation_arrives_as_it_was(request in arbitrary::request(Format::OpenAiChat)) {
+        let encoded = encode_request(&request, &target("m")).unwrap();
+
+        let again = decode_request(&encoded.body).unwrap();
+        prop_assert_eq!((again.messages, again.tools), (request.messages, request.tools));
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode_request(&body);
         let _ = decode_generate(&body);
