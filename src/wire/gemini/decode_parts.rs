@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::media;
+use super::{media, seals};
 use crate::bad_request::BadRequest;
 use crate::chat::read::Fields;
-use crate::chat::{Family, Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult};
+use crate::chat::{Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult};
 use crate::pairing::Calls;
 
 /// Reads a list of parts, or a single one; results of tools come first.
@@ -29,7 +29,7 @@ pub(super) fn read(parts: Value, path: &str, calls: &mut Calls) -> Result<Vec<Pa
 
 fn one(mut part: Fields, whole: Value, calls: &mut Calls, out: &mut Vec<Part>) -> Result<(), BadRequest> {
     let seal = part.text("thoughtSignature")?.filter(|seal| !seal.is_empty());
-    let seal = seal.map(|field| Seal::from_field(&field, Family::Google));
+    let seal = seal.map(|field| seals::read(&field));
     let thought = part.flag("thought")?.unwrap_or(false);
     if let Some(text) = part.text("text")? {
         text_part(text, thought, seal, out);

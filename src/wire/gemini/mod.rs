@@ -37,6 +37,7 @@ mod model;
 mod models;
 mod path;
 mod schema;
+mod seals;
 mod shape;
 #[cfg(test)]
 mod tests;

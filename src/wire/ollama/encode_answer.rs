@@ -19,16 +19,16 @@ pub fn encode_generate(answer: &Answer, reply: &Reply) -> Bytes {
 fn encode(answer: &Answer, reply: &Reply, generate: bool) -> Bytes {
     let choice = answer.choices.first();
     let (mut content, mut thinking) = (String::new(), String::new());
-    let (mut images, mut tool_calls) = (Vec::new(), Vec::new());
+    let mut tool_calls = Vec::new();
     for part in choice.into_iter().flat_map(|choice| &choice.parts) {
         match &part.kind {
             PartKind::Text { text, .. } | PartKind::Refusal(text) => content.push_str(text),
             PartKind::Thinking(thought) => thinking.push_str(&thought.text),
             PartKind::ToolCall(call) => tool_calls.extend(Called::of(call, tool_calls.len())),
-            _ => images.extend(write::image(part)),
+            _ => {}
         }
     }
-    let said = Said { content: &content, thinking: &thinking, images, tool_calls, ..Said::default() };
+    let said = Said { content: &content, thinking: &thinking, tool_calls, ..Said::default() };
     let created_at = write::time(answer.begin.created.unwrap_or(reply.created));
     let model = answer.begin.model.as_deref().unwrap_or(&reply.model);
     let reason = write::word(choice.map(|choice| &choice.stop));

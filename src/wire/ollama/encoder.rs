@@ -74,7 +74,7 @@ impl Encoder {
         self.line(said, ",\"done\":false", out);
     }
 
-    fn open(&mut self, block: u32, what: &Opening, out: &mut BytesMut) {
+    fn open(&mut self, block: u32, what: &Opening) {
         let what = match what {
             Opening::Text | Opening::Refusal => What::Text,
             Opening::Thinking { .. } => What::Thinking,
@@ -86,12 +86,8 @@ impl Encoder {
                 custom: *custom,
                 seal: None,
             }),
-            Opening::Whole(part) => {
-                if let Some(image) = write::image(part) {
-                    self.chunk(&Said { images: vec![image], ..Said::default() }, out);
-                }
-                return;
-            }
+            // Clients cannot read a message with pictures.
+            Opening::Whole(_) => return,
         };
         self.blocks.push((block, what));
     }
@@ -149,7 +145,7 @@ impl StreamEncoder for Encoder {
             // There is one answer only.
             Event::Open { choice: 1.., .. } | Event::Logprobs { choice: 1.., .. } | Event::Stop { choice: 1.., .. } => {
             }
-            Event::Open { block, what, .. } => self.open(*block, what, out),
+            Event::Open { block, what, .. } => self.open(*block, what),
             Event::Delta { block, delta } => self.delta(*block, delta, out),
             Event::Close { block } => self.close(*block, out),
             Event::Logprobs { logprobs, .. } => self.logprobs(logprobs, out),

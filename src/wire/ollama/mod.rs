@@ -10,7 +10,7 @@
 //!
 //! What it cannot carry: `tool_choice` (but `none` leaves the tools out), `parallel_tools`, `logit_bias`, `verbosity`, `user`,
 //! `metadata`, `service_tier`, `cache_key`, `modalities`, marks for the prompt cache, names of speakers, other models' sealed thoughts.
-//! Several answers, and files, sounds, videos or images behind URLs in the last question, are refused.
+//! Answers hold no pictures: the official clients cannot read them. Several answers, and files, sounds, videos or images behind URLs in the last question, are refused.
 
 mod decode_answer;
 mod decode_messages;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::chat::{Media, Part, PartKind, Source, Stop, ToolCall};
+use crate::chat::{Stop, ToolCall};
 use crate::lines;
 
 /// What a line says.
@@ -14,8 +14,6 @@ pub(super) struct Said<'a> {
     pub(super) content: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) thinking: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) images: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tool_calls: Vec<Called<'a>>,
 }
@@ -48,14 +46,6 @@ impl<'a> Called<'a> {
         let text = if call.custom { serde_json::json!({"input": call.arguments}).to_string() } else { text.to_owned() };
         let arguments = RawValue::from_string(text).ok().filter(|raw| raw.get().starts_with('{'))?;
         Some(Self { id: &call.id, function: Function { index, name: &call.name, arguments } })
-    }
-}
-
-/// The bytes of a picture, if it has some.
-pub(super) fn image(part: &Part) -> Option<&str> {
-    match &part.kind {
-        PartKind::Image(Media { source: Source::Base64 { data, .. }, .. }) => Some(data),
-        _ => None,
     }
 }
 

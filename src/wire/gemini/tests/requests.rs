@@ -170,7 +170,7 @@ fn results_without_ids_pair_by_name_and_order() {
 fn thoughts_in_pieces_are_one_thought_until_it_is_sealed() {
     let body = json!({"contents": [{"role": "model", "parts": [
         {"text": "a", "thought": true}, {"text": "b", "thought": true},
-        {"text": "", "thought": true, "thoughtSignature": "omr1.anthropic.S"}, {"text": "c", "thought": true},
+        {"text": "", "thought": true, "thoughtSignature": "b21yMS5hbnRocm9waWMuUw=="}, {"text": "c", "thought": true},
     ]}]});
 
     let parts = read(&body).messages.remove(0).parts;
@@ -379,4 +379,20 @@ fn older_models_get_cleaned_schemas_and_newer_ones_the_schema_itself() {
     assert_eq!(body["tools"][0]["functionDeclarations"][1], json!({"name": "plain"}));
     assert!(newer_tool["name"].as_str().unwrap().starts_with("_9_lives_"));
     assert!(!newer.way_back.is_empty());
+}
+
+#[rstest::rstest]
+#[case(Family::Google, "Q+/8=")]
+#[case(Family::Anthropic, "a?>~ü")]
+#[case(Family::OpenAi, "gAAAA-_==")]
+fn a_seal_comes_back_in_either_alphabet(#[case] family: Family, #[case] data: &str) {
+    let seal = Seal { family, data: data.into() };
+
+    let field = crate::gemini::seals::field(&seal);
+    let other = field.replace('+', "-").replace('/', "_");
+
+    assert_eq!(crate::gemini::seals::read(&field), seal);
+    if family != Family::Google {
+        assert_eq!(crate::gemini::seals::read(&other), seal);
+    }
 }

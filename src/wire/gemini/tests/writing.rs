@@ -72,7 +72,7 @@ fn a_whole_answer_is_written_as_google_writes_it() {
     let expected = json!({
         "candidates": [{
             "content": {"parts": [
-                {"text": "hm", "thought": true, "thoughtSignature": "omr1.anthropic.S"},
+                {"text": "hm", "thought": true, "thoughtSignature": "b21yMS5hbnRocm9waWMuUw=="},
                 {"text": "é\n"},
                 {"inlineData": {"mimeType": "image/png", "data": "AA=="}},
                 {"functionCall": {"id": "c1", "name": "f", "args": {"a": 1.5}}, "thoughtSignature": "Q"},
@@ -97,7 +97,7 @@ fn a_stream_says_what_the_whole_answer_says() {
     let array = json(streamed(&rich().events(), true).as_bytes());
 
     let mut said = parts(&events);
-    assert_eq!(said.remove(1), json!({"text": "", "thought": true, "thoughtSignature": "omr1.anthropic.S"}));
+    assert_eq!(said.remove(1), json!({"text": "", "thought": true, "thoughtSignature": "b21yMS5hbnRocm9waWMuUw=="}));
     let all = whole["candidates"][0]["content"]["parts"].as_array_mut().unwrap();
     all[0].as_object_mut().unwrap().shift_remove("thoughtSignature");
     assert_eq!(&said, all);
