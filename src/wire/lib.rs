@@ -12,6 +12,8 @@
 //! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
 //! | [`model_facts`] | what does a list of models say about one? |
 //! | [`cohere`] | how is a conversation written for Cohere, and what does Cohere answer? |
+//! | [`ollama`] | what does Ollama say, and how is it written? |
+//! | [`lines`] | where does one line of JSON end? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
 //! | [`openai`] | how is a conversation written as OpenAI Chat Completions, by clients and for providers? |
 //! | [`openai_chat`] | is this a valid chat request, and what must change before it goes upstream? |
@@ -30,9 +32,11 @@ pub mod chat;
 pub mod gemini;
 pub mod cohere;
 mod lenient;
+pub mod lines;
 mod mend;
 pub mod model_facts;
 pub mod openai;
+pub mod ollama;
 pub mod openai_chat;
 pub mod openai_chat_answer;
 mod openai_chat_parts;
@@ -40,6 +44,7 @@ pub mod openai_chat_stream;
 pub mod openai_completions;
 pub mod openai_error;
 pub mod responses;
+mod pairing;
 pub mod retry_hint;
 mod splice;
 pub mod sse;

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::calls::Calls;
-use super::media;
+use super::{media, seals};
 use crate::bad_request::BadRequest;
 use crate::chat::read::Fields;
-use crate::chat::{Family, Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult};
+use crate::chat::{Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult};
+use crate::pairing::Calls;
 
 /// Reads a list of parts, or a single one; results of tools come first.
 pub(super) fn read(parts: Value, path: &str, calls: &mut Calls) -> Result<Vec<Part>, BadRequest> {
@@ -29,7 +29,7 @@ pub(super) fn read(parts: Value, path: &str, calls: &mut Calls) -> Result<Vec<Pa
 
 fn one(mut part: Fields, whole: Value, calls: &mut Calls, out: &mut Vec<Part>) -> Result<(), BadRequest> {
     let seal = part.text("thoughtSignature")?.filter(|seal| !seal.is_empty());
-    let seal = seal.map(|field| Seal::from_field(&field, Family::Google));
+    let seal = seal.map(|field| seals::read(&field));
     let thought = part.flag("thought")?.unwrap_or(false);
     if let Some(text) = part.text("text")? {
         text_part(text, thought, seal, out);
@@ -85,7 +85,7 @@ fn written(members: serde_json::Map<String, Value>) -> String {
 
 fn function_response(mut result: Fields, calls: &mut Calls) -> Result<Part, BadRequest> {
     let name = result.required_text("name")?;
-    let call_id = calls.result(result.text("id")?, &name);
+    let (call_id, _) = calls.result(result.text("id")?, Some(&name));
     let response = result.object("response")?.map(Fields::rest_with_nulls).unwrap_or_default();
     let (text, is_error) = said(response);
     let mut parts = vec![Part::text(text)];

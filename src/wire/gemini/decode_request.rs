@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::calls::Calls;
 use super::{decode_config, decode_parts, keys, schema};
 use crate::bad_request::BadRequest;
 use crate::chat::read::{Fields, wrong_type};
 use crate::chat::{Format, Message, Part, Request, Role, Tool, ToolChoice, ToolKind};
+use crate::pairing::Calls;
 
 /// Checks and reads a request for `generateContent` or `streamGenerateContent`; model and stream stand in its path.
 ///

@@ -122,7 +122,8 @@ impl Decoder {
         for (place, candidate) in (0..).zip(chunk.candidates.unwrap_or_default()) {
             self.candidate(candidate, place, out)?;
         }
-        self.blocked |= chunk.prompt_feedback.and_then(|feedback| feedback.block_reason).is_some();
+        let reason = chunk.prompt_feedback.and_then(|feedback| feedback.block_reason);
+        self.blocked |= reason.is_some_and(|reason| reason != "BLOCK_REASON_UNSPECIFIED");
         let counted = chunk.usage_metadata.as_ref().and_then(usage::read);
         let is_empty = |usage: &Usage| usage.prompt_tokens() == 0 && usage.completion_tokens() == 0;
         if let Some(usage) = counted.filter(|usage| self.usage != Some(*usage) && !is_empty(usage)) {
@@ -161,13 +162,19 @@ impl Decoder {
             }
         };
         let Some(lane) = self.lanes.get_mut(at) else { return Ok(()) };
-        for piece in candidate.content.and_then(|content| content.parts).unwrap_or_default() {
+        let metadata =
+            [("groundingMetadata", candidate.grounding_metadata), ("citationMetadata", candidate.citation_metadata)];
+        let pieces = candidate.content.and_then(|content| content.parts).unwrap_or_default();
+        // Sources belong to the text, and a call behind it would close it.
+        let last_text = pieces.iter().rposition(Piece::is_text);
+        for (at, piece) in pieces.into_iter().enumerate() {
             lane.piece(piece, answer_id, &mut self.blocks, out);
+            if last_text == Some(at) {
+                metadata.iter().for_each(|(name, raw)| lane.sources(name, *raw, &mut self.blocks, out));
+            }
         }
-        for (name, metadata) in
-            [("groundingMetadata", candidate.grounding_metadata), ("citationMetadata", candidate.citation_metadata)]
-        {
-            lane.sources(name, metadata, &mut self.blocks, out);
+        if last_text.is_none() {
+            metadata.iter().for_each(|(name, raw)| lane.sources(name, *raw, &mut self.blocks, out));
         }
         if let Some(result) = candidate.logprobs_result.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) {
             let event = |logprobs| Event::Logprobs { choice: index, logprobs };

@@ -11,19 +11,52 @@ use crate::chat::{Family, Media, Message, Part, PartKind, Refused, Role, Seal, S
 /// What Google publishes for calls that another model made.
 const SKIP: &str = "skip_thought_signature_validator";
 
-/// The messages without what can never reach Google: other models' thoughts, files of other stores, other providers' own pieces.
-pub(super) fn without_foreign(writing: &mut Writing<'_>, messages: Vec<Message>) -> Vec<Message> {
+/// The messages without what can never reach Google: other models' thoughts, files of other stores, other providers' own
+/// pieces. A file that the last question needs is refused.
+pub(super) fn without_foreign(writing: &mut Writing<'_>, messages: Vec<Message>) -> Result<Vec<Message>, Refused> {
     let offset = writing.request.messages.len().saturating_sub(messages.len());
+    let last_question = messages.iter().rposition(is_question);
     let mut kept = Vec::with_capacity(messages.len());
     for (at, mut message) in messages.into_iter().enumerate() {
         let place = format!("messages[{}]", at + offset);
-        message.parts.retain(|part| may_stay(writing, part, &place));
+        let mut parts = Vec::with_capacity(message.parts.len());
+        for part in message.parts {
+            if let (Some(kind), true) = (lost_file(&part), last_question == Some(at)) {
+                let words = format!("The {kind} lies in the file store of another provider; send its bytes or a URL");
+                return Err(Refused::new(format!("{place}.{kind}"), words));
+            }
+            if may_stay(writing, &part, &place) {
+                parts.push(part);
+            }
+        }
+        message.parts = parts;
         kept.push(message);
     }
-    kept
+    Ok(kept)
+}
+
+fn is_question(message: &Message) -> bool {
+    let says = |part: &Part| !matches!(part.kind, PartKind::ToolResult(_));
+    message.role == Role::User && message.parts.iter().any(says)
+}
+
+/// The kind of a piece that lies in a file store; Google's own files are URLs.
+fn lost_file(part: &Part) -> Option<&'static str> {
+    let (kind, media) = match &part.kind {
+        PartKind::Image(media) => ("image", media),
+        PartKind::Audio(media) => ("audio", media),
+        PartKind::Video(media) => ("video", media),
+        PartKind::File(media) => ("file", media),
+        _ => return None,
+    };
+    matches!(media.source, Source::FileId(_)).then_some(kind)
 }
 
 fn may_stay(writing: &mut Writing<'_>, part: &Part, place: &str) -> bool {
+    if let Some(kind) = lost_file(part) {
+        writing.drop(format!("{place}.{kind}"), "it lies in the file store of another provider");
+        return false;
+    }
     match &part.kind {
         PartKind::Thinking(thinking) => {
             let family = thinking.seal.as_ref().map(|seal| seal.family);
@@ -41,14 +74,18 @@ fn may_stay(writing: &mut Writing<'_>, part: &Part, place: &str) -> bool {
             writing.drop(format!("{place}.detail"), "Gemini chooses how closely it looks");
             true
         }
+        PartKind::ToolResult(result) => {
+            for kind in result.parts.iter().filter_map(lost_file) {
+                writing.drop(format!("{place}.{kind}"), "it lies in the file store of another provider");
+            }
+            true
+        }
         _ => true,
     }
 }
 
 /// All turns as JSON text.
-pub(super) fn contents(writing: &mut Writing<'_>, turns: &[Message]) -> Result<String, Refused> {
-    let says = |part: &Part| !matches!(part.kind, PartKind::ToolResult(_));
-    let is_question = |message: &Message| message.role == Role::User && message.parts.iter().any(says);
+pub(super) fn contents(writing: &Writing<'_>, turns: &[Message]) -> String {
     let last_question = turns.iter().rposition(is_question);
     let mut contents = Vec::with_capacity(turns.len());
     let starts_with_call =
@@ -60,14 +97,14 @@ pub(super) fn contents(writing: &mut Writing<'_>, turns: &[Message]) -> Result<S
         let turn_is_current = last_question.is_none_or(|question| at > question);
         let parts = match turn.role {
             Role::Assistant => model_parts(writing, &turn.parts, turn_is_current),
-            _ => user_parts(writing, &turn.parts, last_question == Some(at))?,
+            _ => user_parts(writing, &turn.parts),
         };
         if !parts.is_empty() {
             let role = if turn.role == Role::Assistant { "model" } else { "user" };
             contents.push(format!("{{\"role\":\"{role}\",\"parts\":[{}]}}", parts.join(",")));
         }
     }
-    Ok(format!("[{}]", contents.join(",")))
+    format!("[{}]", contents.join(","))
 }
 
 fn is_call(part: &Part) -> bool {
@@ -75,7 +112,7 @@ fn is_call(part: &Part) -> bool {
 }
 
 /// What the model said. A seal without words belongs to the piece behind it, if that is a text or a call without one.
-fn model_parts(writing: &mut Writing<'_>, parts: &[Part], is_current: bool) -> Vec<String> {
+fn model_parts(writing: &Writing<'_>, parts: &[Part], is_current: bool) -> Vec<String> {
     let mut out = Vec::with_capacity(parts.len());
     let mut waiting: Option<&Seal> = None;
     let mut calls = 0;
@@ -109,11 +146,8 @@ fn model_parts(writing: &mut Writing<'_>, parts: &[Part], is_current: bool) -> V
                 out.push(signed(json!({"text": text}), waiting.take()));
             }
             PartKind::Native(native) => out.push(native.to_string()),
-            PartKind::Image(bytes) => out.extend(media::json(bytes, true).map(|value| value.to_string())),
-            PartKind::Audio(bytes) | PartKind::Video(bytes) | PartKind::File(bytes) => {
-                out.extend(media::json(bytes, false).map(|value| value.to_string()));
-            }
             PartKind::ToolResult(_) => {}
+            _ => out.extend(bytes_of(part)),
         }
     }
     out
@@ -144,60 +178,41 @@ fn is_object(text: &str) -> bool {
     text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-fn user_parts(writing: &mut Writing<'_>, parts: &[Part], is_last: bool) -> Result<Vec<String>, Refused> {
+fn user_parts(writing: &Writing<'_>, parts: &[Part]) -> Vec<String> {
     let mut out = Vec::with_capacity(parts.len());
     let mut beside = Vec::new();
     for part in parts {
         match &part.kind {
             PartKind::Text { text, .. } | PartKind::Refusal(text) => out.push(json!({"text": text}).to_string()),
-            PartKind::Image(bytes) => out.extend(bytes_of(writing, bytes, "image", is_last)?),
-            PartKind::Audio(bytes) => out.extend(bytes_of(writing, bytes, "audio", is_last)?),
-            PartKind::Video(bytes) => out.extend(bytes_of(writing, bytes, "video", is_last)?),
-            PartKind::File(bytes) => out.extend(bytes_of(writing, bytes, "file", is_last)?),
             PartKind::ToolResult(result) => out.push(function_response(writing, result, &mut beside)),
             PartKind::Native(native) => out.push(native.to_string()),
             PartKind::ToolCall(_) | PartKind::Thinking(_) => {}
+            _ => out.extend(bytes_of(part)),
         }
     }
     out.extend(beside);
-    Ok(out)
+    out
 }
 
-/// A file in another provider's store cannot be fetched: the question needs it, an old turn can do without.
-fn bytes_of(
-    writing: &mut Writing<'_>,
-    bytes: &Media,
-    kind: &'static str,
-    is_last: bool,
-) -> Result<Option<String>, Refused> {
-    if let (Source::FileId(_), true) = (&bytes.source, is_last) {
-        let message = format!("The {kind} lies in the file store of another provider; send its bytes or a URL");
-        return Err(Refused::new(format!("messages.{kind}"), message));
-    }
-    let json = media::json(bytes, kind == "image");
-    if json.is_none() {
-        writing.drop(format!("messages.{kind}"), "it lies in the file store of another provider");
-    }
-    Ok(json.map(|json| json.to_string()))
+/// A piece that is no text, if it is one.
+fn bytes_of(part: &Part) -> Option<String> {
+    let json = match &part.kind {
+        PartKind::Image(bytes) => media::json(bytes, true),
+        PartKind::Audio(bytes) | PartKind::Video(bytes) | PartKind::File(bytes) => media::json(bytes, false),
+        _ => None,
+    };
+    json.map(|json| json.to_string())
 }
 
 /// A result. Its images stand in it where the model reads them there, else behind all results.
-fn function_response(writing: &mut Writing<'_>, result: &ToolResult, beside: &mut Vec<String>) -> String {
+fn function_response(writing: &Writing<'_>, result: &ToolResult, beside: &mut Vec<String>) -> String {
     let name = writing.names.chosen(result.name.as_deref().unwrap_or("unknown"), Spelling::GEMINI);
     let id = Spelling::ANTHROPIC.fit(&result.call_id);
     let texts: Vec<&str> = result.parts.iter().filter_map(Part::as_text).collect();
     let mut inner = Vec::new();
-    for part in &result.parts {
-        let bytes = match &part.kind {
-            PartKind::Image(bytes) => media::json(bytes, true),
-            PartKind::Audio(bytes) | PartKind::Video(bytes) | PartKind::File(bytes) => media::json(bytes, false),
-            _ => continue,
-        };
-        match bytes {
-            Some(bytes) if writing.model.third() || writing.own() => inner.push(bytes.to_string()),
-            Some(bytes) => beside.push(bytes.to_string()),
-            None => writing.drop("messages.tool_result.file", "it lies in the file store of another provider"),
-        }
+    for bytes in result.parts.iter().filter_map(bytes_of) {
+        let place = if writing.model.third() || writing.own() { &mut inner } else { &mut *beside };
+        place.push(bytes);
     }
     let response = response(&texts.join("\n"), result.is_error);
     let inner = if inner.is_empty() { String::new() } else { format!(",\"parts\":[{}]", inner.join(",")) };

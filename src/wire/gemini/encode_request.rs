@@ -61,6 +61,10 @@ fn contents(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> Result<
         // Instructions alone are a question.
         std::mem::swap(&mut head, &mut turns);
     }
+    let is_lost = |message: &Message| message.parts.iter().any(|part| part.as_text().is_none());
+    for (at, _) in head.iter().enumerate().filter(|(_, message)| is_lost(message)) {
+        writing.drop(format!("messages[{at}].parts"), "Gemini's instructions are texts");
+    }
     let texts: Vec<Value> = head
         .iter()
         .flat_map(|message| &message.parts)
@@ -74,12 +78,12 @@ fn contents(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> Result<
     for message in turns.iter_mut().filter(|message| message.role.instructs()) {
         message.role = Role::User;
     }
-    let turns = encode_parts::without_foreign(writing, turns);
+    let turns = encode_parts::without_foreign(writing, turns)?;
     let turns = repair::answered(repair::merged(repair::without_empty(turns)));
     if turns.is_empty() {
         return Err(Refused::new("messages", "The conversation says nothing"));
     }
-    encode_parts::contents(writing, &turns)
+    Ok(encode_parts::contents(writing, &turns))
 }
 
 /// What is lost of messages, named by their places in the client's request.

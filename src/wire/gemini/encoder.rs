@@ -54,7 +54,6 @@ enum What {
 struct Lane {
     choice: u32,
     ending: Ending,
-    spoke: bool,
 }
 
 impl Encoder {
@@ -125,11 +124,12 @@ impl Encoder {
                 });
             }
             (Delta::Seal(new), What::Thinking { seal, .. }) => *seal = Some(new.clone()),
-            (Delta::Arguments(more), What::Call(call)) => {
-                if call.arguments.len().saturating_add(more.len()) <= MOST_ARGUMENTS {
-                    call.arguments.push_str(more);
-                }
+            (Delta::Arguments(more), What::Call(call))
+                if call.arguments.len().saturating_add(more.len()) <= MOST_ARGUMENTS =>
+            {
+                call.arguments.push_str(more);
             }
+            (Delta::Arguments(_), What::Call(call)) => call.arguments = "too long".to_owned(),
             (Delta::Seal(new), What::Call(call)) => call.seal = Some(new.clone()),
             (Delta::Citation(source), What::Text) => {
                 if let Some(lane) = self.lane(choice) {
@@ -192,9 +192,8 @@ impl Encoder {
         write::json(&choice, out);
         out.extend_from_slice(b"}");
         self.foot(out);
-        if let Some(lane) = self.lane(choice) {
-            lane.spoke = true;
-        }
+        // The choice is part of the answer, and of its last chunk.
+        let _ = self.lane(choice);
     }
 
     fn head(&self, out: &mut BytesMut) {

@@ -16,7 +16,6 @@
 //!
 //! [`chat::Thinking`]: crate::chat::Thinking
 
-mod calls;
 mod citations;
 mod count_tokens;
 mod decode_answer;
@@ -38,6 +37,7 @@ mod model;
 mod models;
 mod path;
 mod schema;
+mod seals;
 mod shape;
 #[cfg(test)]
 mod tests;

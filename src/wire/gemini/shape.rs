@@ -149,6 +149,13 @@ pub(super) struct OfKind<'a> {
     pub(super) token_count: Option<&'a RawValue>,
 }
 
+impl Piece<'_> {
+    /// Whether it says words of the answer.
+    pub(super) fn is_text(&self) -> bool {
+        !self.thought && self.text.as_ref().is_some_and(|text| !text.is_empty())
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Piece<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(PieceVisitor(PhantomData))

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{citations, finish, logprobs};
+use super::{citations, finish, logprobs, seals};
 use crate::chat::{Choice, Citation, Family, Media, Part, PartKind, Seal, Stop, Thinking, ToolCall};
 
 /// Any value; strings are escaped.
@@ -34,7 +34,7 @@ pub(super) fn seal(seal: &Seal, of_thought: bool, out: &mut BytesMut) {
 fn signature(seal: Option<&Seal>, out: &mut BytesMut) {
     if let Some(seal) = seal {
         out.extend_from_slice(b",\"thoughtSignature\":");
-        json(&seal.to_field(Family::Google), out);
+        json(&seals::field(seal), out);
     }
 }
 
