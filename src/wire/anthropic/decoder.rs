@@ -167,9 +167,6 @@ impl Decoder {
         }
     }
 
-    fn message_delta(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
-        if let Some((reason, delta)) = frame.delta.as_ref().and_then(|delta| Some((delta.stop_reason.as_ref()?, delta)))
-        {
     fn message_delta(&mut self, delta: Option<Piece<'_>>, usage: Option<&RawValue>, out: &mut Vec<Event>) {
         let delta = delta.unwrap_or_default();
         if let Some(reason) = &delta.stop_reason {

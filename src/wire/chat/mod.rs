@@ -31,7 +31,6 @@
 mod answer;
 #[cfg(test)]
 pub mod arbitrary;
-pub(crate) mod arbitrary;
 mod codec;
 mod event;
 pub mod ids;

@@ -1,3 +1,4 @@
 mod answers;
+pub(crate) mod arbitrary;
 mod requests;
 mod streams;

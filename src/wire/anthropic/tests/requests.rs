@@ -1,4 +1,4 @@
-
+use super::arbitrary;
 use bytes::Bytes;
 use proptest::prelude::*;
 use rstest::rstest;

@@ -1,4 +1,3 @@
-
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -374,7 +373,7 @@ proptest! {
     }
 
     #[test]
-    fn any_events_at_all_are_told_legally(events in prop::collection::vec(crate::chat::arbitrary::event(), 0..40)) {
+    fn any_events_at_all_are_told_legally(events in prop::collection::vec(crate::anthropic::tests::arbitrary::event(), 0..40)) {
         assert_legal(&frames(&told(&events)));
     }
 

@@ -1,3 +1,4 @@
+use crate::anthropic::tests::arbitrary;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -1,3 +1,4 @@
+use super::arbitrary;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
