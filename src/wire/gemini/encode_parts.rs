@@ -75,6 +75,9 @@ fn may_stay(writing: &mut Writing<'_>, part: &Part, place: &str) -> bool {
             true
         }
         PartKind::ToolResult(result) => {
+            if result.parts.iter().any(|part| matches!(part.kind, PartKind::Native(_))) {
+                writing.drop(format!("{place}.native"), "results hold texts and bytes");
+            }
             for kind in result.parts.iter().filter_map(lost_file) {
                 writing.drop(format!("{place}.{kind}"), "it lies in the file store of another provider");
             }

@@ -9,7 +9,7 @@ use crate::chat::{
     Effort, Format, Media, Message, OutputFormat, Part, PartKind, Reasoning, ReasoningMode, Request, Role, Source,
     Tool, ToolChoice, ToolKind, arbitrary,
 };
-use crate::ollama::{decode_generate, decode_request, encode_request, rewrite};
+use crate::ollama::{Load, decode_generate, decode_request, encode_request, rewrite};
 
 fn read(value: &serde_json::Value) -> Request {
     decode_request(value.to_string().as_bytes()).unwrap()
@@ -209,4 +209,21 @@ fn only_the_model_changes_in_a_body_that_passes() {
 
     assert_eq!(rewrite(&body, "b\"c"), "{ \"mod\\u0065l\" : \"b\\\"c\", \"n\": 1.50, \"x\":{\"model\":1} }");
     assert_eq!(rewrite(&body, "a"), body);
+}
+
+#[rstest::rstest]
+#[case(Load::of_chat(br#"{"model":"m"}"#), Some(("load", false)))]
+#[case(Load::of_chat(br#"{"model":"m","messages":[],"keep_alive":0}"#), Some(("unload", false)))]
+#[case(Load::of_generate(br#"{"model":"m","prompt":"","keep_alive":"5m"}"#), Some(("load", true)))]
+#[case(Load::of_chat(br#"{"model":"m","messages":[{"role":"user"}]}"#), None)]
+#[case(Load::of_generate(br#"{"model":"m","prompt":"hi"}"#), None)]
+#[case(Load::of_generate(br#"{"model":"m","images":["AA"]}"#), None)]
+#[case(Load::of_chat(b"{}"), None)]
+#[case(Load::of_chat(b"["), None)]
+fn a_request_without_a_question_only_loads(#[case] load: Option<Load>, #[case] expected: Option<(&str, bool)>) {
+    let answer = load.map(|load| json(&load.answer(0)));
+
+    let got = answer.as_ref().map(|body| (body["done_reason"].as_str().unwrap(), body.get("response").is_some()));
+    assert_eq!(got, expected);
+    assert!(answer.is_none_or(|body| body["done"] == true && body["created_at"] == "1970-01-01T00:00:00Z"));
 }
