@@ -162,6 +162,9 @@ impl ApiError {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let body = client.error_body(&self.body, self.status, request_id);
         let mut response = HttpResponse::build(status).body(body);
+        if self.closes {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if status == StatusCode::UNAUTHORIZED {

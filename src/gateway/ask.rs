@@ -31,6 +31,8 @@ pub struct Ask {
     pub prompt_chars: u64,
     /// Nothing may be left out on the way to a provider of another format.
     pub strict: bool,
+    /// The answer, where it needs no model.
+    pub ready: Option<Bytes>,
     /// Responses: keeps the answer.
     pub keeper: Option<Rc<Keeper>>,
     /// What providers sealed for this caller earlier.
@@ -84,6 +86,7 @@ impl Ask {
             include_usage: chat.include_usage,
             prompt_chars: chat.prompt_chars,
             strict: false,
+            ready: None,
             keeper: None,
             seals: None,
             body: chat.body().clone(),
@@ -101,6 +104,7 @@ impl Ask {
             include_usage: false,
             prompt_chars: request.prompt_chars(),
             strict: false,
+            ready: None,
             keeper: None,
             seals: None,
             body,

@@ -91,12 +91,13 @@ impl ClientFormat {
             Self::Completions => openai_completions::encode_answer(answer, reply),
             Self::Responses => responses::encode_answer(answer, reply),
             // Without a summary the answer says at least what the model said.
-            Self::Compaction => responses::compact_answer(answer, reply)
-                .unwrap_or_else(|| responses::encode_answer(answer, reply)),
+            Self::Compaction => {
+                responses::compact_answer(answer, reply).unwrap_or_else(|| responses::encode_answer(answer, reply))
+            }
             Self::Anthropic => anthropic::encode_answer(answer, reply),
             Self::Gemini { .. } => gemini::encode_answer(answer, reply),
             Self::Ollama => ollama::encode_answer(answer, reply),
-            Self::OllamaGenerate => ollama::encode_generate_answer(answer, reply),
+            Self::OllamaGenerate => ollama::encode_generate(answer, reply),
         }
     }
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::fault::Fault;
-use crate::wire::bedrock::event_stream::{EventStreamScanner, Message};
-use crate::wire::lines::LineScanner;
+use crate::wire::bedrock::event_stream::{self, EventMessage, EventStreamScanner};
+use crate::wire::lines::{Line, LineScanner};
 use crate::wire::sse::{Remainder, SseEvent, SseScanner};
 
 /// One frame.
@@ -14,10 +14,10 @@ use crate::wire::sse::{Remainder, SseEvent, SseScanner};
 pub enum Frame {
     /// A server-sent event.
     Event(SseEvent),
-    /// A line of NDJSON, with its end.
-    Line(Bytes),
+    /// A line of NDJSON.
+    Line(Line),
     /// A message of an AWS event stream.
-    Message(Message),
+    Message(EventMessage),
 }
 
 impl Frame {
@@ -26,7 +26,7 @@ impl Frame {
         match self {
             Self::Event(event) => event.event.as_deref().map(String::from_utf8_lossy),
             Self::Line(_) => None,
-            Self::Message(message) => Some(Cow::Borrowed(message.name())),
+            Self::Message(message) => Some(Cow::Borrowed(&message.name)),
         }
     }
 
@@ -34,8 +34,8 @@ impl Frame {
     pub fn data(&self) -> &[u8] {
         match self {
             Self::Event(event) => &event.data,
-            Self::Line(line) => line.trim_ascii(),
-            Self::Message(message) => message.payload(),
+            Self::Line(line) => &line.data,
+            Self::Message(message) => &message.payload,
         }
     }
 
@@ -43,7 +43,7 @@ impl Frame {
     pub fn raw(&self) -> &[u8] {
         match self {
             Self::Event(event) => &event.raw,
-            Self::Line(line) => line,
+            Self::Line(line) => &line.raw,
             Self::Message(_) => &[],
         }
     }
@@ -52,7 +52,7 @@ impl Frame {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Event(event) => event.is_comment || (event.data.is_empty() && event.event.is_none()),
-            Self::Line(line) => line.trim_ascii().is_empty(),
+            Self::Line(line) => line.data.is_empty(),
             Self::Message(_) => false,
         }
     }
@@ -80,9 +80,9 @@ impl Frames {
         Self::Lines(LineScanner::new(longest))
     }
 
-    /// Messages of at most that many bytes.
-    pub fn aws(longest: usize) -> Self {
-        Self::Messages(EventStreamScanner::new(longest))
+    /// Messages; the scanner has its own cap.
+    pub fn aws() -> Self {
+        Self::Messages(EventStreamScanner::default())
     }
 
     /// Take bytes.
@@ -116,11 +116,11 @@ impl Frames {
                 Remainder::Nothing => None,
                 Remainder::Event(event) | Remainder::Cut(event) => Some(Frame::Event(event)),
             },
-            Self::Lines(scanner) => scanner.finish()?.map(Frame::Line),
-            Self::Messages(scanner) => {
-                scanner.finish()?;
-                None
-            }
+            Self::Lines(scanner) => scanner.finish().map(Frame::Line),
+            Self::Messages(scanner) => match scanner.finish()? {
+                event_stream::Remainder::Nothing => None,
+                event_stream::Remainder::Cut => return Err(event_stream::EventStreamError::Malformed.into()),
+            },
         })
     }
 }

@@ -87,7 +87,7 @@ pub fn decoder(format: Format) -> Box<dyn StreamDecoder> {
 pub fn frames(format: Format, longest: usize) -> Frames {
     match format {
         Format::Ollama => Frames::lines(longest),
-        Format::Bedrock => Frames::aws(longest),
+        Format::Bedrock => Frames::aws(),
         _ => Frames::events(longest),
     }
 }

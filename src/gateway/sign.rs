@@ -8,7 +8,7 @@ use url::Url;
 
 use super::fault::Fault;
 use super::provider_format;
-use crate::wire::bedrock::sigv4::{Credentials, Signing};
+use crate::wire::bedrock::sigv4::{self, Credentials, Scope, SignedRequest, payload_hash};
 use crate::wire::chat::Format;
 
 const SERVICE: &str = "bedrock";
@@ -28,14 +28,22 @@ pub fn sign(target: &UpstreamTarget, url: &Url, headers: &mut HeaderMap, body: &
     };
     let region = region(url).ok_or_else(|| broken("its address names no region"))?;
     headers.remove(AUTHORIZATION);
-    let signing = Signing { method: "POST", url, region, service: SERVICE, body, now };
-    for (name, value) in signing.headers(&credentials) {
-        let name = HeaderName::try_from(name.as_str()).map_err(|_| broken("it cannot be signed"))?;
-        let mut value = HeaderValue::try_from(value.as_str()).map_err(|_| broken("it cannot be signed"))?;
+    let hash = payload_hash(body);
+    let host = host(url);
+    let signed = [("content-type", "application/json"), ("host", host.as_str())];
+    let request = SignedRequest { method: "POST", path: url.path(), query: &[], headers: &signed, payload_hash: &hash };
+    for (name, value) in sigv4::sign(&request, &credentials, &Scope { region, service: SERVICE }, now) {
+        let mut value = HeaderValue::try_from(value).map_err(|_| broken("it cannot be signed"))?;
         value.set_sensitive(true);
-        headers.insert(name, value);
+        headers.insert(HeaderName::from_static(name), value);
     }
     Ok(())
+}
+
+/// As the `host` header has it: the port only where it is not the usual one.
+fn host(url: &Url) -> String {
+    let name = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
 fn credentials(header: &str) -> Option<Credentials<'_>> {

@@ -1,6 +1,7 @@
 //! Ollama's addresses, at the root and under `/v1`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{RouteSpec, Scope};
@@ -10,7 +11,9 @@ use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
 use crate::gateway::pipeline::{Incoming, Reader};
 use crate::routes::v1::models::{Model, visible};
-use crate::wire::ollama;
+use crate::wire::bad_request::BadRequest;
+use crate::wire::chat::{Format, Request};
+use crate::wire::ollama::{self, Load};
 
 /// The routes.
 pub fn routes() -> Vec<RouteSpec> {
@@ -29,21 +32,40 @@ pub fn routes() -> Vec<RouteSpec> {
 }
 
 async fn chat(incoming: Incoming) -> HttpResponse {
-    let client = ClientFormat::Ollama;
-    let read = async |body: bytes::Bytes, _: Reader<'_>| {
-        let request = ollama::decode_request(&body)?;
-        Ok(Ask::read(client, body, request))
+    let read = async |body: Bytes, reader: Reader<'_>| {
+        let (client, load) = (ClientFormat::Ollama, Load::of_chat(&body));
+        ask(client, load, body, reader, ollama::decode_request)
     };
-    incoming.answer(client, read).await
+    incoming.answer(ClientFormat::Ollama, read).await
 }
 
 async fn generate(incoming: Incoming) -> HttpResponse {
-    let client = ClientFormat::OllamaGenerate;
-    let read = async |body: bytes::Bytes, _: Reader<'_>| {
-        let request = ollama::decode_generate_request(&body)?;
-        Ok(Ask::read(client, body, request))
+    let read = async |body: Bytes, reader: Reader<'_>| {
+        let (client, load) = (ClientFormat::OllamaGenerate, Load::of_generate(&body));
+        ask(client, load, body, reader, ollama::decode_generate)
     };
-    incoming.answer(client, read).await
+    incoming.answer(ClientFormat::OllamaGenerate, read).await
+}
+
+/// A request without a question only wants the model in memory, which is nobody's business here: it is answered at once.
+fn ask(
+    client: ClientFormat,
+    load: Option<Load>,
+    body: Bytes,
+    reader: Reader<'_>,
+    decode: fn(&[u8]) -> Result<Request, BadRequest>,
+) -> Result<Ask, ApiError> {
+    let mut request = match &load {
+        Some(load) => Request::new(Format::Ollama, load.model.clone()),
+        None => decode(&body)?,
+    };
+    // Ollama's own tools add the tag to every name.
+    if let Some(name) = request.model.strip_suffix(":latest") {
+        request.model = name.to_owned();
+    }
+    let mut ask = Ask::read(client, body, request);
+    ask.ready = load.map(|load| load.answer(reader.app.clock.wall().0 / 1_000));
+    Ok(ask)
 }
 
 async fn tags(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
@@ -74,7 +96,7 @@ async fn version() -> HttpResponse {
 }
 
 async fn running() -> HttpResponse {
-    json(ollama::ps_body())
+    json(ollama::ps_body(&[]))
 }
 
 fn json(body: bytes::Bytes) -> HttpResponse {

@@ -46,7 +46,10 @@ async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
         return Err(unsupported("background", "This gateway does not run answers in the background."));
     }
     if asked.conversation.is_some() {
-        return Err(unsupported("conversation", "This gateway keeps answers, not conversations; use previous_response_id."));
+        return Err(unsupported(
+            "conversation",
+            "This gateway keeps answers, not conversations; use previous_response_id.",
+        ));
     }
     let (whole, own) = with_history(&body, reader).await?;
     let request = responses::decode_request(&whole)?;
