@@ -263,7 +263,7 @@ async fn a_server_that_never_answers_meets_the_head_deadline() {
 
     assert!(matches!(error.kind, Kind::HeadTimeout), "{error:?}");
     assert_eq!(error.delivery, Delivery::MaybeAccepted);
-    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[actix_rt::test]
