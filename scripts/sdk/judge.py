@@ -17,12 +17,11 @@ REFUSED = {"chat": ("stop", "content_filter"), "responses": ("completed", "incom
 # What a provider's answer cannot tell.
 UNTOLD = {"cached": ("ollama",), "written": ("ollama", "cohere", "gemini"), "reasoning": ("ollama", "cohere", "bedrock")}
 STATUS = {400: (400,), 401: (401, 502, 503), 403: (401, 403, 502, 503), 404: (404,), 413: (413,), 429: (429,), 500: (500, 502, 503), 502: (502, 503), 503: (503, 529, 502)}
-CLASSES = {
-    "chat": {400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError", 413: "APIStatusError", 429: "RateLimitError"},
-    "gemini": {400: "ClientError", 401: "ClientError", 403: "ClientError", 404: "ClientError", 413: "ClientError", 429: "ClientError"},
-}
-CLASSES["responses"] = CLASSES["chat"]
-CLASSES["anthropic"] = {**CLASSES["chat"], 413: "ContentTooLargeError"}
+OPENAI = {400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError", 429: "RateLimitError"}
+# Only where an SDK has a class per status.
+CLASSES = {"chat-python": OPENAI, "responses-python": OPENAI, "chat-node": OPENAI, "responses-node": OPENAI, "anthropic-node": OPENAI,
+           "anthropic-python": {**OPENAI, 413: "ContentTooLargeError", 529: "OverloadedError"},
+           "gemini-python": {**dict.fromkeys((400, 401, 403, 404, 413, 429), "ClientError"), **dict.fromkeys((500, 502, 503), "ServerError")}}
 
 
 def judge(row, scenario, direct, asked):
@@ -118,10 +117,9 @@ def judge_fault(row, fault, direct):
     allowed = (status,) if direct else STATUS[status]
     if error["status"] not in allowed:
         return f"status {error['status']} instead of {allowed}: {error['class']} {error['message'][:160]}"
-    if "vocabulary" not in row and row["format"] in CLASSES:
-        wanted = CLASSES[row["format"]].get(error["status"], "ServerError" if row["format"] == "gemini" else None)
-        if wanted and error["class"] != wanted:
-            return f"class {error['class']} instead of {wanted}"
+    wanted = CLASSES.get(row["client"], {}).get(error["status"])
+    if wanted and error["class"] != wanted:
+        return f"class {error['class']} instead of {wanted}"
     if "retry_after" in fault and row["format"] != "ollama" and not (error["wait"] and fault["retry_after"] - 3 <= float(error["wait"]) <= fault["retry_after"] + 1):
         return f"retry after {error['wait']} instead of {fault['retry_after']}"
     if fault.get("html") and not direct and "<html" in error["message"]:
@@ -133,7 +131,8 @@ def judge_break(row, scenario):
     """What had arrived stays, and then an exception: never an end that looks like one."""
     if "error" not in row:
         return f"a broken stream ended as if complete: finish {row['turns'][0]['finish']}, {row['turns'][0]['text']!r}"
-    if row["error"]["class"] in ("AssertionError", "KeyError", "TypeError", "AttributeError"):
+    # Node's fetch says `terminated` with a TypeError.
+    if row["error"]["class"] in ("AssertionError", "KeyError", "TypeError", "AttributeError") and row["error"]["message"] != "terminated":
         return f"{row['error']['class']}: {row['error']['message']}"
     begun = scenario["answers"][0]["blocks"][0]["text"]
     got = row["turns"][0]["text"]
