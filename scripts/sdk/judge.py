@@ -9,6 +9,9 @@ FINISH = {
     "anthropic": {"stop": "end_turn", "tool": "tool_use", "length": "max_tokens", "stop_sequence": "stop_sequence", "filter": "refusal"},
     "gemini": {"stop": "STOP", "tool": "STOP", "length": "MAX_TOKENS", "stop_sequence": "STOP", "filter": "SAFETY"},
     "ollama": {"stop": "stop", "tool": "stop", "length": "length", "stop_sequence": "stop", "filter": "stop"},
+    # These two are clients only of the scripted provider itself.
+    "cohere": {"stop": "COMPLETE", "tool": "TOOL_CALL", "length": "MAX_TOKENS", "stop_sequence": "STOP_SEQUENCE", "filter": "COMPLETE"},
+    "bedrock": {"stop": "end_turn", "tool": "tool_use", "length": "max_tokens", "stop_sequence": "stop_sequence", "filter": "content_filtered"},
     "vercel": {"stop": "stop", "tool": "tool-calls", "length": "length", "stop_sequence": "stop", "filter": "content-filter"},
 }
 # A refusal in words: some formats have a place of their own for it, the others end as if filtered.
@@ -99,7 +102,7 @@ def judge_usage(row, turn, answer, scenario):
     wanted = {"input": true["input"], "output": true["output"], "total": total, "cached": true["cached"], "reasoning": true["reasoning"]}
     if row.get("vocabulary") == "vercel":
         pass
-    elif row["format"] == "anthropic":
+    elif row["format"] in ("anthropic", "bedrock"):
         wanted |= {"input": true["input"] - true["cached"] - true["written"], "written": true["written"]}
     elif row["format"] == "gemini":
         wanted |= {"output": true["output"] - true["reasoning"]}

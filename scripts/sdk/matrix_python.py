@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The official Python clients play all scenarios of the matrix.
 
-usage: matrix_python.py CONFIG        a JSON file of `matrix`, which also judges the lines that are printed here
+usage: matrix_python.py CONFIG [direct]        CONFIG: a JSON file of `matrix`, which judges the printed lines
 
 Prints one JSON object per (client, provider, scenario, mode): what the client saw in each turn, or the error that it raised.
 """
@@ -24,7 +24,13 @@ from clients.ollama_chat import Ollama  # noqa: E402
 from clients.responses import Responses  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402
 
-CLIENTS = {client.name: client for client in (Chat, Responses, Messages, GenAi, Ollama)}
+if "direct" in sys.argv:
+    # The gateway serves no clients of these two formats.
+    from clients.cohere_chat import Cohere
+    from clients.converse import Converse
+else:
+    Cohere = Converse = None
+CLIENTS = {client.name: client for client in (Chat, Responses, Messages, GenAi, Ollama, Cohere, Converse) if client}
 PRINTING = threading.Lock()
 
 
