@@ -77,6 +77,9 @@ def judge_finish(row, turn, answer, scenario):
         fits += REFUSED[vocabulary]
     if finish == "stop_sequence" and vocabulary == "anthropic" and provider not in ("anthropic", "cohere", "bedrock"):
         fits = ("end_turn", "stop_sequence")
+    # At a provider of the client's own format the bytes pass as they are.
+    if scenario.get("says_stop") and row["format"] == provider:
+        fits += (FINISH[vocabulary]["stop"],)
     if turn["finish"] not in fits:
         return f"finish: {turn['finish']} instead of {' or '.join(fits)}"
     if finish == "stop_sequence" and row["format"] == vocabulary == provider == "anthropic" and turn.get("stopped_by") != scenario["stop"][0]:
