@@ -17,6 +17,8 @@ FINISH = {
 # A refusal in words: some formats have a place of their own for it, the others end as if filtered.
 REFUSED = {"chat": ("stop", "content_filter"), "responses": ("completed", "incomplete:content_filter"), "anthropic": ("refusal",),
            "gemini": ("SAFETY",), "ollama": ("stop",), "vercel": ("stop", "content-filter", "other")}
+# What every provider of the matrix counts.
+TOKENS = 42
 # What a provider's answer cannot tell.
 UNTOLD = {"cached": ("ollama",), "written": ("ollama", "cohere", "gemini"), "reasoning": ("ollama", "cohere", "bedrock")}
 STATUS = {400: (400,), 401: (401, 502, 503), 403: (401, 403, 502, 503), 404: (404,), 413: (413,), 429: (429,), 500: (500, 502, 503), 502: (502, 503), 503: (503, 529, 502)}
@@ -32,6 +34,8 @@ def judge(row, scenario, direct, asked):
     refusals = [record["reason"] for record in asked if "reason" in record]
     if refusals:
         return f"the provider refused turn {asked[-1]['turn'] + 1}: {refusals[0]}"
+    if scenario.get("count"):
+        return judge_count(row, asked)
     if "fault" in scenario["answers"][0]:
         return judge_fault(row, scenario["answers"][0]["fault"], direct)
     if "breaks" in scenario["answers"][0]:
@@ -46,6 +50,14 @@ def judge(row, scenario, direct, asked):
         if reason:
             return f"turn {number + 1}: {reason}"
     return None
+
+
+def judge_count(row, asked):
+    """The provider's own count where it has the same format; an estimate elsewhere."""
+    if "error" in row:
+        return f"{row['error']['class']}: {row['error']['message'][:220]}"
+    count = row["turns"][0]["usage"]["input"]
+    return None if count == TOKENS or (row["provider"] != row["format"] and 0 < count < 100) else f"count: {count}"
 
 
 def judge_turn(row, turn, answer, scenario):

@@ -29,14 +29,14 @@ const clients = config.clients.map((name) => MAKERS[name](load, config));
 
 async function play(client, provider, prefix, scenario, mode) {
   const row = { client: client.name, format: client.format, vocabulary: client.vocabulary, provider, scenario: scenario.name, mode, turns: [] };
-  const reason = client.without(scenario);
+  const reason = scenario.only && !scenario.only.includes(client.format) ? 'not of this format' : client.without(scenario);
   if (reason) return { ...row, skipped: reason };
   try {
     let request = client.begin(scenario, `${prefix}${scenario.name}--${client.name}--${mode}`);
     for (let number = 0; number < scenario.answers.length; number += 1) {
       const seen = { text: '', refusal: '', thinking: '', calls: [], finish: null, usage: null, raw: null };
       row.turns.push(seen);
-      await client.ask(request, mode === 'stream', seen);
+      await (scenario.count ? client.count : client.ask)(request, mode === 'stream', seen);
       if (number + 1 < scenario.answers.length) request = client.follow(request, seen, scenario.results);
     }
   } catch (error) {

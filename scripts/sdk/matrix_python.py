@@ -41,7 +41,7 @@ def empty():
 def play(client, provider, prefix, scenario, mode):
     """All turns of one scenario; the record is complete whatever happens."""
     row = {"client": client.name, "format": client.format, "provider": provider, "scenario": scenario["name"], "mode": mode, "turns": []}
-    reason = client.without(scenario)
+    reason = client.without(scenario) if client.format in scenario.get("only", [client.format]) else "not of this format"
     if reason:
         return {**row, "skipped": reason}
     try:
@@ -49,7 +49,7 @@ def play(client, provider, prefix, scenario, mode):
         for number in range(len(scenario["answers"])):
             seen = empty()
             row["turns"].append(seen)
-            client.ask(request, mode == "stream", seen)
+            (client.count if scenario.get("count") else client.ask)(request, mode == "stream", seen)
             if number + 1 < len(scenario["answers"]):
                 request = client.follow(request, seen, scenario["results"])
     except Exception as error:  # whatever it is, it belongs into the table

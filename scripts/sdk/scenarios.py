@@ -40,6 +40,9 @@ TOOLS = {
         "type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]}},
     "ping": {"description": "Says pong", "schema": {"type": "object", "properties": {}}},
     # Each keyword here is legal JSON Schema and an error in Gemini's `parameters`.
+    # Longer than most formats allow: tools of servers far away are named like this.
+    "mcp__a_server_with_a_rather_long_name__and_a_tool_that_says_in_its_name_all_that_it_does_for_you": {
+        "description": "Long", "schema": {"type": "object", "properties": {"city": {"type": "string"}}}},
     "plan": {"description": "Plan a trip", "schema": {
         "$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "additionalProperties": False,
         "required": ["stops", "mode"], "$defs": {"stop": {
@@ -148,6 +151,10 @@ def tools():
     scenario("no-tool", ask, tools=both, choice="none")
     scenario("json-schema", user("Which city?"), schema=SCHEMA, answers=[answer('{"city":"Bern","people":140000}')])
     scenario("thinking", ask, tools=both, thinking=True, answers=[answer(thought(), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
+    # Nothing but its seal is shown of this thought, and yet it must come back.
+    scenario("thinking-hidden", ask, tools=both, thinking=True, answers=[answer(thought(""), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
+    far = call(next(name for name in TOOLS if len(name) > 64), city="Bern")
+    scenario("long-name", ask, tools=[far["name"]], answers=[answer(far, finish="tool"), done], results=[result(far, "12")], only=["anthropic", "ollama"])
     scenario("thinking-text", thinking=True, answers=[answer(thought("First this,\nthen that."), "So it is.", output=31, reasoning=20)])
 
 
@@ -156,12 +163,19 @@ def figures():
     scenario("usage", answers=[answer("Exactly.", input=4321, output=123, reasoning=45)])
 
 
+    # Marks of the client for the provider's cache.
+    scenario("cache-marks", user("This is worth keeping."), system="Be brief.", marks=2, only=["anthropic"])
+    scenario("count", user("How many are these?"), modes=["whole"], count=True, only=["anthropic", "gemini"])
+
+
 def framing():
     scenario("crlf", user(ODD), answers=[answer(ODD)], modes=["stream"], crlf=True)
     scenario("split-bytes", user("hello"), answers=[answer(ODD)], modes=["stream"], split=3)
     scenario("glued", answers=[answer("all in one write")], modes=["stream"], glued=True)
     scenario("huge-chunk", answers=[answer("x" * 300_000 + "\u2028é")], pieces=1)
     scenario("no-end", answers=[answer("The end is missing.")], modes=["stream"], no_end=True, repaired=True)
+    # What one format's services send beside its documented events.
+    scenario("strange-events", answers=[answer("Nothing", " to see.")], modes=["stream"], strange=True, repaired=True)
     scenario("slow-first-byte", delay=0.7)
 
 

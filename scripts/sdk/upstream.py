@@ -84,6 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         if name not in SCENARIOS:
             return self.answer(404, *FORMATS[kind].error(404, f"no such model: {model}"))
         if action == "count":
+            self.record(kind, model, {"turn": 0, "status": 200, "count": True})
             return self.answer(200, {}, {"input_tokens": TOKENS} if kind == "anthropic" else {"totalTokens": TOKENS})
         self.play(kind, model, client.split("-")[0], action, body, SCENARIOS[name])
 
@@ -103,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(refusal.status, *speaker.error(refusal.status, str(refusal)))
         self.record(kind, model, row)
         time.sleep(scenario.get("delay", 0))
-        answer = scenario["answers"][row["turn"]]
+        answer = expect.renamed(scenario, seen)["answers"][row["turn"]]
         if "fault" in answer:
             return self.fault(speaker, answer["fault"])
         answer = through_tool(scenario, seen, answer)

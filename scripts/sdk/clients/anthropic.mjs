@@ -51,8 +51,16 @@ export function messages(load, config) {
       }
       if (scenario.choice) request.tool_choice = ['any', 'none'].includes(scenario.choice) ? { type: scenario.choice } : { type: 'tool', name: scenario.choice };
       if (scenario.schema) request.output_config = { format: { type: 'json_schema', schema: scenario.schema } };
+      if (scenario.marks) {
+        const mark = { cache_control: { type: 'ephemeral' } };
+        request.system = [{ type: 'text', text: scenario.system, ...mark }];
+        Object.assign(request.messages.at(-1).content.at(-1), mark);
+      }
       if (scenario.thinking) request.thinking = { type: 'enabled', budget_tokens: 1024 };
       return request;
+    },
+    async count({ model, messages: turns }, _, seen) {
+      seen.usage = { input: (await client.messages.countTokens({ model, messages: turns })).input_tokens };
     },
     async ask(request, stream, seen) {
       const beta = request.messages.some((message) => message.role === 'system');

@@ -45,6 +45,9 @@ class GenAi:
                     for message in scenario["messages"]]
         return {"model": model, "contents": contents, "config": types.GenerateContentConfig(**config)}
 
+    def count(self, request, _, seen):
+        seen["usage"] = {"input": self.at.models.count_tokens(model=request["model"], contents=request["contents"]).total_tokens}
+
     def part(self, block):
         kind = block["kind"]
         if kind == "text":

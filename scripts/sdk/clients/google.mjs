@@ -66,6 +66,9 @@ export function generate(load, config) {
       const contents = scenario.messages.map(({ role, blocks }) => ({ role: role === 'assistant' ? 'model' : 'user', parts: blocks.map(part) }));
       return { model, contents, config: settings };
     },
+    async count({ model, contents }, _, seen) {
+      seen.usage = { input: (await client.models.countTokens({ model, contents })).totalTokens };
+    },
     async ask(request, stream, seen) {
       if (!stream) return show(await client.models.generateContent(request), seen);
       for await (const chunk of await client.models.generateContentStream(request)) show(chunk, seen);

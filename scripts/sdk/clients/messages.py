@@ -35,9 +35,16 @@ class Messages:
             request["tool_choice"] = {"type": scenario["choice"]} if scenario["choice"] in kinds else {"type": "tool", "name": scenario["choice"]}
         if "schema" in scenario:
             request["output_config"] = {"format": {"type": "json_schema", "schema": scenario["schema"]}}
+        if "marks" in scenario:
+            mark = {"cache_control": {"type": "ephemeral"}}
+            request["system"] = [{"type": "text", "text": scenario["system"], **mark}]
+            request["messages"][-1]["content"][-1] |= mark
         if scenario.get("thinking"):
             request["thinking"] = {"type": "enabled", "budget_tokens": 1024}
         return request
+
+    def count(self, request, _, seen):
+        seen["usage"] = {"input": self.at.messages.count_tokens(model=request["model"], messages=request["messages"]).input_tokens}
 
     def block(self, block):
         kind = block["kind"]

@@ -2,7 +2,7 @@
 
 import re
 
-from formats.common import Calls, Refused, Seen, based, compact, halves, known, need, sse, typed
+from formats.common import Calls, Refused, Seen, based, compact, halves, known, need, sse, strewn, typed
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -36,6 +36,7 @@ def read(body, headers, play):
     for index, message in enumerate(merged(body["messages"])):
         read_message(message, f"messages.{index}", seen, calls, headers)
     calls.settled("messages")
+    seen.marks = compact(body).count('"cache_control":{')
     check_thinking(body, seen)
     return seen
 
@@ -193,7 +194,7 @@ def envelope(play, **more):
 
 
 def whole(answer, play):
-    content = [said(part) for part in answer["blocks"] if part.get("text") != ""]
+    content = [said(part) for part in answer["blocks"] if part != {"kind": "text", "text": ""}]
     return envelope(play, content=content, **finish(answer, play), usage=usage(answer["usage"]))
 
 
@@ -203,7 +204,7 @@ def frames(answer, play):
 
     first = {**usage(answer["usage"]), "output_tokens": 1}
     out = [event("message_start", message=envelope(play, content=[], stop_reason=None, stop_sequence=None, usage=first)), event("ping")]
-    for index, part in enumerate(part for part in answer["blocks"] if part.get("text") != ""):
+    for index, part in enumerate(part for part in answer["blocks"] if part != {"kind": "text", "text": ""}):
         out += [event("content_block_start", index=index, content_block=opened(part))]
         out += [event("content_block_delta", index=index, delta=delta) for delta in deltas(part, play)]
         out += [event("content_block_stop", index=index)]
@@ -211,6 +212,7 @@ def frames(answer, play):
               "cache_read_input_tokens": first["cache_read_input_tokens"], "cache_creation_input_tokens": first["cache_creation_input_tokens"],
               "output_tokens_details": first["output_tokens_details"]}
     end = [event("message_delta", delta=finish(answer, play), usage=ending)]
+    out = strewn(play, out, event("content_block_mood", index=0, mood="fine") + b": a comment\n\n")
     return out, end + ([] if play.get("no_end") else [event("message_stop")])
 
 

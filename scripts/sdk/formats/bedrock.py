@@ -5,7 +5,7 @@ import re
 import struct
 import zlib
 
-from formats.common import Calls, Refused, Seen, based, compact, halves, known, need, typed
+from formats.common import Calls, Refused, Seen, based, compact, halves, known, need, strewn, typed
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
@@ -36,6 +36,7 @@ def read(body, headers, play):
         read_message(message, where, seen, calls)
         previous = role
     calls.settled("messages")
+    seen.marks = compact(body).count('"cachePoint":{')
     read_tools(body, seen)
     read_settings(body, seen)
     if seen.thinking:
@@ -159,7 +160,7 @@ def finish(answer, play):
 
 
 def whole(answer, play):
-    content = [said(part) for part in answer["blocks"] if part.get("text") != ""]
+    content = [said(part) for part in answer["blocks"] if part != {"kind": "text", "text": ""}]
     return {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": finish(answer, play),
             "usage": usage(answer["usage"]), "metrics": {"latencyMs": 5}}
 
@@ -180,7 +181,7 @@ def event(kind, **payload):
 
 def frames(answer, play):
     out = [event("messageStart", role="assistant")]
-    for index, part in enumerate(part for part in answer["blocks"] if part.get("text") != ""):
+    for index, part in enumerate(part for part in answer["blocks"] if part != {"kind": "text", "text": ""}):
         if part["kind"] == "call":
             out.append(event("contentBlockStart", contentBlockIndex=index, start={"toolUse": {"toolUseId": ident(part), "name": part["name"]}}))
             deltas = [{"toolUse": {"input": piece}} for piece in halves(compact(part["args"]))]
@@ -190,6 +191,7 @@ def frames(answer, play):
             deltas = [{"reasoningContent": {"text": piece}} for piece in play["pieces"](part["text"])] + [{"reasoningContent": {"signature": part["signature"]}}]
         out += [event("contentBlockDelta", contentBlockIndex=index, delta=delta) for delta in deltas]
         out.append(event("contentBlockStop", contentBlockIndex=index))
+    out = strewn(play, out, event("somethingNew", value=1))
     end = [event("messageStop", stopReason=finish(answer, play))]
     return out, end + ([] if play.get("no_end") else [event("metadata", usage=usage(answer["usage"]), metrics={"latencyMs": 5})])
 

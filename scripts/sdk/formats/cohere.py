@@ -1,6 +1,6 @@
 """Cohere's chat, version 2."""
 
-from formats.common import (NAME, Calls, Seen, calls_of, compact, halves, image_at, known, need, parsed, spoken, sse, thought_of, typed)
+from formats.common import (NAME, Calls, Seen, calls_of, compact, halves, image_at, known, need, parsed, spoken, sse, strewn, thought_of, typed)
 
 CONTENT_TYPE = "text/event-stream"
 TOP = """model messages tools documents citation_options response_format safety_mode max_tokens stop_sequences temperature seed
@@ -143,6 +143,7 @@ def frames(answer, play):
             out += [delta("content-delta", contents, content={kind: piece}) for piece in play["pieces"](block["text"])]
             out.append(event("content-end", index=contents))
             contents += 1
+    out = strewn(play, out, event("debug", prompt="x"))
     end = [event("message-end", delta={"finish_reason": finish(answer, play), "usage": usage(answer["usage"])})]
     return out, end + ([] if play.get("no_end") else [sse("[DONE]", play)])
 

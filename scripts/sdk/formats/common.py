@@ -81,6 +81,7 @@ class Seen:
     stream: bool = False
     include_usage: bool = True
     sealed: bool = True
+    marks: int = 0
 
     def add(self, role, blocks):
         """Neighbours of one role are one turn."""
@@ -112,6 +113,11 @@ class Calls:
 
     def settled(self, where):
         need(not self.open, f"{where}: no result for the calls {', '.join(self.open)}")
+
+
+def strewn(play, frames, stranger):
+    """A frame that nobody documented after the first and before the last."""
+    return [frames[0], stranger, *frames[1:], stranger] if play.get("strange") and frames else frames
 
 
 def line_end(play):

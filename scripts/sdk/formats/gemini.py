@@ -3,7 +3,7 @@
 import json
 import re
 
-from formats.common import Refused, Seen, based, known, line_end, need, sse, typed
+from formats.common import Refused, Seen, based, known, line_end, need, sse, strewn, typed
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream"
@@ -208,7 +208,7 @@ def said(answer, play, pieces):
     for block in answer["blocks"]:
         if block["kind"] == "thinking":
             signature = block["signature"]
-            out += [{"text": piece, "thought": True} for piece in pieces(block["text"])]
+            out += [{"text": piece, "thought": True} for piece in pieces(block["text"]) if piece]
         elif block["kind"] == "text":
             out += [{"text": piece} for piece in pieces(block["text"]) or [""]]
         else:
@@ -234,6 +234,7 @@ def frames(answer, play):
     if play.get("array"):
         rows = [json.dumps(item, ensure_ascii=False) for item in out + end]
         return [f"{'[' if number == 0 else ','}{row}{line_end(play)}".encode() for number, row in enumerate(rows)], [b"]"]
+    out = strewn(play, out, {"usageMetadata": usage(early), "modelVersion": play["model"], "responseId": "r1"})
     # Google ends its lines with CRLF always.
     return [sse(item, {"crlf": True}) for item in out], [sse(item, {"crlf": True}) for item in end]
 

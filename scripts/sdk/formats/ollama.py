@@ -2,7 +2,7 @@
 
 import json
 
-from formats.common import Seen, based, calls_of, compact, known, line_end, need, spoken, thought_of, typed
+from formats.common import Seen, based, calls_of, compact, known, line_end, need, spoken, strewn, thought_of, typed
 
 CONTENT_TYPE = "application/x-ndjson"
 TOP = "model messages tools format options stream keep_alive think logprobs top_logprobs truncate shift"
@@ -85,7 +85,7 @@ def tool_calls(answer):
 
 def whole(answer, play):
     thought = thought_of(answer)
-    message = {"content": spoken(answer), **({"thinking": thought["text"]} if thought else {}), **(tool_calls(answer) if calls_of(answer) else {})}
+    message = {"content": spoken(answer), **({"thinking": thought["text"]} if thought and thought["text"] else {}), **(tool_calls(answer) if calls_of(answer) else {})}
     return json.loads(line(play, message, **ending(answer)))
 
 
@@ -98,6 +98,7 @@ def frames(answer, play):
             out += [line(play, {"content": piece}) for piece in play["pieces"](block["text"])]
         else:
             out.append(line(play, {"content": "", "tool_calls": [{"function": {"name": block["name"], "arguments": block["args"]}}]}))
+    out = strewn(play, out, line(play, {"content": ""}))
     last = line(play, {"content": ""}, **ending(answer))
     # The last line break may be missing.
     return [f"{row}{end}".encode() for row in out], [(last + ("" if play.get("no_end") else end)).encode()]

@@ -1,7 +1,7 @@
 """OpenAI Chat Completions."""
 
 from formats.common import (NAME, Calls, Refused, Seen, calls_of, compact, data_url, halves, image_at, known, need, parsed,
-                            spoken, sse, thought_of, typed)
+                            spoken, sse, strewn, thought_of, typed)
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 TOP = """model messages stream stream_options temperature top_p n stop max_tokens max_completion_tokens presence_penalty
@@ -190,6 +190,7 @@ def frames(answer, play):
     # Fragments of several calls in turns: legal here, and nowhere else.
     while any(later):
         out += [rest.pop(0) for rest in later if rest]
+    out = strewn(play, out, b": PROCESSING\n\n" + sse({**base, "choices": [], "prompt_filter_results": []}, play))
     end = [chunk({}, finish(answer, play))]
     if asked:
         end.append(sse({**base, "choices": [], "usage": usage(answer["usage"])}, play))

@@ -1,6 +1,6 @@
 """OpenAI Responses."""
 
-from formats.common import (NAME, Calls, Refused, Seen, compact, data_url, halves, image_at, known, need, parsed, sse, typed)
+from formats.common import (NAME, Calls, Refused, Seen, compact, data_url, halves, image_at, known, need, parsed, sse, strewn, typed)
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -128,7 +128,7 @@ def usage(figures):
 
 def item_of(block, index, answer, play):
     if block["kind"] == "thinking":
-        return {"id": f"rs_{index}", "type": "reasoning", "summary": [{"type": "summary_text", "text": block["text"]}],
+        return {"id": f"rs_{index}", "type": "reasoning", "summary": [{"type": "summary_text", "text": block["text"]}] if block["text"] else [],
                 "encrypted_content": block["signature"] if play["seen"].sealed else None}
     if block["kind"] == "call":
         return {"id": f"fc_{index}", "type": "function_call", "status": "completed", "call_id": block["id"], "name": block["name"],
@@ -168,7 +168,7 @@ def frames(answer, play):
         out += inside(event, done, {"item_id": done["id"], "output_index": index}, play)
         out.append(event("output_item.done", output_index=index, item=done))
     final = whole(answer, play)
-    return out, [event(final["status"], response=final)]
+    return strewn(play, out, b": a comment\n\n"), [event(final["status"], response=final)]
 
 
 def inside(event, item, place, play):
@@ -176,6 +176,8 @@ def inside(event, item, place, play):
     if item["type"] == "function_call":
         return [*(event("function_call_arguments.delta", **place, delta=piece) for piece in halves(item["arguments"])),
                 event("function_call_arguments.done", **place, arguments=item["arguments"], name=item["name"])]
+    if item["type"] == "reasoning" and not item["summary"]:
+        return []
     if item["type"] == "reasoning":
         place, part, words = {**place, "summary_index": 0}, item["summary"][0], item["summary"][0]["text"]
         return [event("reasoning_summary_part.added", **place, part={**part, "text": ""}),
