@@ -80,17 +80,19 @@ class Handler(BaseHTTPRequestHandler):
             model = model or body.get("model", "")
         except ValueError:
             return self.answer(400, *FORMATS[kind].error(400, "the body is not JSON"))
-        name, client, _ = [*model.split("--"), "", ""][:3]
+        # Before the scenario may stand the name of a model family, for gateways that know what each can do.
+        told = "--".join(model.split("--")[-3:])
+        name, client, _ = [*told.split("--"), "", ""][:3]
         if name not in SCENARIOS:
             return self.answer(404, *FORMATS[kind].error(404, f"no such model: {model}"))
         if action == "count":
-            self.record(kind, model, {"turn": 0, "status": 200, "count": True})
+            self.record(kind, told, {"turn": 0, "status": 200, "count": True})
             return self.answer(200, {}, {"input_tokens": TOKENS} if kind == "anthropic" else {"totalTokens": TOKENS})
-        self.play(kind, model, client.split("-")[0], action, body, SCENARIOS[name])
+        self.play(kind, told, action, body, SCENARIOS[name])
 
-    def play(self, kind, model, client, action, body, scenario):
+    def play(self, kind, model, action, body, scenario):
         """Read the request, check it, and give the scenario's answer of this turn."""
-        speaker = FORMATS[kind]
+        speaker, client = FORMATS[kind], [*model.split("--"), ""][1].split("-")[0]
         play = {**scenario, "model": model, "pieces": lambda words: pieces(scenario, words), "signs": scenario.get("thinking"),
                 "streaming": action in ("sse", "array"), "array": action == "array", "direct": "direct" in sys.argv}
         row = {"turn": 0, "status": 200}
