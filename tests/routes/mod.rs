@@ -2,4 +2,6 @@
 
 mod api;
 mod cli;
+mod ollama;
 mod v1;
+mod v1beta;

@@ -2,7 +2,10 @@
 
 mod bodies;
 mod chat_completions;
+mod completions;
 mod headers;
 mod keys;
+mod messages;
 mod model_strings;
 mod models;
+mod responses;
