@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::http::Request;
 use crate::proc;
-use reply::{Failed, Line, Seen};
+use reply::{Failed, Line, Marks, Seen};
 use report::{Processes, Sums, quantiles};
 
 pub use options::{HELP, Options, parse};
@@ -39,9 +39,9 @@ async fn closed(options: &Options) -> Sums {
     let request: Arc<[u8]> = request(options).into();
     let task = |_| {
         let (budget, request) = (budget.clone(), request.clone());
-        let (addr, stream) = (options.addr, options.stream);
+        let (addr, stream, marks) = (options.addr, options.stream, Marks::of_path(&options.path));
         tokio::spawn(async move {
-            let (mut sums, mut line) = (Sums::default(), Line::new(addr));
+            let (mut sums, mut line) = (Sums::default(), Line::new(addr, marks));
             while budget.take() {
                 sums.add(line.ask(&request, stream).await);
             }
@@ -65,10 +65,10 @@ async fn closed(options: &Options) -> Sums {
 async fn slow(options: &Options) -> Sums {
     let request: Arc<[u8]> = request(options).into();
     let task = |_| {
-        let (request, addr) = (request.clone(), options.addr);
+        let (request, addr, marks) = (request.clone(), options.addr, Marks::of_path(&options.path));
         tokio::spawn(async move {
             let mut sums = Sums::default();
-            sums.add(Line::new(addr).ask(&request, true).await);
+            sums.add(Line::new(addr, marks).ask(&request, true).await);
             sums
         })
     };
@@ -86,7 +86,8 @@ async fn gather(tasks: Vec<tokio::task::JoinHandle<Sums>>) -> Sums {
 fn request(options: &Options) -> Vec<u8> {
     let stream = options.stream || options.slow_streams > 0;
     let message = json!({"role": "user", "content": options.prompt});
-    let body = json!({"model": options.model, "messages": [message], "stream": stream});
+    // Anthropic wants a cap, and chat knows it as well.
+    let body = json!({"model": options.model, "messages": [message], "stream": stream, "max_tokens": 4096});
     let request = Request::post(&options.path, &body);
     let request = if options.key.is_empty() { request } else { request.key(&options.key) };
     request.to_bytes(options.addr)

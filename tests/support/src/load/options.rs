@@ -8,7 +8,7 @@ A closed-loop load generator for benchmarks on this machine.
 
 usage: load --url URL [--key KEY] [--model MODEL] (--requests N | --seconds S | --slow-streams N) [options]
 
-  --url URL            http://127.0.0.1:PORT/v1/chat/completions (loopback only)
+  --url URL            http://127.0.0.1:PORT/v1/chat/completions or /v1/messages (loopback only)
   --key KEY            bearer key
   --model MODEL        model string (default mock-model)
   --prompt TEXT        user message (default hello); may carry a fault marker for the mock

@@ -33,12 +33,13 @@ pub(super) enum Failed {
 /// A connection that opens when it is needed.
 pub(super) struct Line {
     addr: SocketAddr,
+    marks: Marks,
     open: Option<(TcpStream, BytesMut)>,
 }
 
 impl Line {
-    pub(super) fn new(addr: SocketAddr) -> Self {
-        Line { addr, open: None }
+    pub(super) fn new(addr: SocketAddr, marks: Marks) -> Self {
+        Line { addr, marks, open: None }
     }
 
     pub(super) async fn ask(&mut self, request: &[u8], stream: bool) -> Result<Seen, Failed> {
@@ -59,7 +60,7 @@ impl Line {
         };
         socket.write_all(request).await?;
         let (head, mut body) = read_head(&mut socket, &mut buffer).await?;
-        let mut scan = Scan::new(begin);
+        let mut scan = Scan::new(begin, self.marks);
         while !body.is_done() {
             match body.take(&mut buffer)? {
                 Some(piece) => scan.piece(&piece),
@@ -129,6 +130,7 @@ fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// Looks for the first content and the end marker, also where they are cut between two pieces.
 struct Scan {
+    marks: Marks,
     begin: Instant,
     last: Option<Instant>,
     first_token: Option<Duration>,
@@ -138,15 +140,39 @@ struct Scan {
     tail: Vec<u8>,
 }
 
-const CONTENT: &[u8] = b"\"content\":\"";
-const DONE: &[u8] = b"[DONE]";
-/// Longer than both needles.
-const OVERLAP: usize = 16;
+/// How a format writes its content and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    content: &'static [u8],
+    end: &'static [u8],
+}
+
+impl Marks {
+    const CHAT: Self = Self { content: b"\"content\":\"", end: b"[DONE]" };
+    const ANTHROPIC: Self = Self { content: b"\"text\":\"", end: b"\"message_stop\"" };
+
+    /// Of the format that is spoken under this path.
+    pub(super) fn of_path(path: &str) -> Self {
+        if path.ends_with("/messages") { Self::ANTHROPIC } else { Self::CHAT }
+    }
+}
+
+/// Longer than all needles.
+const OVERLAP: usize = 20;
 
 impl Scan {
-    fn new(begin: Instant) -> Self {
+    fn new(begin: Instant, marks: Marks) -> Self {
         let (largest_gap, done, bytes) = Default::default();
-        Scan { begin, last: None, first_token: None, largest_gap, done, bytes, tail: Vec::with_capacity(2 * OVERLAP) }
+        Scan {
+            marks,
+            begin,
+            last: None,
+            first_token: None,
+            largest_gap,
+            done,
+            bytes,
+            tail: Vec::with_capacity(2 * OVERLAP),
+        }
     }
 
     fn piece(&mut self, piece: &[u8]) {
@@ -156,11 +182,11 @@ impl Scan {
         }
         self.bytes += piece.len() as u64;
         self.tail.extend_from_slice(&piece[..piece.len().min(OVERLAP)]);
-        let found = |tail: &[u8], test: fn(&[u8]) -> bool| test(tail) || test(piece);
-        if self.first_token.is_none() && found(&self.tail, has_content) {
+        let marks = self.marks;
+        if self.first_token.is_none() && (has_content(&self.tail, marks) || has_content(piece, marks)) {
             self.first_token = Some(now - self.begin);
         }
-        self.done |= found(&self.tail, |text| memmem::find(text, DONE).is_some());
+        self.done |= [&self.tail, piece].iter().any(|text| memmem::find(text, marks.end).is_some());
         if piece.len() >= OVERLAP {
             self.tail.clear();
             self.tail.extend_from_slice(&piece[piece.len() - OVERLAP..]);
@@ -184,8 +210,9 @@ impl Scan {
 }
 
 /// A content delta that is not empty; the role delta has an empty one.
-fn has_content(text: &[u8]) -> bool {
-    memmem::find_iter(text, CONTENT).any(|at| text.get(at + CONTENT.len()).is_some_and(|next| *next != b'"'))
+fn has_content(text: &[u8], marks: Marks) -> bool {
+    let is_text = |at: usize| text.get(at + marks.content.len()).is_some_and(|next| *next != b'"');
+    memmem::find_iter(text, marks.content).any(is_text)
 }
 
 #[cfg(test)]
@@ -198,7 +225,7 @@ mod tests {
             b"data: {\"delta\":{\"content\":\"\"}}\n\ndata: {\"delta\":{\"content\":\"hi\"}}\n\ndata: [DONE]\n\n";
 
         for size in 1..text.len() {
-            let mut scan = Scan::new(Instant::now());
+            let mut scan = Scan::new(Instant::now(), Marks::CHAT);
             text.chunks(size).for_each(|piece| scan.piece(piece));
 
             assert!(scan.first_token.is_some() && scan.done, "pieces of {size}");
@@ -207,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_empty_role_delta_is_no_content_and_a_prefix_of_the_marker_no_end() {
-        let mut scan = Scan::new(Instant::now());
+        let mut scan = Scan::new(Instant::now(), Marks::CHAT);
 
         b"data: {\"delta\":{\"content\":\"\"}}\n\ndata: [DON".chunks(3).for_each(|piece| scan.piece(piece));
 
