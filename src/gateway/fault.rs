@@ -146,7 +146,6 @@ impl Fault {
             kind: Some("invalid_request_error".into()),
             param: no.field,
             code: Some("unsupported_parameter".into()),
-            ..UpstreamErrorBody::default()
         };
         Self { outcome, status: 400, error, from_upstream: false, retry_after: None }
     }
