@@ -118,3 +118,38 @@ pub fn is_ollama(path: &str) -> bool {
     let path = path.strip_prefix("/v1").unwrap_or(path);
     ["/api/chat", "/api/generate", "/api/tags", "/api/show", "/api/version", "/api/ps"].contains(&path)
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use rstest::rstest;
+
+    use super::*;
+
+    const GEMINI: ClientFormat = ClientFormat::Gemini { as_array: false };
+
+    #[rstest]
+    #[case("/v1/chat/completions", None, ClientFormat::Chat)]
+    #[case("/v1/messages", None, ClientFormat::Anthropic)]
+    #[case("/api/v1/messages/count_tokens", None, ClientFormat::Anthropic)]
+    #[case("/v1/models", Some("anthropic-version"), ClientFormat::Anthropic)]
+    #[case("/v1/responses/resp_1", None, ClientFormat::Responses)]
+    #[case("/v1beta/models/a/m:generateContent", None, GEMINI)]
+    #[case("/v1/models/a/m:streamGenerateContent", None, GEMINI)]
+    #[case("/v1/models", Some("x-goog-api-key"), GEMINI)]
+    #[case("/api/chat", None, ClientFormat::Ollama)]
+    #[case("/v1/api/tags", None, ClientFormat::Ollama)]
+    #[case("/v1/nothing", None, ClientFormat::Chat)]
+    fn an_error_is_said_in_the_format_of_its_address(
+        #[case] path: &str,
+        #[case] header: Option<&'static str>,
+        #[case] expected: ClientFormat,
+    ) {
+        let mut headers = HeaderMap::new();
+        if let Some(name) = header {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+
+        assert_eq!(ClientFormat::of_address(path, &headers), expected);
+    }
+}

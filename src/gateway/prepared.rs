@@ -106,3 +106,29 @@ fn prepare(target: &Arc<UpstreamTarget>) -> Result<Prepared, Fault> {
     let streamed = Address::parse(target.stream_url.as_ref().unwrap_or(&target.chat_url))?;
     Ok(Prepared { target: Arc::downgrade(target), whole, streamed, headers })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(template: &str, model: &str) -> String {
+        Address::parse(template).unwrap().of(model).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_name_of_a_model_cannot_lead_the_call_elsewhere() {
+        let template = "https://x.example/v1beta/models/%7Bmodel%7D:generateContent";
+
+        assert_eq!(url(template, "gemini-2.5-pro"), "https://x.example/v1beta/models/gemini-2.5-pro:generateContent");
+        for model in ["../../admin", "a/b?x=1#y", "a b", "..", "%2e%2e/x"] {
+            let url = Url::parse(&url(template, model)).unwrap();
+            assert!(url.path().starts_with("/v1beta/models/") && url.path().ends_with(":generateContent"), "{url}");
+            assert!(url.query().is_none() && url.fragment().is_none(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_address_stays_what_it_is() {
+        assert_eq!(url("https://x.example/v1/messages", "m"), "https://x.example/v1/messages");
+    }
+}

@@ -20,7 +20,7 @@ pub fn traits(target: &UpstreamTarget) -> Traits {
     Traits {
         max_completion_tokens: has(Quirk::MaxCompletionTokens),
         no_stream_options: has(Quirk::NoStreamOptions),
-        no_developer_role: has(Quirk::NoDeveloperRole),
+        no_developer_role: !has(Quirk::DeveloperRole),
         reasoning_content: has(Quirk::ReasoningContent),
         no_json_schema: has(Quirk::NoJsonSchema),
         default_max_tokens: None,

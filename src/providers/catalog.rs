@@ -94,8 +94,8 @@ pub enum Quirk {
     CommentsWhileQueued,
     /// Errors arrive inside an answer or a stream with status 200.
     ErrorsInOk,
-    /// The role `developer` is unknown.
-    NoDeveloperRole,
+    /// The role `developer` is known; elsewhere it becomes `system`.
+    DeveloperRole,
     /// `reasoning_content` of earlier turns is wanted back.
     ReasoningContent,
     /// `response_format` of type `json_schema` is unknown.

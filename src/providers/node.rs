@@ -61,3 +61,35 @@ impl NodeKind {
 const fn kind(name: &'static str, api_type: Option<&'static str>, wire: Wire, base_url: &'static str) -> NodeKind {
     NodeKind { name, api_type, wire, base_url }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("openai-compatible", None, Some(Wire::OpenaiChat))]
+    #[case("openai-compatible", Some("responses"), Some(Wire::OpenaiResponses))]
+    #[case("openai-compatible", Some("embeddings"), None)]
+    #[case("anthropic-compatible", None, Some(Wire::Anthropic))]
+    #[case("gemini-compatible", Some("chat"), Some(Wire::Gemini))]
+    #[case("ollama-compatible", None, Some(Wire::Ollama))]
+    #[case("telepathy-compatible", None, None)]
+    fn a_kind_is_found_by_its_type_and_interface(
+        #[case] name: &str,
+        #[case] api_type: Option<&str>,
+        #[case] wire: Option<Wire>,
+    ) {
+        assert_eq!(NodeKind::find(name, api_type).map(|kind| kind.wire), wire);
+    }
+
+    #[test]
+    fn the_key_goes_where_the_format_wants_it() {
+        let header = |name| NodeKind::find(name, None).unwrap().auth().header;
+
+        assert_eq!(header("anthropic-compatible"), "x-api-key");
+        assert_eq!(header("gemini-compatible"), "x-goog-api-key");
+        assert_eq!(header("openai-compatible"), "authorization");
+    }
+}
