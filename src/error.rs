@@ -160,7 +160,7 @@ impl ApiError {
     /// The answer for a client of this format.
     pub fn to_response_for(&self, client: ClientFormat, request_id: Option<&str>) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let body = client.error_body(&self.body, self.status, request_id);
+        let body = client.error_body(&self.body, self.status, request_id, self.retry_after);
         let mut response = HttpResponse::build(status).body(body);
         if self.closes {
             response.head_mut().set_connection_type(ConnectionType::Close);

@@ -225,7 +225,10 @@ impl Reading<'_> {
             None if format == Format::OpenAiChat => {
                 return Box::new(ChatRelay::new(ask.include_usage, end_rules(target.quirks), limit, secret));
             }
-            None => Way::Pass(ask.client.encoder(&ask.reply_without_request(&self.inbound.id, self.inbound.created))),
+            None => {
+                let reply = ask.reply_without_request(&self.inbound.id, self.inbound.created);
+                Way::Pass { encoder: ask.client.encoder(&reply), closing: ask.client.closing() }
+            }
             Some(Translation { way_back, reply }) => Way::Translate(way_back.for_stream(), ask.client.encoder(&reply)),
         };
         let seals = ask.seals.as_ref().filter(|_| matches!(way, Way::Translate(..))).map(OwnSeals::watch);

@@ -1,5 +1,7 @@
 //! The formats of clients: one row per way in.
 
+use std::time::Duration;
+
 use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 
@@ -101,13 +103,28 @@ impl ClientFormat {
         }
     }
 
-    /// Writes an error.
-    pub fn error_body(self, error: &ErrorBody, status: u16, request_id: Option<&str>) -> Bytes {
+    /// What closes a stream that passed as it came and whose provider left the closing out. The other formats have no
+    /// such event, or cannot be whole without it.
+    pub const fn closing(self) -> &'static [u8] {
+        match self {
+            Self::Anthropic => b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+            _ => b"",
+        }
+    }
+
+    /// Writes an error. Google's clients look for the time to come back in the body.
+    pub fn error_body(
+        self,
+        error: &ErrorBody,
+        status: u16,
+        request_id: Option<&str>,
+        retry_after: Option<Duration>,
+    ) -> Bytes {
         match self {
             Self::Chat | Self::Completions => openai::error_body(error, status, request_id),
             Self::Responses | Self::Compaction => responses::error_body(error, status, request_id),
             Self::Anthropic => anthropic::error_body(error, status, request_id),
-            Self::Gemini { .. } => gemini::error_body(error, status, request_id),
+            Self::Gemini { .. } => gemini::error_body_with_retry(error, status, request_id, retry_after),
             Self::Ollama | Self::OllamaGenerate => ollama::error_body(error, status, request_id),
         }
     }

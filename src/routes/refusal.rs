@@ -142,7 +142,7 @@ impl Refusal {
             param: None,
             code: Some(code.into()),
         };
-        let body = client.error_body(&error, self.0.status.as_u16(), request_id);
+        let body = client.error_body(&error, self.0.status.as_u16(), request_id, self.0.retry_after);
         self.dressed(HttpResponse::build(self.0.status).content_type("application/json").body(body))
     }
 

@@ -16,7 +16,12 @@ use crate::wire::usage::Usage;
 #[derive(Debug)]
 pub enum Way {
     /// As it came; the encoder writes only the error that may end it.
-    Pass(Box<dyn StreamEncoder>),
+    Pass {
+        /// For the error.
+        encoder: Box<dyn StreamEncoder>,
+        /// What is written where the provider left the closing event out.
+        closing: &'static [u8],
+    },
     /// Written anew.
     Translate(Restorer, Box<dyn StreamEncoder>),
 }
@@ -33,6 +38,8 @@ pub struct NeutralRelay {
     usage: Option<Usage>,
     chars_out: u64,
     contents: u64,
+    /// The decoder heard the end.
+    done: bool,
     secret: String,
     seals: Option<SealWatch>,
 }
@@ -50,6 +57,7 @@ impl NeutralRelay {
             usage: None,
             chars_out: 0,
             contents: 0,
+            done: false,
             secret,
             seals: None,
         }
@@ -69,10 +77,11 @@ impl NeutralRelay {
         let name = frame.name();
         let done = self.decoder.frame(name.as_deref(), frame.data(), &mut self.heard);
         let done = done.map_err(|bad| Fault::in_format(bad, &[&self.secret]))?;
-        if matches!(self.way, Way::Pass(_)) {
+        if matches!(self.way, Way::Pass { .. }) {
             self.out.extend_from_slice(frame.raw());
         }
         self.tell();
+        self.done |= done;
         Ok(if done { Progress::Done } else { Progress::More })
     }
 
@@ -117,8 +126,10 @@ impl Relay for NeutralRelay {
         }
         self.decoder.end(&mut self.heard).map_err(|cut| Fault::own(Outcome::BrokenAnswer, cut.to_string()))?;
         self.tell();
-        if let Way::Translate(_, encoder) = &mut self.way {
-            encoder.finish(&mut self.out);
+        match &mut self.way {
+            Way::Translate(_, encoder) => encoder.finish(&mut self.out),
+            Way::Pass { closing, .. } if !self.done => self.out.extend_from_slice(closing),
+            Way::Pass { .. } => {}
         }
         if let Some(seals) = self.seals.take() {
             seals.finish();
@@ -147,13 +158,13 @@ impl Relay for NeutralRelay {
     }
 
     fn fail(&mut self, error: &ErrorBody) -> Bytes {
-        let (Way::Pass(encoder) | Way::Translate(_, encoder)) = &mut self.way;
+        let (Way::Pass { encoder, .. } | Way::Translate(_, encoder)) = &mut self.way;
         encoder.fail(error, &mut self.out);
         self.take_out()
     }
 
     fn heartbeat(&self) -> Bytes {
-        let (Way::Pass(encoder) | Way::Translate(_, encoder)) = &self.way;
+        let (Way::Pass { encoder, .. } | Way::Translate(_, encoder)) = &self.way;
         encoder.heartbeat()
     }
 }

@@ -106,15 +106,16 @@ impl Writer<'_> {
             return Err(Refused::new("n", "Cohere gives one answer per request"));
         }
         put(body, "max_tokens", sampling.max_tokens);
-        put(body, "temperature", sampling.temperature);
         put(body, "p", sampling.top_p.map(|p| p.clamp(0.01, 0.99)));
         put(body, "k", sampling.top_k.map(|k| k.min(500)));
         self.seed(body);
-        for (name, penalty) in
-            [("presence_penalty", sampling.presence_penalty), ("frequency_penalty", sampling.frequency_penalty)]
-        {
-            put(body, name, penalty.map(|penalty| penalty.clamp(0.0, 1.0)));
-            if penalty.is_some_and(|penalty| !(0.0..=1.0).contains(&penalty)) {
+        for (name, value) in [
+            ("temperature", sampling.temperature),
+            ("presence_penalty", sampling.presence_penalty),
+            ("frequency_penalty", sampling.frequency_penalty),
+        ] {
+            put(body, name, value.map(|value| value.clamp(0.0, 1.0)));
+            if value.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
                 self.drop(name, "Cohere takes 0 to 1; the nearest of these is sent");
             }
         }

@@ -72,7 +72,8 @@ pub(super) fn call_more(out: &mut BytesMut, index: u32, more: &str, custom: bool
 pub(super) fn call_proof(out: &mut BytesMut, index: u32, extra: &Value) {
     out.extend_from_slice(b"\"tool_calls\":[{\"index\":");
     number(out, index);
-    out.extend_from_slice(b",");
+    // Without a function the official clients take the fragment for broken.
+    out.extend_from_slice(b",\"function\":{\"arguments\":\"\"},");
     json_member(out, "extra_content", extra);
     out.extend_from_slice(b"}]");
 }

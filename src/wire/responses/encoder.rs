@@ -37,6 +37,9 @@ pub struct Encoder {
     output: Vec<String>,
     ids: HashSet<String>,
     logprobs: Vec<Value>,
+    /// Words of the model were written.
+    spoke: bool,
+    /// Some of them decline.
     refused: bool,
     usage: Option<Usage>,
     stop: Option<Stop>,
@@ -75,8 +78,12 @@ impl StreamEncoder for Encoder {
         }
         self.start(&Begin::default(), out);
         if self.stop == Some(Stop::Refused) && !self.refused {
-            self.waiting = Some(Opening::Refusal);
-            self.delta(&Delta::Text(DECLINED.to_owned()), out);
+            let spoke = self.spoke;
+            // The part itself says that the model declined; where it said something, nothing is added to its words.
+            self.open_part(true, out);
+            if !spoke {
+                self.delta(&Delta::Text(DECLINED.to_owned()), out);
+            }
         }
         self.settle(out);
         self.end(self.stop.as_ref().map_or(Status::Completed, Status::of), out);
@@ -128,6 +135,7 @@ impl Encoder {
             output: Vec::new(),
             ids: HashSet::new(),
             logprobs: Vec::new(),
+            spoke: false,
             refused: false,
             usage: None,
             stop: None,
@@ -234,6 +242,7 @@ impl Encoder {
     }
 
     fn open_part(&mut self, refusal: bool, out: &mut BytesMut) {
+        self.spoke = true;
         self.refused |= refusal;
         if !self.message_is_open() {
             self.settle(out);

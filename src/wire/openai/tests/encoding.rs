@@ -169,7 +169,8 @@ fn calls_are_written_as_the_official_readers_expect_them() {
         &json!({"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": ""}})
     );
     assert_eq!(calls[1], &json!({"index": 0, "function": {"arguments": "{\"a\": 1}"}}));
-    assert_eq!(calls[2], &json!({"index": 0, "extra_content": {"google": {"thought_signature": "s"}}}));
+    let proof = json!({"google": {"thought_signature": "s"}});
+    assert_eq!(calls[2], &json!({"index": 0, "function": {"arguments": ""}, "extra_content": proof}));
     assert_eq!(calls[3], &json!({"index": 1, "id": "2", "type": "custom", "custom": {"name": "f", "input": ""}}));
     assert_eq!(calls[4], &json!({"index": 1, "custom": {"input": "{\"a\": 1}"}}));
 }
