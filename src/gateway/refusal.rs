@@ -108,7 +108,7 @@ fn exhausted(fault: Fault, skipped: &[Skip], retry_after: Option<Duration>, mode
             let message = format!("Every connection for '{model}' is rate limited: {}", fault.error.message);
             let mut error =
                 ApiError::new(Problem::KeyRateLimited, message).after(wait.or(Some(Duration::from_secs(1))));
-            error.body.code = fault.error.code.map(Into::into).or(error.body.code);
+            error.body.code = word(fault.error.code).map(Into::into).or(error.body.code);
             error
         }
         Outcome::FirstContentTimeout | Outcome::IdleTimeout | Outcome::DeadlineExceeded => {
@@ -125,14 +125,22 @@ fn exhausted(fault: Fault, skipped: &[Skip], retry_after: Option<Duration>, mode
     }
 }
 
-/// The upstream's verdict on the request, in its own words and with its own status.
+/// The upstream's verdict on the request, in its own words and with its own status. Names of errors that only another
+/// format knows (`INVALID_ARGUMENT`, 400) become the usual ones.
 fn relayed(fault: Fault) -> ApiError {
+    let kind = fault.error.kind.filter(|kind| kind.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+    let usual = (fault.outcome == Outcome::ModelFault).then_some("model_not_found");
     let body = ErrorBody {
         message: fault.error.message,
-        kind: fault.error.kind.map_or("invalid_request_error".into(), Into::into),
+        kind: kind.map_or("invalid_request_error".into(), Into::into),
         param: fault.error.param,
-        code: fault.error.code.map(Into::into),
+        code: word(fault.error.code).map(Into::into).or(usual.map(Into::into)),
     };
     let status = if (400..500).contains(&fault.status) { fault.status } else { 400 };
     ApiError::relayed(status, body)
+}
+
+/// A code that is a name; some formats repeat the status there.
+fn word(code: Option<String>) -> Option<String> {
+    code.filter(|code| code.parse::<u16>().is_err() && !code.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
 }
