@@ -30,7 +30,7 @@ def check(scenario, turn, seen, provider, client):
     if turn:
         check_seal(scenario, seen, provider, client)
     check_tools(renamed(scenario, seen), seen, provider)
-    check_settings(scenario, seen, provider, client)
+    check_settings(scenario, seen, provider, client, turn)
     if provider in ("anthropic", "bedrock"):
         need(seen.marks == scenario.get("marks", 0), f"LOST marks for the cache: {seen.marks} instead of {scenario.get('marks', 0)}")
 
@@ -62,7 +62,9 @@ def check_messages(expected, seen, provider, client):
     found += [block["data"] for block in got if block["kind"] == "image"]
     need(all(data in found for data in pictures), "LOST the picture of a tool's result")
     said, heard = words(wanted), words(got)
-    need(said == heard or tolerant(said) == tolerant(heard), f"LOST text: {difference(said, heard)}")
+    # Who has to put the picture of a result elsewhere may say so.
+    led = bool(pictures) and tolerant(said) in tolerant([text for text in heard if text in said])
+    need(said == heard or tolerant(said) == tolerant(heard) or led, f"LOST text: {difference(said, heard)}")
     order = [block["kind"] for block in wanted if block["kind"] in ("text", "call", "result") and block.get("text") != ""]
     seen_order = [block["kind"] for block in got if block["kind"] in ("text", "call", "result") and block.get("text") != ""]
     need(collapsed(order) == collapsed(seen_order) or any(block.get("images") for block in wanted), f"LOST order: {collapsed(seen_order)} instead of {collapsed(order)}")
@@ -157,15 +159,17 @@ def check_tools(scenario, seen, provider):
         need(seen.choice in fits, f"LOST tool choice: {seen.choice} instead of {choice}")
 
 
-def check_settings(scenario, seen, provider, client):
+def check_settings(scenario, seen, provider, client, turn):
     for name in ("max_tokens", "temperature", "top_p", "stop"):
         wanted, got = scenario.get(name), seen.settings.get(name)
         if wanted is not None and not {provider, client} & set(WORDLESS.get(name, ())):
             need(got == wanted, f"LOST {name}: {got} instead of {wanted}")
     if scenario.get("schema"):
-        forced = [name for name in seen.tools if name == seen.choice or seen.choice == "any"]
+        forced = [name for name in seen.tools if name == seen.choice or seen.choice == "any" or provider in WORDLESS["choice"]]
         schema = seen.schema or (seen.tools[forced[0]] if forced else None)
         need(schema, "LOST the schema of the answer")
         need(set(schema.get("properties") or {}) == set(scenario["schema"]["properties"]), f"LOST parts of the schema: {schema}")
-    if scenario.get("thinking"):
+    # Without the sealed thought the second turn is refused by some: then it is better asked without thinking.
+    unsealed = turn and client not in SEALING_CLIENTS and provider in SEALING_PROVIDERS
+    if scenario.get("thinking") and not unsealed:
         need(seen.thinking, "LOST that thinking was asked for")

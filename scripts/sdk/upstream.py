@@ -94,7 +94,8 @@ class Handler(BaseHTTPRequestHandler):
         """Read the request, check it, and give the scenario's answer of this turn."""
         speaker, client = FORMATS[kind], [*model.split("--"), ""][1].split("-")[0]
         play = {**scenario, "model": model, "pieces": lambda words: pieces(scenario, words), "signs": scenario.get("thinking"),
-                "streaming": action in ("sse", "array"), "array": action == "array", "direct": "direct" in sys.argv}
+                "streaming": action in ("sse", "array"), "array": action == "array", "direct": "direct" in sys.argv,
+                "passes": client == kind}
         row = {"turn": 0, "status": 200}
         try:
             seen = play["seen"] = speaker.read(body, self.headers, play)

@@ -134,6 +134,7 @@ def read_tools(body, seen):
 
 def read_settings(body, seen):
     need(0 <= (body.get("temperature") or 0) <= 1, "temperature: range 0..1")
+    need("temperature" not in body or "top_p" not in body, "`temperature` and `top_p` cannot both be specified for this model")
     for stop in body.get("stop_sequences") or []:
         need(stop.strip(), "stop_sequences: each must contain non-whitespace")
     known(body.get("metadata") or {}, "user_id", "metadata")
@@ -212,7 +213,9 @@ def frames(answer, play):
               "cache_read_input_tokens": first["cache_read_input_tokens"], "cache_creation_input_tokens": first["cache_creation_input_tokens"],
               "output_tokens_details": first["output_tokens_details"]}
     end = [event("message_delta", delta=finish(answer, play), usage=ending)]
-    out = strewn(play, out, event("content_block_mood", index=0, mood="fine") + b": a comment\n\n")
+    # An event of tomorrow is for the gateway alone: some clients fall over it.
+    tomorrow = event("ping") if play["passes"] else event("content_block_mood", index=0, mood="fine")
+    out = strewn(play, out, tomorrow + b": a comment\n\n")
     return out, end + ([] if play.get("no_end") else [event("message_stop")])
 
 

@@ -123,6 +123,7 @@ def read_tools(body, seen):
 def read_settings(body, seen):
     config = known(body.get("inferenceConfig") or {}, "maxTokens temperature topP stopSequences", "inferenceConfig")
     need(0 <= (config.get("temperature") or 0) <= 1, "temperature: 0 to 1")
+    need("temperature" not in config or "topP" not in config, "temperature and topP cannot both be specified for this model")
     seen.set(max_tokens=config.get("maxTokens"), stop=config.get("stopSequences"), temperature=config.get("temperature"), top_p=config.get("topP"))
     extra = body.get("additionalModelRequestFields") or {}
     thinking = extra.get("thinking") or extra.get("reasoning_config") or {}

@@ -56,7 +56,7 @@ def read_item(item, where, seen, calls):
         words = "".join(part["text"] for part in output if part["kind"] == "text")
         seen.add("user", [calls.answered(item.get("call_id"), words, images=[part for part in output if part["kind"] == "image"])])
     else:
-        need(item.get("id") and isinstance(item.get("summary"), list), f"{where}: id and summary are required")
+        need(isinstance(item.get("summary"), list), f"{where}: summary is required")
         need(item.get("encrypted_content") in (SIGNATURE, None), f"{where}: encrypted_content could not be verified")
         words = "".join(part["text"] for part in item["summary"])
         seen.add("assistant", [{"kind": "thinking", "text": words, "signature": item.get("encrypted_content")}])
@@ -72,7 +72,7 @@ def part(item, where, allowed):
     kind = item.get("type") if isinstance(item, dict) else None
     need(kind in allowed.split(), f"{where}.type: {kind} is none of {allowed}")
     if kind in ("input_text", "output_text"):
-        known(item, "type text annotations logprobs", where)
+        known(item, "type text annotations logprobs prompt_cache_breakpoint", where)
         return {"kind": "text", "text": typed(item.get("text"), str, where)}
     if kind == "refusal":
         return {"kind": "text", "text": item["refusal"]}
@@ -105,10 +105,11 @@ def read_tools(body, seen):
 
 
 def read_settings(body, seen):
-    need(body.get("max_output_tokens") is None or typed(body["max_output_tokens"], int, "max_output_tokens") > 0, "max_output_tokens")
+    need(body.get("max_output_tokens") is None or typed(body["max_output_tokens"], int, "max_output_tokens") >= 16, "max_output_tokens: at least 16")
     need(0 <= (body.get("temperature") or 0) <= 2, "temperature: 0 to 2")
     reasoning = known(body.get("reasoning") or {}, "effort summary context mode", "reasoning")
-    seen.thinking = reasoning.get("effort") not in (None, "none")
+    # The models think unless told otherwise; who asks for the summary wants to see it.
+    seen.thinking = reasoning.get("effort", "medium" if reasoning.get("summary") else "none") != "none"
     seen.sealed = "reasoning.encrypted_content" in (body.get("include") or [])
     seen.set(max_tokens=body.get("max_output_tokens"), temperature=body.get("temperature"), top_p=body.get("top_p"))
     wanted = known(body.get("text") or {}, "format verbosity", "text").get("format") or {"type": "text"}
