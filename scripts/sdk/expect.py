@@ -37,7 +37,7 @@ def check(scenario, turn, seen, provider, client):
 
 def renamed(scenario, seen):
     """A name that is too long for the provider has another there, in all places the same."""
-    if scenario["name"] != "long-name" or len(seen.tools) != 1:
+    if scenario["name"] not in ("long-name", "dotted-name") or len(seen.tools) != 1:
         return scenario
     return json.loads(json.dumps(scenario).replace(scenario["tools"][0], next(iter(seen.tools))))
 
@@ -65,8 +65,8 @@ def check_messages(expected, seen, provider, client):
     # Who has to put the picture of a result elsewhere may say so.
     led = bool(pictures) and tolerant(said) in tolerant([text for text in heard if text in said])
     need(said == heard or tolerant(said) == tolerant(heard) or led, f"LOST text: {difference(said, heard)}")
-    order = [block["kind"] for block in wanted if block["kind"] in ("text", "call", "result") and block.get("text") != ""]
-    seen_order = [block["kind"] for block in got if block["kind"] in ("text", "call", "result") and block.get("text") != ""]
+    order = [block["kind"] for block in wanted if block["kind"] in ("call", "result") or block["kind"] == "text" and block["text"]]
+    seen_order = [block["kind"] for block in got if block["kind"] in ("call", "result") or block["kind"] == "text" and block["text"]]
     need(collapsed(order) == collapsed(seen_order) or any(block.get("images") for block in wanted), f"LOST order: {collapsed(seen_order)} instead of {collapsed(order)}")
     if not any(message["role"] == "system" for message in expected):
         need(roles(expected) == roles(seen.messages), f"LOST roles: {roles(seen.messages)} instead of {roles(expected)}")
@@ -126,7 +126,8 @@ def check_result(one, other, provider, client):
         text = next((value for name, value in inner.items() if name != "name"), text) if isinstance(inner, dict) else text
     except ValueError:
         pass
-    loose = one.get("error") or one.get("images")
+    # For nothing there may stand a word that says so, where nothing is not allowed.
+    loose = one.get("error") or one.get("images") or not one["text"]
     need(one["text"] in str(text) if loose else one["text"] == text, f"LOST result: {other['text']!r} instead of {one['text']!r}")
     if one.get("error") and client in ("anthropic", "gemini") and provider in ("anthropic", "gemini", "bedrock"):
         need(other.get("error"), "LOST that the result is an error")
@@ -162,6 +163,10 @@ def check_tools(scenario, seen, provider):
 def check_settings(scenario, seen, provider, client, turn):
     for name in ("max_tokens", "temperature", "top_p", "stop"):
         wanted, got = scenario.get(name), seen.settings.get(name)
+        if scenario.get("loose"):
+            continue
+        if name == "temperature" and wanted and provider in ("anthropic", "bedrock", "cohere"):
+            wanted = min(wanted, 1)
         if wanted is not None and not {provider, client} & set(WORDLESS.get(name, ())):
             need(got == wanted, f"LOST {name}: {got} instead of {wanted}")
     if scenario.get("schema"):
@@ -171,5 +176,5 @@ def check_settings(scenario, seen, provider, client, turn):
         need(set(schema.get("properties") or {}) == set(scenario["schema"]["properties"]), f"LOST parts of the schema: {schema}")
     # Without the sealed thought the second turn is refused by some: then it is better asked without thinking.
     unsealed = turn and client not in SEALING_CLIENTS and provider in SEALING_PROVIDERS
-    if scenario.get("thinking") and not unsealed:
+    if scenario.get("thinking") and not unsealed and not scenario.get("loose"):
         need(seen.thinking, "LOST that thinking was asked for")

@@ -38,6 +38,8 @@ TOOLS = {
         "properties": {"city": {"type": "string", "description": "Its name"}, "unit": {"type": "string", "enum": ["c", "f"]}}}},
     "get_time": {"description": "Time of a zone", "schema": {
         "type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]}},
+    # Legal at Gemini and Ollama only.
+    "files.read": {"description": "Read", "schema": {"type": "object", "properties": {"city": {"type": "string"}}}},
     "ping": {"description": "Says pong", "schema": {"type": "object", "properties": {}}},
     # Each keyword here is legal JSON Schema and an error in Gemini's `parameters`.
     # Longer than most formats allow: tools of servers far away are named like this.
@@ -116,11 +118,14 @@ def conversation():
     # One of the two only: newer models of Anthropic refuse both at once.
     scenario("sampling", temperature=0.5, max_tokens=77, stop=["END", "STOP"])
     scenario("top-p", top_p=0.9)
+    # More than some providers take: they get the most that they do take.
+    scenario("hot", temperature=1.7, only=["chat", "responses", "gemini", "ollama"])
     # OpenAI's Responses want 16 at least.
     scenario("max-tokens", max_tokens=17, answers=[answer("Cut off in the", finish="length", output=17)])
     scenario("stop-sequence", stop=["END"], answers=[answer("Before the ", finish="stop_sequence")])
     scenario("refusal", answers=[answer("I cannot help with that.", finish="refusal")])
     scenario("filtered", answers=[answer("This far", finish="filter")])
+    scenario("blocked", answers=[answer("", finish="filter")])
 
 
 def media():
@@ -142,6 +147,9 @@ def tools():
     scenario("text-and-tool", ask, tools=both, answers=[answer("I will look.", bern, finish="tool"), done], results=[result(bern, "12")])
     scenario("wrong-finish", ask, tools=both, answers=[answer(bern, finish="tool"), done], results=[result(bern, "12")], says_stop=True, repaired=True)
     scenario("empty-arguments", user("ping it"), tools=["ping"], answers=[answer(call("ping"), finish="tool"), done], results=[result(call("ping"), "pong")])
+    scenario("empty-result", user("ping it"), tools=["ping"], answers=[answer(call("ping"), finish="tool"), done], results=[result(call("ping"), "")])
+    dotted = call("files.read", city="Bern")
+    scenario("dotted-name", ask, tools=["files.read"], answers=[answer(dotted, finish="tool"), done], results=[result(dotted, "12")], only=["gemini", "ollama"])
     deep = call("plan", stops=[{"name": "Chur", "days": 2}, {"name": "St. Moritz", "days": None}], mode="train")
     scenario("hard-schema", user("plan it"), tools=["plan"], answers=[answer(deep, finish="tool"), done], results=[result(deep, "planned")])
     scenario("tool-history", ask, assistant("Looking.", bern, time), user(result(bern, "12 degrees"), result(time, "noon"), "So?"),
@@ -154,6 +162,8 @@ def tools():
     scenario("no-tool", ask, tools=both, choice="none")
     scenario("json-schema", user("Which city?"), schema=SCHEMA, answers=[answer('{"city":"Bern","people":140000}')])
     scenario("thinking", ask, tools=both, thinking=True, answers=[answer(thought(), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
+    # Too little room for a budget of thoughts: what goes out must be legal all the same.
+    scenario("thinking-small", thinking=True, max_tokens=100, loose=True, only=["chat", "responses", "gemini", "ollama"])
     # Nothing but its seal is shown of this thought, and yet it must come back.
     scenario("thinking-hidden", ask, tools=both, thinking=True, answers=[answer(thought(""), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
     far = call(next(name for name in TOOLS if len(name) > 64), city="Bern")
@@ -193,6 +203,9 @@ def faults():
     scenario("error-503", answers=[fault(503, "overloaded")], phase="faulty")
     scenario("error-html", answers=[fault(502, "<html><body>Bad Gateway</body></html>", html=True)], phase="faulty")
     scenario("stream-error", answers=[{**answer("It begins well"), "breaks": "error"}], modes=["stream"], phase="faulty")
+    # Before any content nothing is sent to the client yet, so these are proper errors of HTTP.
+    scenario("early-error", answers=[{**answer("never said"), "breaks": "error", "early": True}], modes=["stream"], phase="faulty")
+    scenario("early-cut", answers=[{**answer("never said"), "breaks": "cut", "early": True}], modes=["stream"], phase="faulty")
     scenario("stream-cut", answers=[{**answer("It begins well"), "breaks": "cut"}], modes=["stream"], phase="faulty")
 
 

@@ -141,6 +141,8 @@ class Handler(BaseHTTPRequestHandler):
     def stream(self, speaker, answer, play):
         content, end = speaker.frames(answer, play)
         breaks = answer.get("breaks")
+        if answer.get("early"):
+            content = content[:speaker.SILENT]
         kind = "application/json" if play["array"] else speaker.CONTENT_TYPE
         self.head(200, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
         self.wfile.flush()

@@ -6,6 +6,7 @@ from formats.common import Calls, Refused, Seen, based, compact, halves, known, 
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
+SILENT = 2
 TOP = """model max_tokens messages system stream temperature top_p top_k stop_sequences tools tool_choice thinking
 output_config output_format metadata service_tier cache_control container context_management mcp_servers"""
 BLOCKS = {

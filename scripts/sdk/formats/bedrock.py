@@ -9,6 +9,7 @@ from formats.common import Calls, Refused, Seen, based, compact, halves, known, 
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
+SILENT = 1
 TOP = """messages system inferenceConfig toolConfig guardrailConfig additionalModelRequestFields promptVariables
 additionalModelResponseFieldPaths requestMetadata performanceConfig serviceTier outputConfig"""
 ROLES = {"user": ("text", "image", "document", "toolResult", "cachePoint"), "assistant": ("text", "toolUse", "reasoningContent", "cachePoint")}

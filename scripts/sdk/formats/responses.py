@@ -4,6 +4,7 @@ from formats.common import (NAME, Calls, Refused, Seen, compact, data_url, halve
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
+SILENT = 2
 TOP = """model input instructions stream store previous_response_id conversation include tools tool_choice parallel_tool_calls
 max_tool_calls max_output_tokens temperature top_p top_logprobs reasoning text truncation metadata background prompt
 prompt_cache_key prompt_cache_retention safety_identifier service_tier stream_options user context_management"""
@@ -148,8 +149,13 @@ def response(play, status, output, figures=None, reason=None, failure=None):
             "tool_choice": "auto", "tools": [], "top_p": 1.0, "truncation": "disabled", "usage": figures, "user": None, "metadata": {}}
 
 
+def blocks_of(answer):
+    """What was filtered before its first word has no item."""
+    return [block for block in answer["blocks"] if block.get("text") != "" or block["kind"] != "text" or answer["finish"] != "filter"]
+
+
 def whole(answer, play):
-    output = [item_of(block, index, answer, play) for index, block in enumerate(answer["blocks"])]
+    output = [item_of(block, index, answer, play) for index, block in enumerate(blocks_of(answer))]
     reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(answer["finish"])
     return response(play, "incomplete" if reason else "completed", output, usage(answer["usage"]), reason)
 
@@ -162,7 +168,7 @@ def frames(answer, play):
         return sse({"type": name, "sequence_number": next(number), **members}, play, name)
 
     out = [event("created", response=response(play, "in_progress", [])), event("in_progress", response=response(play, "in_progress", []))]
-    for index, block in enumerate(answer["blocks"]):
+    for index, block in enumerate(blocks_of(answer)):
         done = item_of(block, index, answer, play)
         empty = {"reasoning": {"summary": []}, "message": {"content": [], "status": "in_progress"}, "function_call": {"arguments": "", "status": "in_progress"}}
         out.append(event("output_item.added", output_index=index, item={**done, **empty[done["type"]]}))
