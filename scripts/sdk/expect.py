@@ -3,7 +3,7 @@
 import json
 
 from formats.common import need
-from scenarios import PNG, SIGNATURE, TOOLS
+from scenarios import PNG, SIGNATURE, TOOLS, results_of
 
 # A turn comes back with its signed thought where both ends have a place for one.
 SEALING_CLIENTS = ("anthropic", "responses", "gemini")
@@ -19,7 +19,7 @@ def conversation(scenario, turn):
     messages = [dict(message, blocks=list(message["blocks"])) for message in scenario["messages"]]
     for number in range(turn):
         messages.append({"role": "assistant", "blocks": scenario["answers"][number]["blocks"]})
-        messages.append({"role": "user", "blocks": scenario["results"]})
+        messages.append({"role": "user", "blocks": results_of(scenario, number)})
     return messages
 
 
@@ -28,7 +28,7 @@ def check(scenario, turn, seen, provider, client):
     check_system(scenario, seen)
     check_messages(expected, seen, provider, client)
     if turn:
-        check_seal(scenario, seen, provider, client)
+        check_seal(scenario, turn, seen, provider, client)
     check_tools(renamed(scenario, seen), seen, provider)
     check_settings(scenario, seen, provider, client, turn)
     if provider in ("anthropic", "bedrock"):
@@ -107,6 +107,9 @@ def compare(kind, wanted, got, provider, client):
         pictures = [block["data"] for block in wanted]
         need([block["data"] for block in got][:len(pictures)] == pictures, f"LOST picture: {len(got)} instead of {len(wanted)}")
         return
+    if kind == "result":
+        # Which result is whose is what counts, not their order.
+        wanted, got = (sorted(blocks, key=lambda block: json.dumps([block["name"], block["args"]], sort_keys=True)) for blocks in (wanted, got))
     need(len(got) == len(wanted), f"LOST {kind}: {len(got)} instead of {len(wanted)}")
     for one, other in zip(wanted, got):
         if kind == "pdf":
@@ -133,11 +136,15 @@ def check_result(one, other, provider, client):
         need(other.get("error"), "LOST that the result is an error")
 
 
-def check_seal(scenario, seen, provider, client):
+def check_seal(scenario, turn, seen, provider, client):
     if not scenario.get("thinking") or provider not in SEALING_PROVIDERS or client not in SEALING_CLIENTS:
         return
+    if scenario["name"] == "thinking-redacted":
+        lost = provider in ("anthropic", "bedrock") and not any(block["kind"] == "redacted" for block in flat(seen.messages))
+        need(not lost, "LOST the redacted thought")
+        return
     seals = [block.get("signature") for block in flat(seen.messages) if block.get("signature")]
-    need(SIGNATURE in seals, f"LOST the signed thought: {seals or 'nothing came back'}")
+    need(seals == [SIGNATURE] * turn, f"LOST the signed thought: {seals or 'nothing came back'}")
 
 
 def check_tools(scenario, seen, provider):

@@ -68,7 +68,7 @@ def judge_turn(row, turn, answer, scenario):
     if scenario.get("schema"):
         if json.loads(got or "null") != json.loads(words):
             return f"text: {got!r:.80} instead of {words!r}"
-    elif got != words and not (answer["finish"] in ("refusal", "filter") and not got):
+    elif got != words and not (answer["finish"] in ("refusal", "filter") and silent(row, turn, got, words)):
         return f"text: {len(got)} signs {got!r:.80} instead of {len(words)} signs {words!r:.80}"
     calls = [block for block in answer["blocks"] if block["kind"] == "call"]
     if [(call["name"], call["args"]) for call in turn["calls"]] != [(call["name"], call["args"]) for call in calls]:
@@ -77,6 +77,11 @@ def judge_turn(row, turn, answer, scenario):
     if row["format"] not in ("ollama", "gemini") and (not all(idents) or len(set(idents)) != len(idents)):
         return f"ids of calls: {idents}"
     return judge_finish(row, turn, answer, scenario) or judge_thinking(row, turn, answer) or judge_usage(row, turn, answer, scenario)
+
+
+def silent(row, turn, got, words):
+    """Where nothing was said, a format with a place for refusals may say that it was one; Vercel's SDK takes that for text."""
+    return not got or (not words and (not turn["text"] or row.get("vocabulary") == "vercel"))
 
 
 def judge_finish(row, turn, answer, scenario):

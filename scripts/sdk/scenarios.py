@@ -26,6 +26,7 @@ def png(side=2):
 
 PNG = base64.b64encode(png()).decode()
 PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").decode()
+REDACTED = base64.b64encode(b"a thought that only its maker can read.").decode()
 # Its base64 has neither `+` nor `/`, so it is the same in both alphabets.
 SIGNATURE = base64.b64encode(b"a signed thought, nobody may touch it...").decode()
 # Line separators, combining marks, an astral sign, a joined family, right-to-left, a NUL escape, JSON's own signs.
@@ -99,7 +100,7 @@ SCENARIOS = {}
 
 
 def scenario(name, *messages, answers=None, results=(), modes=("whole", "stream"), phase="calm", **more):
-    """`results`: one per call of the first answer, in its order. A scenario with a fault has a phase of its own, because a
+    """`results`: one per call of the answers, in their order. A scenario with a fault has a phase of its own, because a
     fault may cool the account for everything else that runs."""
     SCENARIOS[name] = {
         "name": name, "messages": list(messages or [user("hello")]), "answers": answers or [answer("Hello there.")],
@@ -144,6 +145,9 @@ def tools():
     scenario("tool", ask, tools=both, answers=[answer(bern, finish="tool"), done], results=[result(bern, "12 degrees")])
     scenario("parallel-tools", ask, tools=both, answers=[answer(bern, rome, time, finish="tool"), done],
              results=[result(bern, "12"), result(rome, "21"), result(time, "noon")], interleave=True)
+    # Whoever works in parallel answers in any order; formats without ids go by theirs.
+    scenario("swapped-results", ask, tools=both, answers=[answer(bern, rome, time, finish="tool"), done], swap=True,
+             results=[result(bern, "12"), result(rome, "21"), result(time, "noon")], only=["chat", "responses", "anthropic"])
     scenario("text-and-tool", ask, tools=both, answers=[answer("I will look.", bern, finish="tool"), done], results=[result(bern, "12")])
     scenario("wrong-finish", ask, tools=both, answers=[answer(bern, finish="tool"), done], results=[result(bern, "12")], says_stop=True, repaired=True)
     scenario("empty-arguments", user("ping it"), tools=["ping"], answers=[answer(call("ping"), finish="tool"), done], results=[result(call("ping"), "pong")])
@@ -162,6 +166,12 @@ def tools():
     scenario("no-tool", ask, tools=both, choice="none")
     scenario("json-schema", user("Which city?"), schema=SCHEMA, answers=[answer('{"city":"Bern","people":140000}')])
     scenario("thinking", ask, tools=both, thinking=True, answers=[answer(thought(), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
+    scenario("thinking-redacted", ask, tools=both, thinking=True, only=["anthropic"], results=[result(bern, "12")],
+             answers=[answer({"kind": "redacted", "data": REDACTED}, bern, finish="tool", output=40), done])
+    # An agent's loop: each step has a thought and a call of its own, and all of them must come back.
+    step = answer(thought("Now the time."), time, finish="tool", input=60, output=30, reasoning=12)
+    scenario("agent-loop", ask, tools=both, thinking=True, results=[result(bern, "12"), result(time, "noon")],
+             answers=[answer(thought(), bern, finish="tool", output=40, reasoning=25), step, done])
     # Too little room for a budget of thoughts: what goes out must be legal all the same.
     scenario("thinking-small", thinking=True, max_tokens=100, loose=True, only=["chat", "responses", "gemini", "ollama"])
     # Nothing but its seal is shown of this thought, and yet it must come back.
@@ -201,6 +211,8 @@ def faults():
     scenario("error-429", answers=[fault(429, "too many requests", retry_after=17)], phase="faulty")
     scenario("error-500", answers=[fault(500, "something broke")], phase="faulty")
     scenario("error-503", answers=[fault(503, "overloaded")], phase="faulty")
+    # The model is a combo whose first two targets, of other formats, are broken.
+    scenario("fallback", answers=[answer("From the third of them.")], phase="last", model="fallback-{provider}")
     scenario("error-html", answers=[fault(502, "<html><body>Bad Gateway</body></html>", html=True)], phase="faulty")
     scenario("stream-error", answers=[{**answer("It begins well"), "breaks": "error"}], modes=["stream"], phase="faulty")
     # Before any content nothing is sent to the client yet, so these are proper errors of HTTP.
@@ -211,6 +223,12 @@ def faults():
 
 for part in (conversation, media, tools, figures, framing, faults):
     part()
+
+
+def results_of(scenario, turn):
+    """The results for the calls of one answer."""
+    calls = [sum(block["kind"] == "call" for block in answer.get("blocks", ())) for answer in scenario["answers"][:turn + 1]]
+    return scenario["results"][sum(calls[:turn]):sum(calls)]
 
 
 def pieces(scenario, words):

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 import expect
 from formats import anthropic, bedrock, cohere, gemini, ollama, openai_chat, responses
 from formats.common import Refused
-from scenarios import PNG, SCENARIOS, pieces
+from scenarios import PNG, SCENARIOS, pieces, results_of
 
 FORMATS = {"chat": openai_chat, "responses": responses, "anthropic": anthropic, "gemini": gemini, "ollama": ollama,
            "cohere": cohere, "bedrock": bedrock}
@@ -110,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = expect.renamed(scenario, seen)["answers"][row["turn"]]
         if "fault" in answer:
             return self.fault(speaker, answer["fault"])
-        answer = through_tool(scenario, seen, answer)
+        answer = through_tool(scenario, seen, without_redacted(kind, answer))
         if seen.stream:
             return self.stream(speaker, answer, play)
         self.answer(200, {}, speaker.whole(answer, play))
@@ -165,10 +165,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def turn_of(scenario, seen):
-    """Which answer is due: results beyond those of the scenario's own history mean the second."""
+    """Which answer is due: the results beyond those of the scenario's own history tell."""
     given = sum(block["kind"] == "result" for message in scenario["messages"] for block in message["blocks"])
     got = sum(block["kind"] == "result" for message in seen.messages for block in message["blocks"])
-    return min(int(got > given), len(scenario["answers"]) - 1)
+    turn, results = 0, given
+    while results < got and turn + 1 < len(scenario["answers"]):
+        results += len(results_of(scenario, turn))
+        turn += 1
+    return turn
 
 
 def through_tool(scenario, seen, answer):
@@ -177,6 +181,12 @@ def through_tool(scenario, seen, answer):
         return answer
     words = json.loads(answer["blocks"][0]["text"])
     return {**answer, "finish": "tool", "blocks": [{"kind": "call", "id": "call_json_1", "name": next(iter(seen.tools)), "args": words}]}
+
+
+def without_redacted(kind, answer):
+    """Only two formats have thoughts that nobody may read."""
+    hidden = () if kind in ("anthropic", "bedrock") else ("redacted",)
+    return {**answer, "blocks": [block for block in answer["blocks"] if block["kind"] not in hidden]}
 
 
 class Server(ThreadingHTTPServer):

@@ -2,8 +2,8 @@
 
 import re
 
-from formats.common import Calls, Refused, Seen, based, compact, halves, known, need, sse, strewn, typed
-from scenarios import SIGNATURE
+from formats.common import Calls, Seen, based, compact, halves, known, need, sse, strewn, typed
+from scenarios import REDACTED, SIGNATURE
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 SILENT = 2
@@ -105,7 +105,8 @@ def block(item, where, allowed, calls):
     if kind == "thinking":
         need(item.get("signature") == SIGNATURE, f"{where}: Invalid `signature` in `thinking` block")
         return {"kind": "thinking", "text": typed(item.get("thinking"), str, where), "signature": item["signature"]}
-    raise Refused(f"{where}: no {kind} here")
+    need(item.get("data") == REDACTED, f"{where}: Invalid `data` in `redacted_thinking` block")
+    return {"kind": "redacted", "data": item["data"]}
 
 
 def image(source, where):
@@ -163,7 +164,7 @@ def check_thinking(body, seen):
     last = next((turn for turn in reversed(seen.messages) if turn["role"] == "assistant"), None)
     looping = seen.messages[-1]["role"] == "user" and seen.messages[-1]["blocks"][0]["kind"] == "result"
     if last and looping:
-        need(last["blocks"][0]["kind"] == "thinking", "messages: Expected `thinking` or `redacted_thinking`, but found `tool_use`")
+        need(last["blocks"][0]["kind"] in ("thinking", "redacted"), "messages: Expected `thinking` or `redacted_thinking`, but found `tool_use`")
 
 
 def usage(figures):
@@ -184,6 +185,8 @@ def said(part):
         return {"type": "text", "text": part["text"]}
     if part["kind"] == "thinking":
         return {"type": "thinking", "thinking": part["text"], "signature": part["signature"]}
+    if part["kind"] == "redacted":
+        return {"type": "redacted_thinking", "data": part["data"]}
     return {"type": "tool_use", "id": ident(part), "name": part["name"], "input": part["args"]}
 
 
@@ -221,6 +224,8 @@ def frames(answer, play):
 
 
 def opened(part):
+    if part["kind"] == "redacted":
+        return said(part)
     empty = {"text": {"text": ""}, "thinking": {"thinking": "", "signature": ""}}
     return {"type": part["kind"], **empty[part["kind"]]} if part["kind"] in empty else {**said(part), "input": {}}
 
@@ -231,6 +236,8 @@ def deltas(part, play):
     if part["kind"] == "thinking":
         return [*({"type": "thinking_delta", "thinking": piece} for piece in play["pieces"](part["text"])),
                 {"type": "signature_delta", "signature": part["signature"]}]
+    if part["kind"] == "redacted":
+        return []
     # The service begins with an empty fragment, and for no arguments sends nothing else.
     return [{"type": "input_json_delta", "partial_json": piece} for piece in ["", *(halves(compact(part["args"])) if part["args"] else [])]]
 

@@ -5,8 +5,8 @@ import re
 import struct
 import zlib
 
-from formats.common import Calls, Refused, Seen, based, compact, halves, known, need, strewn, typed
-from scenarios import SIGNATURE
+from formats.common import Calls, Seen, based, compact, halves, known, need, strewn, typed
+from scenarios import REDACTED, SIGNATURE
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 SILENT = 1
@@ -42,7 +42,7 @@ def read(body, headers, play):
     read_settings(body, seen)
     if seen.thinking:
         last = next((turn["blocks"] for turn in reversed(seen.messages) if turn["role"] == "assistant"), [])
-        need(not any(part["kind"] == "call" for part in last) or last[0]["kind"] == "thinking", "Expected `thinking`, but found `tool_use`")
+        need(not any(part["kind"] == "call" for part in last) or last[0]["kind"] in ("thinking", "redacted"), "Expected `thinking`, but found `tool_use`")
     return seen
 
 
@@ -82,6 +82,9 @@ def block(item, where, allowed, calls):
     if kind == "toolResult":
         return tool_result(inner, where, calls)
     if kind == "reasoningContent":
+        if "redactedContent" in inner:
+            need(inner["redactedContent"] == REDACTED, f"{where}: invalid redacted content")
+            return {"kind": "redacted", "data": REDACTED}
         reasoning = known(inner.get("reasoningText"), "text signature", where)
         need(reasoning.get("signature") == SIGNATURE, f"{where}: invalid signature in thinking block")
         return {"kind": "thinking", "text": reasoning.get("text"), "signature": reasoning["signature"]}
@@ -154,6 +157,8 @@ def said(part):
         return {"text": part["text"]}
     if part["kind"] == "thinking":
         return {"reasoningContent": {"reasoningText": {"text": part["text"], "signature": part["signature"]}}}
+    if part["kind"] == "redacted":
+        return {"reasoningContent": {"redactedContent": part["data"]}}
     return {"toolUse": {"toolUseId": ident(part), "name": part["name"], "input": part["args"]}}
 
 
@@ -189,6 +194,8 @@ def frames(answer, play):
             deltas = [{"toolUse": {"input": piece}} for piece in halves(compact(part["args"]))]
         elif part["kind"] == "text":
             deltas = [{"text": piece} for piece in play["pieces"](part["text"])]
+        elif part["kind"] == "redacted":
+            deltas = [said(part)]
         else:
             deltas = [{"reasoningContent": {"text": piece}} for piece in play["pieces"](part["text"])] + [{"reasoningContent": {"signature": part["signature"]}}]
         out += [event("contentBlockDelta", contentBlockIndex=index, delta=delta) for delta in deltas]
