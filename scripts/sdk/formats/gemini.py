@@ -3,7 +3,7 @@
 import json
 import re
 
-from formats.common import Refused, Seen, based, known, line_end, need, sse, strewn, typed
+from formats.common import Seen, based, known, line_end, need, sse, strewn, typed
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream"

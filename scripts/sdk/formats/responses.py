@@ -1,6 +1,6 @@
 """OpenAI Responses."""
 
-from formats.common import (NAME, Calls, Refused, Seen, compact, data_url, halves, image_at, known, need, parsed, sse, strewn, typed)
+from formats.common import (NAME, Calls, Seen, compact, data_url, halves, image_at, known, need, parsed, sse, strewn, typed)
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
