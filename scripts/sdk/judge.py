@@ -17,6 +17,14 @@ FINISH = {
 # A refusal in words: some formats have a place of their own for it, the others end as if filtered.
 REFUSED = {"chat": ("stop", "content_filter"), "responses": ("completed", "incomplete:content_filter"), "anthropic": ("refusal",),
            "gemini": ("SAFETY",), "ollama": ("stop",), "vercel": ("stop", "content-filter", "other")}
+# The types of errors that programs of a format know.
+KINDS = {
+    "chat": """invalid_request_error authentication_error permission_error not_found_error rate_limit_error server_error api_error
+        request_too_large insufficient_quota""",
+    "anthropic": """invalid_request_error authentication_error permission_error not_found_error request_too_large rate_limit_error api_error
+        overloaded_error timeout_error billing_error""",
+}
+KINDS["responses"] = KINDS["chat"]
 # What a connection's end looks like to a client.
 BROKEN = ("APIConnectionError", "RemoteProtocolError", "ReadError", "ConnectionError", "IncompleteRead")
 # What every provider of the matrix counts.
@@ -145,11 +153,18 @@ def judge_fault(row, fault, direct):
     wanted = CLASSES.get(row["client"], {}).get(error["status"])
     if wanted and error["class"] != wanted:
         return f"class {error['class']} instead of {wanted}"
+    if not direct and row["client"] in CLASSES and row["format"] in KINDS and not fits_kind(row["format"], error):
+        return f"type {error['kind']} and code {error['code']} are not of this format"
     if "retry_after" in fault and row["format"] != "ollama" and not (error["wait"] and fault["retry_after"] - 3 <= float(error["wait"]) <= fault["retry_after"] + 1):
         return f"retry after {error['wait']} instead of {fault['retry_after']}"
     if fault.get("html") and not direct and "<html" in error["message"]:
         return "the provider's HTML was copied"
     return None
+
+
+def fits_kind(format, error):
+    """No provider's own words and numbers for what went wrong."""
+    return error["kind"] in KINDS[format].split() and not str(error["code"] or "").isdigit()
 
 
 def judge_break(row, scenario, direct):

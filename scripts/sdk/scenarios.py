@@ -199,7 +199,7 @@ def framing():
     scenario("no-end", answers=[answer("The end is missing.")], modes=["stream"], no_end=True, repaired=True)
     # What one format's services send beside its documented events.
     scenario("strange-events", answers=[answer("Nothing", " to see.")], modes=["stream"], strange=True, repaired=True)
-    scenario("slow-first-byte", delay=0.7)
+    scenario("slow-first-byte", delay=0.5)
 
 
 def faults():
