@@ -32,7 +32,7 @@ async function play(client, provider, prefix, scenario, mode) {
   const reason = scenario.only && !scenario.only.includes(client.format) ? 'not of this format' : client.without(scenario);
   if (reason) return { ...row, skipped: reason };
   try {
-    const model = scenario.model?.replace('{provider}', provider) ?? `${prefix}${scenario.name}--${client.name}--${mode}`;
+    const model = scenario.model?.replace('{provider}', provider).replace('{mode}', mode) ?? `${prefix}${scenario.name}--${client.name}--${mode}`;
     const results = [...scenario.results];
     let request = client.begin(scenario, model);
     for (let number = 0; number < scenario.answers.length; number += 1) {

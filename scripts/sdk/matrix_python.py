@@ -45,7 +45,7 @@ def play(client, provider, prefix, scenario, mode):
     if reason:
         return {**row, "skipped": reason}
     try:
-        model = scenario.get("model", f"{prefix}{scenario['name']}--{client.name}--{mode}").replace("{provider}", provider)
+        model = scenario.get("model", f"{prefix}{scenario['name']}--{client.name}--{mode}").replace("{provider}", provider).replace("{mode}", mode)
         request = client.begin(scenario, model)
         for number in range(len(scenario["answers"])):
             seen = empty()

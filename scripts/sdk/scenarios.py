@@ -212,7 +212,7 @@ def faults():
     scenario("error-500", answers=[fault(500, "something broke")], phase="faulty")
     scenario("error-503", answers=[fault(503, "overloaded")], phase="faulty")
     # The model is a combo whose first two targets, of other formats, are broken.
-    scenario("fallback", answers=[answer("From the third of them.")], phase="last", model="fallback-{provider}")
+    scenario("fallback", answers=[answer("From the third of them.")], phase="last", model="fallback-{provider}-{mode}")
     scenario("error-html", answers=[fault(502, "<html><body>Bad Gateway</body></html>", html=True)], phase="faulty")
     scenario("stream-error", answers=[{**answer("It begins well"), "breaks": "error"}], modes=["stream"], phase="faulty")
     # Before any content nothing is sent to the client yet, so these are proper errors of HTTP.
