@@ -147,11 +147,20 @@ def check_seal(scenario, turn, seen, provider, client):
     need(seals == [SIGNATURE] * turn, f"LOST the signed thought: {seals or 'nothing came back'}")
 
 
+def plain(schema):
+    """Types are written small everywhere but at Google, and `nullable` is Google's word."""
+    kinds = schema.get("type", [])
+    inner = [*(schema.get("properties") or {}).values(), *([schema["items"]] if isinstance(schema.get("items"), dict) else [])]
+    return all(kind == kind.lower() for kind in ([kinds] if isinstance(kinds, str) else kinds)) and "nullable" not in schema and all(map(plain, inner))
+
+
 def check_tools(scenario, seen, provider):
     wanted, choice = scenario["tools"], scenario.get("choice", "auto")
     if choice == "none" and provider in WORDLESS["none"]:
         need(not seen.tools or seen.choice == "none", "tool_choice none: the tools are still there")
         return
+    for name, schema in seen.tools.items():
+        need(provider == "gemini" or plain(schema), f"the schema of {name} is none of JSON Schema: {json.dumps(schema)[:160]}")
     invented = set(seen.tools) - set(wanted)
     need(not invented or (scenario.get("schema") and len(invented) == 1), f"tools nobody sent: {invented}")
     narrowed = choice in seen.tools and provider in WORDLESS["named"]
@@ -180,6 +189,7 @@ def check_settings(scenario, seen, provider, client, turn):
         forced = [name for name in seen.tools if name == seen.choice or seen.choice == "any" or provider in WORDLESS["choice"]]
         schema = seen.schema or (seen.tools[forced[0]] if forced else None)
         need(schema, "LOST the schema of the answer")
+        need(provider == "gemini" or plain(schema), f"the answer's schema is none of JSON Schema: {json.dumps(schema)[:160]}")
         need(set(schema.get("properties") or {}) == set(scenario["schema"]["properties"]), f"LOST parts of the schema: {schema}")
     # Without the sealed thought the second turn is refused by some: then it is better asked without thinking.
     unsealed = turn and client not in SEALING_CLIENTS and provider in SEALING_PROVIDERS

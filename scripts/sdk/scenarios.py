@@ -164,6 +164,9 @@ def tools():
     scenario("forced-tool", ask, tools=both, choice="get_weather", answers=[answer(bern, finish="tool")])
     scenario("any-tool", ask, tools=both, choice="any", answers=[answer(time, finish="tool")])
     scenario("no-tool", ask, tools=both, choice="none")
+    # Google's older way to write schemas: types in capitals, `nullable` instead of a list.
+    scenario("openapi-tool", ask, tools=["get_weather"], answers=[answer(bern, finish="tool"), done], results=[result(bern, "12")], openapi=True, only=["gemini"])
+    scenario("openapi-answer", user("Which city?"), schema=SCHEMA, answers=[answer('{"city":"Bern","people":140000}')], openapi=True, only=["gemini"])
     scenario("json-schema", user("Which city?"), schema=SCHEMA, answers=[answer('{"city":"Bern","people":140000}')])
     scenario("thinking", ask, tools=both, thinking=True, answers=[answer(thought(), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
     scenario("thinking-redacted", ask, tools=both, thinking=True, only=["anthropic"], results=[result(bern, "12")],
@@ -223,6 +226,14 @@ def faults():
 
 for part in (conversation, media, tools, figures, framing, faults):
     part()
+
+
+def openapi(schema):
+    """A schema as Google's older fields want it."""
+    out = {name: value for name, value in schema.items() if name != "additionalProperties"}
+    if "properties" in schema:
+        out["properties"] = {name: {**openapi(inner), "nullable": True} for name, inner in schema["properties"].items()}
+    return {**out, "type": schema["type"].upper()}
 
 
 def results_of(scenario, turn):

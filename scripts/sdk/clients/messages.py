@@ -21,6 +21,9 @@ class Messages:
     def begin(self, scenario, model):
         request = {"model": model, "max_tokens": scenario.get("max_tokens", 4096), "messages": [
             {"role": message["role"], "content": [self.block(block) for block in message["blocks"]]} for message in scenario["messages"]]}
+        if scenario["name"] == "plain":
+            # The short way to say it.
+            request["messages"] = [{"role": "user", "content": scenario["messages"][0]["blocks"][0]["text"]}]
         names = {"system": "system", "stop": "stop_sequences"}
         request |= {name: scenario[ours] for ours, name in names.items() if ours in scenario}
         # Not among the parameters of this SDK any more; older versions and other models have them.
