@@ -13,7 +13,14 @@ def failure(error):
     """The status is absent where the connection or the stream failed; so is the wait."""
     headers = getattr(getattr(error, "response", None), "headers", {})
     return {"class": type(error).__name__, "status": getattr(error, "status_code", None), "message": str(error)[:300],
-            "wait": headers.get("retry-after")}
+            "wait": headers.get("retry-after"), "kind": kind(error), "code": getattr(error, "code", None)}
+
+
+def kind(error):
+    """The type in the body: OpenAI's client lays it bare, Anthropic's hands over the body."""
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, dict) else {}
+    return inner.get("type") if isinstance(inner, dict) else None
 
 
 class Chat:

@@ -5,7 +5,7 @@ import base64
 from google import genai
 from google.genai import errors, types
 
-from scenarios import TOOLS
+from scenarios import TOOLS, openapi
 
 
 class GenAi:
@@ -30,15 +30,17 @@ class GenAi:
         names = {"max_tokens": "max_output_tokens", "temperature": "temperature", "top_p": "top_p", "stop": "stop_sequences", "system": "system_instruction"}
         config = {name: scenario[ours] for ours, name in names.items() if ours in scenario}
         if scenario["tools"]:
+            written = (lambda schema: {"parameters": openapi(schema)}) if scenario.get("openapi") else (lambda schema: {"parameters_json_schema": schema})
             config["tools"] = [types.Tool(function_declarations=[types.FunctionDeclaration(
-                name=name, description=TOOLS[name]["description"], parameters_json_schema=TOOLS[name]["schema"]) for name in scenario["tools"]])]
+                name=name, description=TOOLS[name]["description"], **written(TOOLS[name]["schema"])) for name in scenario["tools"]])]
             config["automatic_function_calling"] = types.AutomaticFunctionCallingConfig(disable=True)
         if "choice" in scenario:
             mode = {"none": "NONE"}.get(scenario["choice"], "ANY")
             names = [scenario["choice"]] if scenario["choice"] in TOOLS else None
             config["tool_config"] = types.ToolConfig(function_calling_config=types.FunctionCallingConfig(mode=mode, allowed_function_names=names))
         if "schema" in scenario:
-            config |= {"response_mime_type": "application/json", "response_json_schema": scenario["schema"]}
+            schema = {"response_schema": openapi(scenario["schema"])} if scenario.get("openapi") else {"response_json_schema": scenario["schema"]}
+            config |= {"response_mime_type": "application/json", **schema}
         if scenario.get("thinking"):
             config["thinking_config"] = types.ThinkingConfig(include_thoughts=True, thinking_budget=1024)
         contents = [types.Content(role="model" if message["role"] == "assistant" else "user", parts=[self.part(block) for block in message["blocks"]])
@@ -79,6 +81,8 @@ class GenAi:
             seen["usage"] = {"input": figures.prompt_token_count or 0, "output": figures.candidates_token_count or 0, "total": figures.total_token_count or 0,
                              "cached": figures.cached_content_token_count or 0, "reasoning": figures.thoughts_token_count or 0}
         seen["raw"] = seen["raw"] or []
+        if answer.prompt_feedback and answer.prompt_feedback.block_reason:
+            seen["finish"] = answer.prompt_feedback.block_reason.value
         for candidate in answer.candidates or []:
             seen["finish"] = candidate.finish_reason.value if candidate.finish_reason else seen["finish"]
             for part in (candidate.content and candidate.content.parts) or []:

@@ -1,5 +1,11 @@
 // Google's client for Node.
 
+// A schema as Google's older fields want it: types in capitals, `nullable`.
+function openapi({ additionalProperties, properties, ...schema }) {
+  const inner = Object.entries(properties ?? {}).map(([name, value]) => [name, { ...openapi(value), nullable: true }]);
+  return { ...schema, ...(properties && { properties: Object.fromEntries(inner) }), type: schema.type.toUpperCase() };
+}
+
 export function generate(load, config) {
   const { GoogleGenAI } = load('@google/genai');
   const client = new GoogleGenAI({ apiKey: config.key, httpOptions: { baseUrl: config.base, timeout: 60_000 } });
@@ -30,6 +36,7 @@ export function generate(load, config) {
       };
     }
     seen.raw ??= [];
+    seen.finish = answer.promptFeedback?.blockReason ?? seen.finish;
     for (const candidate of answer.candidates ?? []) {
       seen.finish = candidate.finishReason ?? seen.finish;
       for (const item of candidate.content?.parts ?? []) {
@@ -55,13 +62,17 @@ export function generate(load, config) {
         if (ours in scenario) settings[theirs] = scenario[ours];
       }
       if (scenario.tools.length) {
-        settings.tools = [{ functionDeclarations: scenario.tools.map((name) => ({ name, description: TOOLS[name].description, parametersJsonSchema: TOOLS[name].schema })) }];
+        const written = (schema) => (scenario.openapi ? { parameters: openapi(schema) } : { parametersJsonSchema: schema });
+        settings.tools = [{ functionDeclarations: scenario.tools.map((name) => ({ name, description: TOOLS[name].description, ...written(TOOLS[name].schema) })) }];
       }
       if (scenario.choice) {
         const named = TOOLS[scenario.choice] && { allowedFunctionNames: [scenario.choice] };
         settings.toolConfig = { functionCallingConfig: { mode: scenario.choice === 'none' ? 'NONE' : 'ANY', ...named } };
       }
-      if (scenario.schema) Object.assign(settings, { responseMimeType: 'application/json', responseJsonSchema: scenario.schema });
+      if (scenario.schema) {
+        const schema = scenario.openapi ? { responseSchema: openapi(scenario.schema) } : { responseJsonSchema: scenario.schema };
+        Object.assign(settings, { responseMimeType: 'application/json', ...schema });
+      }
       if (scenario.thinking) settings.thinkingConfig = { includeThoughts: true, thinkingBudget: 1024 };
       const contents = scenario.messages.map(({ role, blocks }) => ({ role: role === 'assistant' ? 'model' : 'user', parts: blocks.map(part) }));
       return { model, contents, config: settings };

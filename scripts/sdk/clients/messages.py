@@ -21,6 +21,9 @@ class Messages:
     def begin(self, scenario, model):
         request = {"model": model, "max_tokens": scenario.get("max_tokens", 4096), "messages": [
             {"role": message["role"], "content": [self.block(block) for block in message["blocks"]]} for message in scenario["messages"]]}
+        if scenario["name"] == "plain":
+            # The short way to say it.
+            request["messages"] = [{"role": "user", "content": scenario["messages"][0]["blocks"][0]["text"]}]
         names = {"system": "system", "stop": "stop_sequences"}
         request |= {name: scenario[ours] for ours, name in names.items() if ours in scenario}
         # Not among the parameters of this SDK any more; older versions and other models have them.
@@ -61,7 +64,9 @@ class Messages:
         return self.result(block["id"], block)
 
     def result(self, ident, result):
-        content = [{"type": "text", "text": result["text"]}, *(self.block(image) for image in result.get("images") or [])]
+        # This format has no empty text.
+        said = [{"type": "text", "text": result["text"]}] if result["text"] else []
+        content = [*said, *(self.block(image) for image in result.get("images") or [])]
         failed = {"is_error": True} if result.get("error") else {}
         return {"type": "tool_result", "tool_use_id": ident, "content": content, **failed}
 

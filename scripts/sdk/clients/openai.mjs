@@ -8,6 +8,9 @@ export const failure = (error) => ({
   status: error.status ?? null,
   message: String(error.message).slice(0, 300),
   wait: error.headers?.get?.('retry-after') ?? null,
+  // OpenAI's client lays the type bare, Anthropic's hands over the body.
+  kind: error.error?.error?.type ?? error.error?.type ?? null,
+  code: error.code ?? null,
 });
 
 const at = (load, config) =>

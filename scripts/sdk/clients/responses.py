@@ -22,6 +22,9 @@ class Responses:
 
     def begin(self, scenario, model):
         request = {"model": model, "input": [item for message in scenario["messages"] for item in self.items(message)], "store": False}
+        if scenario["name"] == "plain":
+            # The short way to say it.
+            request["input"] = scenario["messages"][0]["blocks"][0]["text"]
         names = {"max_tokens": "max_output_tokens", "temperature": "temperature", "top_p": "top_p", "system": "instructions"}
         request |= {name: scenario[ours] for ours, name in names.items() if ours in scenario}
         if scenario["tools"]:
