@@ -55,6 +55,8 @@ pub enum Problem {
     Saturated,
     /// Every candidate failed.
     UpstreamFailed,
+    /// Every candidate failed, the last one because it is overloaded.
+    UpstreamOverloaded,
     /// No candidate answered in time.
     UpstreamTimeout,
     /// Usage cannot be recorded and policy says to refuse then.
@@ -84,6 +86,7 @@ impl Problem {
             Self::NoUsableConnection => ("no_usable_connection", "server_error", 503),
             Self::Saturated => ("local_capacity", "rate_limit_error", 429),
             Self::UpstreamFailed => ("bad_gateway", "server_error", 502),
+            Self::UpstreamOverloaded => ("provider_overloaded", "server_error", 503),
             Self::UpstreamTimeout => ("gateway_timeout", "server_error", 504),
             Self::LedgerUnavailable => ("ledger_unavailable", "server_error", 503),
             Self::Draining => ("shutting_down", "server_error", 503),
@@ -230,6 +233,7 @@ mod tests {
             Problem::NoUsableConnection,
             Problem::Saturated,
             Problem::UpstreamFailed,
+            Problem::UpstreamOverloaded,
             Problem::UpstreamTimeout,
             Problem::LedgerUnavailable,
             Problem::Draining,

@@ -1,6 +1,9 @@
 //! The key that a request brings: one, in one of three headers.
 
+use std::borrow::Cow;
+
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use url::form_urlencoded;
 
 /// Headers whose whole value is a key.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "x-goog-api-key"];
@@ -53,4 +56,10 @@ fn bearer(value: &str) -> Option<&str> {
     let value = value.trim();
     let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
     (value.is_empty() || scheme.eq_ignore_ascii_case("bearer")).then(|| key.trim())
+}
+
+/// The key in the query of an address.
+pub(super) fn in_query(query: &str) -> Option<Cow<'_, str>> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, value)| name == "key" && !value.is_empty()).map(|(_, value)| value)
 }

@@ -18,7 +18,7 @@ use omniroute_actors::clock::Clock;
 use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 
-use super::credential::{AuthFailure, credential};
+use super::credential::{AuthFailure, credential, in_query};
 use super::principal::{Kind, Principal, Scopes};
 use crate::config::ConfigHandle;
 use crate::infra::crypto::{KeyHasher, Vault, looks_like_key};
@@ -103,10 +103,14 @@ impl KeyRing {
     ///
     /// # Errors
     /// Why nobody is let in with it.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, AuthFailure> {
-        match credential(headers)? {
-            Some(key) => self.owner(key),
-            None if self.0.config.load().auth.require_api_key => Err(AuthFailure::Missing),
+    pub fn authenticate(&self, headers: &HeaderMap, query: &str) -> Result<Arc<Principal>, AuthFailure> {
+        if let Some(key) = credential(headers)? {
+            return self.owner(key);
+        }
+        let config = self.0.config.load();
+        match in_query(query).filter(|_| config.auth.query_key) {
+            Some(key) => self.owner(&key),
+            None if config.auth.require_api_key => Err(AuthFailure::Missing),
             None => Ok(Arc::clone(&self.0.anonymous)),
         }
     }

@@ -40,6 +40,9 @@ section! {
     pub struct Auth {
         /// Whether `/v1` asks for a client key; may be false only while the host is loopback.
         require_api_key: bool = true;
+        /// Whether a client key may stand in the address (`?key=`), as Google's examples have it. Addresses end up in
+        /// the logs of proxies.
+        query_key: bool = false;
         /// First management password; used once, while none is stored.
         initial_password: Secret = Secret::default();
         /// Whether the session cookie carries `Secure`; auto does when the client came over https.

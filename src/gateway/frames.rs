@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::fault::Fault;
 use crate::wire::bedrock::event_stream::{self, EventMessage, EventStreamScanner};
-use crate::wire::lines::{Line, LineScanner};
+use crate::wire::lines::{self, Line, LineScanner};
 use crate::wire::sse::{Remainder, SseEvent, SseScanner};
 
 /// One frame.
@@ -39,12 +39,13 @@ impl Frame {
         }
     }
 
-    /// The bytes as they came, for a client of the same format.
-    pub fn raw(&self) -> &[u8] {
+    /// Pass it to a client of the same format.
+    pub fn pass(&self, out: &mut BytesMut) {
         match self {
-            Self::Event(event) => &event.raw,
-            Self::Line(line) => &line.raw,
-            Self::Message(_) => &[],
+            Self::Event(event) => out.extend_from_slice(&event.raw),
+            Self::Line(line) => lines::write_raw(&line.data, out),
+            // No client speaks it.
+            Self::Message(_) => {}
         }
     }
 

@@ -120,7 +120,9 @@ fn exhausted(fault: Fault, skipped: &[Skip], retry_after: Option<Duration>, mode
             let also = if skipped.is_empty() { String::new() } else { format!(" ({})", reasons(skipped)) };
             let said = if fault.from_upstream { "the last provider said" } else { "the last attempt failed" };
             let message = format!("Every connection for '{model}' failed{also}; {said}: {}", fault.error.message);
-            ApiError::new(Problem::UpstreamFailed, message).retry(false)
+            let overloaded = fault.outcome == Outcome::Overloaded;
+            let problem = if overloaded { Problem::UpstreamOverloaded } else { Problem::UpstreamFailed };
+            ApiError::new(problem, message).retry(false)
         }
     }
 }

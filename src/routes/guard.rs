@@ -86,7 +86,7 @@ async fn management(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
 }
 
 async fn by_key(app: &App, request: &HttpRequest) -> Result<Result<Arc<Principal>, AuthFailure>, Refusal> {
-    match app.keys.authenticate(request.headers()) {
+    match app.keys.authenticate(request.headers(), request.query_string()) {
         Err(AuthFailure::Unknown(hash)) => Ok(app.keys.look_up(&hash, &app.store).await?),
         known => Ok(known),
     }

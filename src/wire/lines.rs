@@ -131,6 +131,14 @@ pub fn write_line(value: &(impl Serialize + ?Sized), out: &mut BytesMut) {
     out.extend_from_slice(b"\n");
 }
 
+/// Writes a line that is passed on, its end included. Characters at which some client cuts are escaped; they stand in strings only.
+pub fn write_raw(line: &[u8], out: &mut BytesMut) {
+    let start = out.len();
+    out.extend_from_slice(line);
+    one_line(out, start);
+    out.extend_from_slice(b"\n");
+}
+
 /// Writes a value as a piece of a line.
 pub fn write_json(value: &(impl Serialize + ?Sized), out: &mut BytesMut) {
     let start = out.len();

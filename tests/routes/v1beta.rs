@@ -73,3 +73,18 @@ async fn tokens_are_counted_and_models_listed() {
     assert!(list["models"].as_array().unwrap().iter().any(|model| model["name"] == json!("models/team")), "{list}");
     assert_eq!(one["name"], json!("models/team"));
 }
+
+#[tokio::test]
+async fn a_key_in_the_address_counts_only_where_it_is_allowed() {
+    let (closed, open) = (Site::open(calm()).await, Site::open(calm().set("auth.query_key", "true")).await);
+    let path = format!("/v1beta/models/a/m:generateContent?key={KEY}");
+    let body = json!({"contents": [{"parts": [{"text": "hi"}]}]});
+
+    let refused = closed.gateway.ask(&Request::post(&path, &body)).await;
+    let answered = open.gateway.ask(&Request::post(&path, &body)).await;
+    let wrong = open.gateway.ask(&Request::post("/v1beta/models/a/m:generateContent?key=sk-wrong", &body)).await;
+
+    assert_eq!((refused.status(), answered.status(), wrong.status()), (401, 200, 401), "{}", answered.text());
+    assert!(!open.gateway.log().contains(KEY));
+    assert!(!open.a.control.requests().pop().unwrap().path.contains("key="));
+}

@@ -67,7 +67,7 @@ impl Bed {
     }
 
     fn ask(&self, lines: &[(&'static str, &str)]) -> Result<Kind, AuthFailure> {
-        self.ring.authenticate(&headers(lines)).map(|principal| principal.kind.clone())
+        self.ring.authenticate(&headers(lines), "").map(|principal| principal.kind.clone())
     }
 }
 
@@ -170,7 +170,7 @@ async fn the_service_key_of_the_configuration_is_valid_and_manages_nothing() {
     let bed = bed_with(config);
     bed.ring.reload(&bed.store).await.unwrap();
 
-    let principal = bed.ring.authenticate(&headers(&[("x-api-key", "the operators own text")])).unwrap();
+    let principal = bed.ring.authenticate(&headers(&[("x-api-key", "the operators own text")]), "").unwrap();
 
     assert_eq!(principal.kind, Kind::Service);
     assert_eq!(principal.scopes, Scopes { inference: true, management: false });
@@ -183,7 +183,7 @@ async fn when_a_key_was_used_is_stored_by_the_flush() {
     let bed = bed();
     let key = bed.add("k1", |_| ()).await;
     bed.ring.reload(&bed.store).await.unwrap();
-    let principal = bed.ring.authenticate(&headers(&[("x-api-key", &key)])).unwrap();
+    let principal = bed.ring.authenticate(&headers(&[("x-api-key", &key)]), "").unwrap();
     principal.check_rate().unwrap();
 
     bed.ring.flush_uses(&bed.store).await.unwrap();

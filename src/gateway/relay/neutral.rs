@@ -78,7 +78,7 @@ impl NeutralRelay {
         let done = self.decoder.frame(name.as_deref(), frame.data(), &mut self.heard);
         let done = done.map_err(|bad| Fault::in_format(bad, &[&self.secret]))?;
         if matches!(self.way, Way::Pass { .. }) {
-            self.out.extend_from_slice(frame.raw());
+            frame.pass(&mut self.out);
         }
         self.tell();
         self.done |= done;

@@ -65,10 +65,9 @@ impl Place<'_> {
     fn parts(&mut self, parts: &[Part]) -> Result<Vec<Part>, Refused> {
         let mut kept = Vec::with_capacity(parts.len());
         for part in parts {
-            if part.cache.is_some() && self.from != Format::OpenAiResponses {
-                self.drop("cache", "prompts are cached by themselves");
-            }
-            kept.extend(self.part(part)?.map(|kind| Part { kind, cache: part.cache.clone() }));
+            // Prompts are cached by themselves, so another format's hint is no loss; older models refuse it.
+            let cache = part.cache.clone().filter(|_| self.from == Format::OpenAiResponses);
+            kept.extend(self.part(part)?.map(|kind| Part { kind, cache }));
         }
         Ok(kept)
     }
