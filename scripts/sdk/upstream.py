@@ -5,7 +5,8 @@ usage: upstream.py PORT [direct]        direct: the clients come without a gatew
 
 The model's name chooses the scenario: `parallel-tools--anthropic-node--stream` is the scenario, the client that asks (its first
 word is the format it speaks) and the mode. A request that the real service would refuse, or that is not what the client of the
-scenario meant, is answered 400 with the reason; GET /__records tells what happened per format and model.
+scenario meant, is answered 400 with the reason; GET /__records tells what happened per format and model. The scenario `agent`
+has no fixed conversation: agent.py answers what the coding agents of scripts/sdk/cli ask.
 """
 
 import base64
@@ -17,6 +18,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+import agent
 import expect
 from formats import anthropic, bedrock, cohere, gemini, ollama, openai_chat, responses
 from formats.common import Refused
@@ -83,12 +85,13 @@ class Handler(BaseHTTPRequestHandler):
         # Before the scenario may stand the name of a model family, for gateways that know what each can do.
         told = "--".join(model.split("--")[-3:])
         name, client, _ = [*told.split("--"), "", ""][:3]
-        if name not in SCENARIOS:
+        scenario = agent.SCENARIO if name == "agent" else SCENARIOS.get(name)
+        if scenario is None:
             return self.answer(404, *FORMATS[kind].error(404, f"no such model: {model}"))
         if action == "count":
             self.record(kind, told, {"turn": 0, "status": 200, "count": True})
             return self.answer(200, {}, {"input_tokens": TOKENS} if kind == "anthropic" else {"totalTokens": TOKENS})
-        self.play(kind, told, action, body, SCENARIOS[name])
+        self.play(kind, told, action, body, scenario)
 
     def play(self, kind, model, action, body, scenario):
         """Read the request, check it, and give the scenario's answer of this turn."""
@@ -98,10 +101,15 @@ class Handler(BaseHTTPRequestHandler):
         row = {"turn": 0, "status": 200}
         try:
             seen = play["seen"] = speaker.read(body, self.headers, play)
+            if scenario is agent.SCENARIO:
+                row["turn"], answer = agent.act(seen, kind)
+                row |= {"tools": len(seen.tools), "thinking": seen.thinking}
+                self.record(kind, model, row)
+                return self.say(speaker, answer, play)
             row["turn"] = turn_of(scenario, seen)
             expect.check(scenario, row["turn"], seen, kind, client)
         except Refused as refusal:
-            row |= {"status": refusal.status, "reason": str(refusal)}
+            row |= {"status": refusal.status, "reason": str(refusal), **({"body": body} if scenario is agent.SCENARIO else {})}
             self.record(kind, model, row)
             return self.answer(refusal.status, *speaker.error(refusal.status, str(refusal)))
         self.record(kind, model, row)
@@ -109,8 +117,10 @@ class Handler(BaseHTTPRequestHandler):
         answer = expect.renamed(scenario, seen)["answers"][row["turn"]]
         if "fault" in answer:
             return self.fault(speaker, answer["fault"])
-        answer = through_tool(scenario, seen, answer)
-        if seen.stream:
+        self.say(speaker, through_tool(scenario, seen, answer), play)
+
+    def say(self, speaker, answer, play):
+        if play["seen"].stream:
             return self.stream(speaker, answer, play)
         self.answer(200, {}, speaker.whole(answer, play))
 
