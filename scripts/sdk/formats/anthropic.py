@@ -61,7 +61,7 @@ def read_message(message, where, seen, calls, headers):
     role, content = message["role"], message["content"]
     need(role in ROLES, f"{where}.role: {role}")
     if role == "system":
-        need("mid-conversation-system" in headers.get("Anthropic-Beta", ""), f"{where}: role system needs its beta header")
+        need("mid-conversation-" in headers.get("Anthropic-Beta", ""), f"{where}: role system needs its beta header")
     if calls.open:
         results = 0
         while results < len(content) and content[results].get("type") == "tool_result":
@@ -118,7 +118,7 @@ def image(source, where):
 
 def read_tools(body, seen):
     for index, tool in enumerate(body.get("tools") or []):
-        known(tool, "type name description input_schema cache_control strict eager_input_streaming", f"tools.{index}")
+        known(tool, "type name description input_schema cache_control strict eager_input_streaming defer_loading", f"tools.{index}")
         need(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", tool.get("name") or ""), f"tools.{index}.name")
         schema = typed(tool.get("input_schema"), dict, f"tools.{index}.input_schema")
         need(schema.get("type") == "object", f"tools.{index}.input_schema.type: Field required")

@@ -6,7 +6,7 @@ from scenarios import SIGNATURE
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 TOP = """model input instructions stream store previous_response_id conversation include tools tool_choice parallel_tool_calls
 max_tool_calls max_output_tokens temperature top_p top_logprobs reasoning text truncation metadata background prompt
-prompt_cache_key prompt_cache_retention safety_identifier service_tier stream_options user context_management"""
+prompt_cache_key prompt_cache_retention safety_identifier service_tier stream_options user context_management client_metadata"""
 ITEMS = {
     "message": "type role content id status phase", "function_call": "type call_id name arguments id status",
     "function_call_output": "type call_id output id status", "reasoning": "type id summary content encrypted_content status",
@@ -84,9 +84,16 @@ def part(item, where, allowed):
     return {"kind": "pdf", "data": data}
 
 
+def unfolded(tools):
+    """A namespace is a group of tools under one name."""
+    return [inner for tool in tools for inner in (known(tool, "type name description tools", "namespace")["tools"] if tool.get("type") == "namespace" else [tool])]
+
+
 def read_tools(body, seen):
-    for index, tool in enumerate(body.get("tools") or []):
-        known(tool, "type name description parameters strict", f"tools[{index}]")
+    for index, tool in enumerate(unfolded(body.get("tools") or [])):
+        if tool.get("type") in ("web_search", "custom"):
+            continue
+        known(tool, "type name description parameters strict defer_loading", f"tools[{index}]")
         need(tool.get("type") == "function" and NAME.fullmatch(tool.get("name") or ""), f"tools[{index}]: type and name")
         schema = tool.get("parameters") or {"type": "object", "properties": {}}
         need(schema.get("type") == "object", f"tools[{index}].parameters: not of type object")
