@@ -17,6 +17,8 @@ FINISH = {
 # A refusal in words: some formats have a place of their own for it, the others end as if filtered.
 REFUSED = {"chat": ("stop", "content_filter"), "responses": ("completed", "incomplete:content_filter"), "anthropic": ("refusal",),
            "gemini": ("SAFETY",), "ollama": ("stop",), "vercel": ("stop", "content-filter", "other")}
+# What a connection's end looks like to a client.
+BROKEN = ("APIConnectionError", "RemoteProtocolError", "ReadError", "ConnectionError", "IncompleteRead")
 # What every provider of the matrix counts.
 TOKENS = 42
 # What a provider's answer cannot tell.
@@ -39,7 +41,7 @@ def judge(row, scenario, direct, asked):
     if "fault" in scenario["answers"][0]:
         return judge_fault(row, scenario["answers"][0]["fault"], direct)
     if "breaks" in scenario["answers"][0]:
-        return judge_break(row, scenario)
+        return judge_break(row, scenario, direct)
     if "error" in row:
         refused = row["provider"] in scenario.get("may_refuse", ()) and row["error"]["status"] == 400 and not asked
         return None if refused and not direct else f"{row['error']['class']}: {row['error']['message'][:220]}"
@@ -66,7 +68,7 @@ def judge_turn(row, turn, answer, scenario):
     if scenario.get("schema"):
         if json.loads(got or "null") != json.loads(words):
             return f"text: {got!r:.80} instead of {words!r}"
-    elif got != words and not (answer["finish"] in ("refusal", "filter") and not got):
+    elif got != words and not (answer["finish"] in ("refusal", "filter") and silent(row, turn, got, words)):
         return f"text: {len(got)} signs {got!r:.80} instead of {len(words)} signs {words!r:.80}"
     calls = [block for block in answer["blocks"] if block["kind"] == "call"]
     if [(call["name"], call["args"]) for call in turn["calls"]] != [(call["name"], call["args"]) for call in calls]:
@@ -75,6 +77,11 @@ def judge_turn(row, turn, answer, scenario):
     if row["format"] not in ("ollama", "gemini") and (not all(idents) or len(set(idents)) != len(idents)):
         return f"ids of calls: {idents}"
     return judge_finish(row, turn, answer, scenario) or judge_thinking(row, turn, answer) or judge_usage(row, turn, answer, scenario)
+
+
+def silent(row, turn, got, words):
+    """Where nothing was said, a format with a place for refusals may say that it was one; Vercel's SDK takes that for text."""
+    return not got or (not words and (not turn["text"] or row.get("vocabulary") == "vercel"))
 
 
 def judge_finish(row, turn, answer, scenario):
@@ -145,13 +152,22 @@ def judge_fault(row, fault, direct):
     return None
 
 
-def judge_break(row, scenario):
+def judge_break(row, scenario, direct):
     """What had arrived stays, and then an exception: never an end that looks like one."""
+    if "error" not in row and direct and scenario["answers"][0].get("early"):
+        # Some clients take nothing at all for an answer; a gateway may not let it come to that.
+        return None
     if "error" not in row:
         return f"a broken stream ended as if complete: finish {row['turns'][0]['finish']}, {row['turns'][0]['text']!r}"
     # Node's fetch says `terminated` with a TypeError.
     if row["error"]["class"] in ("AssertionError", "KeyError", "TypeError", "AttributeError") and row["error"]["message"] != "terminated":
         return f"{row['error']['class']}: {row['error']['message']}"
+    if scenario["answers"][0].get("early"):
+        # The status of a provider's own words in a stream is known to no client but Google's.
+        fits = direct or row["error"]["status"] in (500, 502, 503, 504, 529)
+        return None if fits else f"status {row['error']['status']} for what broke before its first word: {row['error']['class']} {row['error']['message'][:120]}"
+    if not direct and (row["error"]["class"] in BROKEN or row["error"]["message"] == "terminated"):
+        return f"the connection broke instead of an error in the stream: {row['error']['class']} {row['error']['message'][:120]}"
     begun = scenario["answers"][0]["blocks"][0]["text"]
     got = row["turns"][0]["text"]
     return None if got and begun.startswith(got) else f"{got!r} before the error instead of {begun!r}"

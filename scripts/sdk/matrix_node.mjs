@@ -32,12 +32,18 @@ async function play(client, provider, prefix, scenario, mode) {
   const reason = scenario.only && !scenario.only.includes(client.format) ? 'not of this format' : client.without(scenario);
   if (reason) return { ...row, skipped: reason };
   try {
-    let request = client.begin(scenario, `${prefix}${scenario.name}--${client.name}--${mode}`);
+    const model = scenario.model?.replace('{provider}', provider) ?? `${prefix}${scenario.name}--${client.name}--${mode}`;
+    const results = [...scenario.results];
+    let request = client.begin(scenario, model);
     for (let number = 0; number < scenario.answers.length; number += 1) {
       const seen = { text: '', refusal: '', thinking: '', calls: [], finish: null, usage: null, raw: null };
       row.turns.push(seen);
       await (scenario.count ? client.count : client.ask)(request, mode === 'stream', seen);
-      if (number + 1 < scenario.answers.length) request = client.follow(request, seen, scenario.results);
+      if (number + 1 < scenario.answers.length) {
+        const given = results.splice(0, seen.calls.length);
+        const turned = scenario.swap ? [{ ...seen, calls: [...seen.calls].reverse() }, given.reverse()] : [seen, given];
+        request = client.follow(request, ...turned);
+      }
     }
   } catch (error) {
     row.error = client.failure(error);
@@ -74,3 +80,5 @@ const calm = cells('calm');
 await Promise.all(Array.from({ length: 12 }, () => work(calm)));
 // One after another at each provider: a fault may close the account for all that run beside it.
 await Promise.all(Object.keys(config.providers).map((provider) => work(cells('faulty', [provider]), reset)));
+// These touch the accounts of several providers.
+await work(cells('last'), reset);

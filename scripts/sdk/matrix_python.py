@@ -22,7 +22,7 @@ from clients.genai import GenAi  # noqa: E402
 from clients.messages import Messages  # noqa: E402
 from clients.ollama_chat import Ollama  # noqa: E402
 from clients.responses import Responses  # noqa: E402
-from scenarios import SCENARIOS  # noqa: E402
+from scenarios import SCENARIOS, results_of  # noqa: E402
 
 if "direct" in sys.argv:
     # The gateway serves no clients of these two formats.
@@ -45,13 +45,17 @@ def play(client, provider, prefix, scenario, mode):
     if reason:
         return {**row, "skipped": reason}
     try:
-        request = client.begin(scenario, f"{prefix}{scenario['name']}--{client.name}--{mode}")
+        model = scenario.get("model", f"{prefix}{scenario['name']}--{client.name}--{mode}").replace("{provider}", provider)
+        request = client.begin(scenario, model)
         for number in range(len(scenario["answers"])):
             seen = empty()
             row["turns"].append(seen)
             (client.count if scenario.get("count") else client.ask)(request, mode == "stream", seen)
             if number + 1 < len(scenario["answers"]):
-                request = client.follow(request, seen, scenario["results"])
+                results = results_of(scenario, number)
+                if scenario.get("swap"):
+                    seen, results = {**seen, "calls": seen["calls"][::-1]}, results[::-1]
+                request = client.follow(request, seen, results)
     except Exception as error:  # whatever it is, it belongs into the table
         row["error"] = client.failure(error)
     for turn in row["turns"]:
@@ -80,9 +84,9 @@ def cells(config, phase):
                     yield provider, prefix, scenario, mode
 
 
-def faulty(config, clients, wanted):
+def faulty(config, clients, wanted, phase="faulty"):
     """One after another at each provider: a fault may close the account for all that run beside it."""
-    for provider, prefix, scenario, mode in cells(config, "faulty"):
+    for provider, prefix, scenario, mode in cells(config, phase):
         if provider == wanted:
             for client in clients:
                 if not config["direct"] or provider == client.format:
@@ -102,6 +106,9 @@ def main():
                     pool.submit(lambda *cell: show(play(*cell)), client, provider, prefix, scenario, mode)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda provider: faulty(config, clients, provider), config["providers"]))
+    # These touch the accounts of several providers.
+    for provider in config["providers"]:
+        faulty(config, clients, provider, "last")
 
 
 if __name__ == "__main__":

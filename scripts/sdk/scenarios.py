@@ -26,6 +26,7 @@ def png(side=2):
 
 PNG = base64.b64encode(png()).decode()
 PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").decode()
+REDACTED = base64.b64encode(b"a thought that only its maker can read.").decode()
 # Its base64 has neither `+` nor `/`, so it is the same in both alphabets.
 SIGNATURE = base64.b64encode(b"a signed thought, nobody may touch it...").decode()
 # Line separators, combining marks, an astral sign, a joined family, right-to-left, a NUL escape, JSON's own signs.
@@ -38,6 +39,8 @@ TOOLS = {
         "properties": {"city": {"type": "string", "description": "Its name"}, "unit": {"type": "string", "enum": ["c", "f"]}}}},
     "get_time": {"description": "Time of a zone", "schema": {
         "type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]}},
+    # Legal at Gemini and Ollama only.
+    "files.read": {"description": "Read", "schema": {"type": "object", "properties": {"city": {"type": "string"}}}},
     "ping": {"description": "Says pong", "schema": {"type": "object", "properties": {}}},
     # Each keyword here is legal JSON Schema and an error in Gemini's `parameters`.
     # Longer than most formats allow: tools of servers far away are named like this.
@@ -97,7 +100,7 @@ SCENARIOS = {}
 
 
 def scenario(name, *messages, answers=None, results=(), modes=("whole", "stream"), phase="calm", **more):
-    """`results`: one per call of the first answer, in its order. A scenario with a fault has a phase of its own, because a
+    """`results`: one per call of the answers, in their order. A scenario with a fault has a phase of its own, because a
     fault may cool the account for everything else that runs."""
     SCENARIOS[name] = {
         "name": name, "messages": list(messages or [user("hello")]), "answers": answers or [answer("Hello there.")],
@@ -108,16 +111,22 @@ def conversation():
     scenario("plain")
     scenario("unicode", user(ODD), answers=[answer(ODD)])
     scenario("long", user(LONG), answers=[answer(LONG)])
-    scenario("empty", answers=[answer("", output=0)])
+    scenario("empty", answers=[answer("", output=2)])
     scenario("multi-turn", user("one"), assistant("two"), user("three"), assistant("four"), user("five"))
     scenario("system", user("hello"), system="Be brief.\nBe kind.")
     scenario("mid-system", user("one"), assistant("two"), system("From now on speak French."), user("three"), system="Be brief.")
     scenario("same-role", user("one"), user("two"), assistant("three"), assistant("four"), user("five"))
-    scenario("sampling", temperature=0.5, top_p=0.9, max_tokens=77, stop=["END", "STOP"])
-    scenario("max-tokens", max_tokens=5, answers=[answer("Cut off in the", finish="length", output=5)])
+    # One of the two only: newer models of Anthropic refuse both at once.
+    scenario("sampling", temperature=0.5, max_tokens=77, stop=["END", "STOP"])
+    scenario("top-p", top_p=0.9)
+    # More than some providers take: they get the most that they do take.
+    scenario("hot", temperature=1.7, only=["chat", "responses", "gemini", "ollama"])
+    # OpenAI's Responses want 16 at least.
+    scenario("max-tokens", max_tokens=17, answers=[answer("Cut off in the", finish="length", output=17)])
     scenario("stop-sequence", stop=["END"], answers=[answer("Before the ", finish="stop_sequence")])
     scenario("refusal", answers=[answer("I cannot help with that.", finish="refusal")])
     scenario("filtered", answers=[answer("This far", finish="filter")])
+    scenario("blocked", answers=[answer("", finish="filter")])
 
 
 def media():
@@ -136,9 +145,15 @@ def tools():
     scenario("tool", ask, tools=both, answers=[answer(bern, finish="tool"), done], results=[result(bern, "12 degrees")])
     scenario("parallel-tools", ask, tools=both, answers=[answer(bern, rome, time, finish="tool"), done],
              results=[result(bern, "12"), result(rome, "21"), result(time, "noon")], interleave=True)
+    # Whoever works in parallel answers in any order; formats without ids go by theirs.
+    scenario("swapped-results", ask, tools=both, answers=[answer(bern, rome, time, finish="tool"), done], swap=True,
+             results=[result(bern, "12"), result(rome, "21"), result(time, "noon")], only=["chat", "responses", "anthropic"])
     scenario("text-and-tool", ask, tools=both, answers=[answer("I will look.", bern, finish="tool"), done], results=[result(bern, "12")])
     scenario("wrong-finish", ask, tools=both, answers=[answer(bern, finish="tool"), done], results=[result(bern, "12")], says_stop=True, repaired=True)
     scenario("empty-arguments", user("ping it"), tools=["ping"], answers=[answer(call("ping"), finish="tool"), done], results=[result(call("ping"), "pong")])
+    scenario("empty-result", user("ping it"), tools=["ping"], answers=[answer(call("ping"), finish="tool"), done], results=[result(call("ping"), "")])
+    dotted = call("files.read", city="Bern")
+    scenario("dotted-name", ask, tools=["files.read"], answers=[answer(dotted, finish="tool"), done], results=[result(dotted, "12")], only=["gemini", "ollama"])
     deep = call("plan", stops=[{"name": "Chur", "days": 2}, {"name": "St. Moritz", "days": None}], mode="train")
     scenario("hard-schema", user("plan it"), tools=["plan"], answers=[answer(deep, finish="tool"), done], results=[result(deep, "planned")])
     scenario("tool-history", ask, assistant("Looking.", bern, time), user(result(bern, "12 degrees"), result(time, "noon"), "So?"),
@@ -151,6 +166,14 @@ def tools():
     scenario("no-tool", ask, tools=both, choice="none")
     scenario("json-schema", user("Which city?"), schema=SCHEMA, answers=[answer('{"city":"Bern","people":140000}')])
     scenario("thinking", ask, tools=both, thinking=True, answers=[answer(thought(), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
+    scenario("thinking-redacted", ask, tools=both, thinking=True, only=["anthropic"], results=[result(bern, "12")],
+             answers=[answer({"kind": "redacted", "data": REDACTED}, bern, finish="tool", output=40), done])
+    # An agent's loop: each step has a thought and a call of its own, and all of them must come back.
+    step = answer(thought("Now the time."), time, finish="tool", input=60, output=30, reasoning=12)
+    scenario("agent-loop", ask, tools=both, thinking=True, results=[result(bern, "12"), result(time, "noon")],
+             answers=[answer(thought(), bern, finish="tool", output=40, reasoning=25), step, done])
+    # Too little room for a budget of thoughts: what goes out must be legal all the same.
+    scenario("thinking-small", thinking=True, max_tokens=100, loose=True, only=["chat", "responses", "gemini", "ollama"])
     # Nothing but its seal is shown of this thought, and yet it must come back.
     scenario("thinking-hidden", ask, tools=both, thinking=True, answers=[answer(thought(""), bern, finish="tool", output=40, reasoning=25), done], results=[result(bern, "12")])
     far = call(next(name for name in TOOLS if len(name) > 64), city="Bern")
@@ -188,13 +211,24 @@ def faults():
     scenario("error-429", answers=[fault(429, "too many requests", retry_after=17)], phase="faulty")
     scenario("error-500", answers=[fault(500, "something broke")], phase="faulty")
     scenario("error-503", answers=[fault(503, "overloaded")], phase="faulty")
+    # The model is a combo whose first two targets, of other formats, are broken.
+    scenario("fallback", answers=[answer("From the third of them.")], phase="last", model="fallback-{provider}")
     scenario("error-html", answers=[fault(502, "<html><body>Bad Gateway</body></html>", html=True)], phase="faulty")
     scenario("stream-error", answers=[{**answer("It begins well"), "breaks": "error"}], modes=["stream"], phase="faulty")
+    # Before any content nothing is sent to the client yet, so these are proper errors of HTTP.
+    scenario("early-error", answers=[{**answer("never said"), "breaks": "error", "early": True}], modes=["stream"], phase="faulty")
+    scenario("early-cut", answers=[{**answer("never said"), "breaks": "cut", "early": True}], modes=["stream"], phase="faulty")
     scenario("stream-cut", answers=[{**answer("It begins well"), "breaks": "cut"}], modes=["stream"], phase="faulty")
 
 
 for part in (conversation, media, tools, figures, framing, faults):
     part()
+
+
+def results_of(scenario, turn):
+    """The results for the calls of one answer."""
+    calls = [sum(block["kind"] == "call" for block in answer.get("blocks", ())) for answer in scenario["answers"][:turn + 1]]
+    return scenario["results"][sum(calls[:turn]):sum(calls)]
 
 
 def pieces(scenario, words):

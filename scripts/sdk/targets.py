@@ -12,7 +12,7 @@ NODES = {"chat": ("openai-compatible", "chat", "/v1"), "responses": ("openai-com
          "ollama": ("ollama-compatible", None, "")}
 CATALOGUED = {"cohere": "/v2", "bedrock": ""}
 # A family's name in front of the scenario, where the gateway's decisions depend on it: not every model of Bedrock thinks.
-FAMILY = {"anthropic": "claude-sonnet-4-5--", "gemini": "gemini-2.5-pro--", "bedrock": "anthropic.claude-sonnet-4-5--"}
+FAMILY = {"anthropic": "claude-sonnet-4-5--", "gemini": "gemini-3-pro--", "bedrock": "anthropic.claude-sonnet-4-5--"}
 # The faults of these tests are the scenarios' own; breakers must not add theirs.
 PATIENCE = {f"resilience__provider_breaker__{kind}__{name}": value for kind in ("apikey", "local")
             for name, value in {"failure_threshold": 1000, "minimum_calls": 100000}.items()}
@@ -40,6 +40,6 @@ def start_gateway(stage, programs, name, upstream, providers):
     return gateway
 
 
-def model_prefix(provider):
-    """What stands before a scenario's name for this provider to play it."""
+def prefixed(provider):
+    """Where the models of a provider's connection are found."""
     return ("p-" if provider in NODES else "") + f"{provider}/{FAMILY.get(provider, '')}"

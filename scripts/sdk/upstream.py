@@ -22,7 +22,7 @@ import agent
 import expect
 from formats import anthropic, bedrock, cohere, gemini, ollama, openai_chat, responses
 from formats.common import Refused
-from scenarios import PNG, SCENARIOS, pieces
+from scenarios import PNG, SCENARIOS, pieces, results_of
 
 FORMATS = {"chat": openai_chat, "responses": responses, "anthropic": anthropic, "gemini": gemini, "ollama": ollama,
            "cohere": cohere, "bedrock": bedrock}
@@ -97,13 +97,14 @@ class Handler(BaseHTTPRequestHandler):
         """Read the request, check it, and give the scenario's answer of this turn."""
         speaker, client = FORMATS[kind], [*model.split("--"), ""][1].split("-")[0]
         play = {**scenario, "model": model, "pieces": lambda words: pieces(scenario, words), "signs": scenario.get("thinking"),
-                "streaming": action in ("sse", "array"), "array": action == "array", "direct": "direct" in sys.argv}
+                "streaming": action in ("sse", "array"), "array": action == "array", "direct": "direct" in sys.argv,
+                "passes": client == kind}
         row = {"turn": 0, "status": 200}
         try:
             seen = play["seen"] = speaker.read(body, self.headers, play)
             if scenario is agent.SCENARIO:
                 row["turn"], answer = agent.act(seen, kind)
-                row |= {"tools": len(seen.tools), "thinking": seen.thinking}
+                row |= {"tools": len(seen.tools), "thinking": seen.thinking, "body": body}
                 self.record(kind, model, row)
                 return self.say(speaker, answer, play)
             row["turn"] = turn_of(scenario, seen)
@@ -117,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = expect.renamed(scenario, seen)["answers"][row["turn"]]
         if "fault" in answer:
             return self.fault(speaker, answer["fault"])
-        self.say(speaker, through_tool(scenario, seen, answer), play)
+        self.say(speaker, through_tool(scenario, seen, without_redacted(kind, answer)), play)
 
     def say(self, speaker, answer, play):
         if play["seen"].stream:
@@ -150,6 +151,8 @@ class Handler(BaseHTTPRequestHandler):
     def stream(self, speaker, answer, play):
         content, end = speaker.frames(answer, play)
         breaks = answer.get("breaks")
+        if answer.get("early"):
+            content = content[:speaker.SILENT]
         kind = "application/json" if play["array"] else speaker.CONTENT_TYPE
         self.head(200, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
         self.wfile.flush()
@@ -172,10 +175,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def turn_of(scenario, seen):
-    """Which answer is due: results beyond those of the scenario's own history mean the second."""
+    """Which answer is due: the results beyond those of the scenario's own history tell."""
     given = sum(block["kind"] == "result" for message in scenario["messages"] for block in message["blocks"])
     got = sum(block["kind"] == "result" for message in seen.messages for block in message["blocks"])
-    return min(int(got > given), len(scenario["answers"]) - 1)
+    turn, results = 0, given
+    while results < got and turn + 1 < len(scenario["answers"]):
+        results += len(results_of(scenario, turn))
+        turn += 1
+    return turn
 
 
 def through_tool(scenario, seen, answer):
@@ -184,6 +191,12 @@ def through_tool(scenario, seen, answer):
         return answer
     words = json.loads(answer["blocks"][0]["text"])
     return {**answer, "finish": "tool", "blocks": [{"kind": "call", "id": "call_json_1", "name": next(iter(seen.tools)), "args": words}]}
+
+
+def without_redacted(kind, answer):
+    """Only two formats have thoughts that nobody may read."""
+    hidden = () if kind in ("anthropic", "bedrock") else ("redacted",)
+    return {**answer, "blocks": [block for block in answer["blocks"] if block["kind"] not in hidden]}
 
 
 class Server(ThreadingHTTPServer):

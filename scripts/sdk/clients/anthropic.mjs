@@ -8,7 +8,8 @@ export function messages(load, config) {
   const { tools: TOOLS } = config.data;
 
   function result(id, { text, images = [], error }) {
-    const content = [{ type: 'text', text }, ...images.map(block)];
+    // This format has no empty text.
+    const content = [...(text ? [{ type: 'text', text }] : []), ...images.map(block)];
     return { type: 'tool_result', tool_use_id: id, content, ...(error && { is_error: true }) };
   }
 

@@ -59,7 +59,8 @@ class Converse:
         return {"image": {"format": "png", "source": data}} if kind == "image" else {"document": {"format": "pdf", "name": block["name"], "source": data}}
 
     def result(self, ident, result):
-        content = [{"text": result["text"]}, *(self.block(image) for image in result.get("images") or [])]
+        said = [{"text": result["text"]}] if result["text"] else []
+        content = [*said, *(self.block(image) for image in result.get("images") or [])]
         return {"toolResult": {"toolUseId": ident, "content": content, "status": "error" if result.get("error") else "success"}}
 
     def ask(self, request, stream, seen):

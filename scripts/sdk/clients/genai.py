@@ -79,6 +79,8 @@ class GenAi:
             seen["usage"] = {"input": figures.prompt_token_count or 0, "output": figures.candidates_token_count or 0, "total": figures.total_token_count or 0,
                              "cached": figures.cached_content_token_count or 0, "reasoning": figures.thoughts_token_count or 0}
         seen["raw"] = seen["raw"] or []
+        if answer.prompt_feedback and answer.prompt_feedback.block_reason:
+            seen["finish"] = answer.prompt_feedback.block_reason.value
         for candidate in answer.candidates or []:
             seen["finish"] = candidate.finish_reason.value if candidate.finish_reason else seen["finish"]
             for part in (candidate.content and candidate.content.parts) or []:

@@ -30,6 +30,7 @@ export function generate(load, config) {
       };
     }
     seen.raw ??= [];
+    seen.finish = answer.promptFeedback?.blockReason ?? seen.finish;
     for (const candidate of answer.candidates ?? []) {
       seen.finish = candidate.finishReason ?? seen.finish;
       for (const item of candidate.content?.parts ?? []) {

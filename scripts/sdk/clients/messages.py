@@ -61,7 +61,9 @@ class Messages:
         return self.result(block["id"], block)
 
     def result(self, ident, result):
-        content = [{"type": "text", "text": result["text"]}, *(self.block(image) for image in result.get("images") or [])]
+        # This format has no empty text.
+        said = [{"type": "text", "text": result["text"]}] if result["text"] else []
+        content = [*said, *(self.block(image) for image in result.get("images") or [])]
         failed = {"is_error": True} if result.get("error") else {}
         return {"type": "tool_result", "tool_use_id": ident, "content": content, **failed}
 

@@ -5,10 +5,11 @@ import re
 import struct
 import zlib
 
-from formats.common import Calls, Refused, Seen, based, compact, halves, known, need, strewn, typed
-from scenarios import SIGNATURE
+from formats.common import Calls, Seen, based, compact, halves, known, need, strewn, typed
+from scenarios import REDACTED, SIGNATURE
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
+SILENT = 1
 TOP = """messages system inferenceConfig toolConfig guardrailConfig additionalModelRequestFields promptVariables
 additionalModelResponseFieldPaths requestMetadata performanceConfig serviceTier outputConfig"""
 ROLES = {"user": ("text", "image", "document", "toolResult", "cachePoint"), "assistant": ("text", "toolUse", "reasoningContent", "cachePoint")}
@@ -41,7 +42,7 @@ def read(body, headers, play):
     read_settings(body, seen)
     if seen.thinking:
         last = next((turn["blocks"] for turn in reversed(seen.messages) if turn["role"] == "assistant"), [])
-        need(not any(part["kind"] == "call" for part in last) or last[0]["kind"] == "thinking", "Expected `thinking`, but found `tool_use`")
+        need(not any(part["kind"] == "call" for part in last) or last[0]["kind"] in ("thinking", "redacted"), "Expected `thinking`, but found `tool_use`")
     return seen
 
 
@@ -81,6 +82,9 @@ def block(item, where, allowed, calls):
     if kind == "toolResult":
         return tool_result(inner, where, calls)
     if kind == "reasoningContent":
+        if "redactedContent" in inner:
+            need(inner["redactedContent"] == REDACTED, f"{where}: invalid redacted content")
+            return {"kind": "redacted", "data": REDACTED}
         reasoning = known(inner.get("reasoningText"), "text signature", where)
         need(reasoning.get("signature") == SIGNATURE, f"{where}: invalid signature in thinking block")
         return {"kind": "thinking", "text": reasoning.get("text"), "signature": reasoning["signature"]}
@@ -123,6 +127,7 @@ def read_tools(body, seen):
 def read_settings(body, seen):
     config = known(body.get("inferenceConfig") or {}, "maxTokens temperature topP stopSequences", "inferenceConfig")
     need(0 <= (config.get("temperature") or 0) <= 1, "temperature: 0 to 1")
+    need("temperature" not in config or "topP" not in config, "temperature and topP cannot both be specified for this model")
     seen.set(max_tokens=config.get("maxTokens"), stop=config.get("stopSequences"), temperature=config.get("temperature"), top_p=config.get("topP"))
     extra = body.get("additionalModelRequestFields") or {}
     thinking = extra.get("thinking") or extra.get("reasoning_config") or {}
@@ -152,6 +157,8 @@ def said(part):
         return {"text": part["text"]}
     if part["kind"] == "thinking":
         return {"reasoningContent": {"reasoningText": {"text": part["text"], "signature": part["signature"]}}}
+    if part["kind"] == "redacted":
+        return {"reasoningContent": {"redactedContent": part["data"]}}
     return {"toolUse": {"toolUseId": ident(part), "name": part["name"], "input": part["args"]}}
 
 
@@ -187,6 +194,8 @@ def frames(answer, play):
             deltas = [{"toolUse": {"input": piece}} for piece in halves(compact(part["args"]))]
         elif part["kind"] == "text":
             deltas = [{"text": piece} for piece in play["pieces"](part["text"])]
+        elif part["kind"] == "redacted":
+            deltas = [said(part)]
         else:
             deltas = [{"reasoningContent": {"text": piece}} for piece in play["pieces"](part["text"])] + [{"reasoningContent": {"signature": part["signature"]}}]
         out += [event("contentBlockDelta", contentBlockIndex=index, delta=delta) for delta in deltas]

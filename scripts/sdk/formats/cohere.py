@@ -3,6 +3,7 @@
 from formats.common import (NAME, Calls, Seen, calls_of, compact, halves, image_at, known, need, parsed, spoken, sse, strewn, thought_of, typed)
 
 CONTENT_TYPE = "text/event-stream"
+SILENT = 1
 TOP = """model messages tools documents citation_options response_format safety_mode max_tokens stop_sequences temperature seed
 frequency_penalty presence_penalty k p logprobs tool_choice strict_tools thinking priority stream raw_prompting"""
 ROLES = {"system": "role content", "user": "role content", "assistant": "role content tool_calls tool_plan citations", "tool": "role content tool_call_id"}

@@ -7,6 +7,7 @@ from formats.common import Refused, Seen, based, known, line_end, need, sse, str
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream"
+SILENT = 0
 TOP = "contents systemInstruction tools toolConfig generationConfig safetySettings cachedContent labels serviceTier store model"
 CONFIG = """temperature topP topK maxOutputTokens candidateCount stopSequences seed presencePenalty frequencyPenalty responseMimeType
 responseSchema responseJsonSchema responseLogprobs logprobs responseModalities speechConfig mediaResolution thinkingConfig"""
@@ -223,11 +224,24 @@ def candidate(parts, play, figures, ending=None):
     return {"candidates": [inner], "usageMetadata": usage(figures), "modelVersion": play["model"], "responseId": "r1"}
 
 
+def is_blocked(answer):
+    return answer["finish"] == "filter" and not any(block.get("text") for block in answer["blocks"])
+
+
+def blocked(play, figures):
+    """A prompt that is not answered at all has no candidate."""
+    return {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage(figures), "modelVersion": play["model"], "responseId": "r1"}
+
+
 def whole(answer, play):
+    if is_blocked(answer):
+        return blocked(play, answer["usage"])
     return candidate(said(answer, play, lambda words: [words]), play, answer["usage"], FINISH[answer["finish"]])
 
 
 def frames(answer, play):
+    if is_blocked(answer):
+        return [], [sse(blocked(play, answer["usage"]), {"crlf": True})]
     early = {**answer["usage"], "output": answer["usage"]["reasoning"]}
     out = [candidate([item], play, early) for item in said(answer, play, play["pieces"])]
     end = [candidate([{"text": ""}], play, answer["usage"], FINISH[answer["finish"]])]

@@ -5,6 +5,7 @@ import json
 from formats.common import Seen, based, calls_of, compact, known, line_end, need, spoken, strewn, thought_of, typed
 
 CONTENT_TYPE = "application/x-ndjson"
+SILENT = 0
 TOP = "model messages tools format options stream keep_alive think logprobs top_logprobs truncate shift"
 OPTIONS = """num_keep seed num_predict top_k top_p min_p typical_p repeat_last_n temperature repeat_penalty presence_penalty
 frequency_penalty penalize_newline stop num_ctx num_batch num_gpu main_gpu use_mmap num_thread"""

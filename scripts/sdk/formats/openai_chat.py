@@ -4,6 +4,7 @@ from formats.common import (NAME, Calls, Refused, Seen, calls_of, compact, data_
                             spoken, sse, strewn, thought_of, typed)
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
+SILENT = 1
 TOP = """model messages stream stream_options temperature top_p n stop max_tokens max_completion_tokens presence_penalty
 frequency_penalty logit_bias logprobs top_logprobs seed user safety_identifier metadata store service_tier tools tool_choice
 parallel_tool_calls response_format reasoning_effort verbosity modalities prompt_cache_key prompt_cache_retention"""

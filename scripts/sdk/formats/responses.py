@@ -4,6 +4,7 @@ from formats.common import (NAME, Calls, Refused, Seen, compact, data_url, halve
 from scenarios import SIGNATURE
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
+SILENT = 2
 TOP = """model input instructions stream store previous_response_id conversation include tools tool_choice parallel_tool_calls
 max_tool_calls max_output_tokens temperature top_p top_logprobs reasoning text truncation metadata background prompt
 prompt_cache_key prompt_cache_retention safety_identifier service_tier stream_options user context_management client_metadata"""
@@ -56,7 +57,7 @@ def read_item(item, where, seen, calls):
         words = "".join(part["text"] for part in output if part["kind"] == "text")
         seen.add("user", [calls.answered(item.get("call_id"), words, images=[part for part in output if part["kind"] == "image"])])
     else:
-        need(item.get("id") and isinstance(item.get("summary"), list), f"{where}: id and summary are required")
+        need(isinstance(item.get("summary"), list), f"{where}: summary is required")
         need(item.get("encrypted_content") in (SIGNATURE, None), f"{where}: encrypted_content could not be verified")
         words = "".join(part["text"] for part in item["summary"])
         seen.add("assistant", [{"kind": "thinking", "text": words, "signature": item.get("encrypted_content")}])
@@ -72,7 +73,7 @@ def part(item, where, allowed):
     kind = item.get("type") if isinstance(item, dict) else None
     need(kind in allowed.split(), f"{where}.type: {kind} is none of {allowed}")
     if kind in ("input_text", "output_text"):
-        known(item, "type text annotations logprobs", where)
+        known(item, "type text annotations logprobs prompt_cache_breakpoint", where)
         return {"kind": "text", "text": typed(item.get("text"), str, where)}
     if kind == "refusal":
         return {"kind": "text", "text": item["refusal"]}
@@ -112,10 +113,11 @@ def read_tools(body, seen):
 
 
 def read_settings(body, seen):
-    need(body.get("max_output_tokens") is None or typed(body["max_output_tokens"], int, "max_output_tokens") > 0, "max_output_tokens")
+    need(body.get("max_output_tokens") is None or typed(body["max_output_tokens"], int, "max_output_tokens") >= 16, "max_output_tokens: at least 16")
     need(0 <= (body.get("temperature") or 0) <= 2, "temperature: 0 to 2")
     reasoning = known(body.get("reasoning") or {}, "effort summary context mode", "reasoning")
-    seen.thinking = reasoning.get("effort") not in (None, "none")
+    # The models think unless told otherwise; who asks for the summary wants to see it.
+    seen.thinking = reasoning.get("effort", "medium" if reasoning.get("summary") else "none") != "none"
     seen.sealed = "reasoning.encrypted_content" in (body.get("include") or [])
     seen.set(max_tokens=body.get("max_output_tokens"), temperature=body.get("temperature"), top_p=body.get("top_p"))
     wanted = known(body.get("text") or {}, "format verbosity", "text").get("format") or {"type": "text"}
@@ -154,8 +156,13 @@ def response(play, status, output, figures=None, reason=None, failure=None):
             "tool_choice": "auto", "tools": [], "top_p": 1.0, "truncation": "disabled", "usage": figures, "user": None, "metadata": {}}
 
 
+def blocks_of(answer):
+    """What was filtered before its first word has no item."""
+    return [block for block in answer["blocks"] if block.get("text") != "" or block["kind"] != "text" or answer["finish"] != "filter"]
+
+
 def whole(answer, play):
-    output = [item_of(block, index, answer, play) for index, block in enumerate(answer["blocks"])]
+    output = [item_of(block, index, answer, play) for index, block in enumerate(blocks_of(answer))]
     reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(answer["finish"])
     return response(play, "incomplete" if reason else "completed", output, usage(answer["usage"]), reason)
 
@@ -168,7 +175,7 @@ def frames(answer, play):
         return sse({"type": name, "sequence_number": next(number), **members}, play, name)
 
     out = [event("created", response=response(play, "in_progress", [])), event("in_progress", response=response(play, "in_progress", []))]
-    for index, block in enumerate(answer["blocks"]):
+    for index, block in enumerate(blocks_of(answer)):
         done = item_of(block, index, answer, play)
         empty = {"reasoning": {"summary": []}, "message": {"content": [], "status": "in_progress"}, "function_call": {"arguments": "", "status": "in_progress"}}
         out.append(event("output_item.added", output_index=index, item={**done, **empty[done["type"]]}))
