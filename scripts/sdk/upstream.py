@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             return self.answer(400, *FORMATS[kind].error(400, "the body is not JSON"))
         # Before the scenario may stand the name of a model family, for gateways that know what each can do.
-        told = "--".join(model.split("--")[-3:])
+        told = agent.ALIASES.get(model) or "--".join(model.split("--")[-3:])
         name, client, _ = [*told.split("--"), "", ""][:3]
         scenario = agent.SCENARIO if name == "agent" else SCENARIOS.get(name)
         if scenario is None:
