@@ -10,6 +10,7 @@ has no fixed conversation: agent.py answers what the coding agents of scripts/sd
 """
 
 import base64
+import itertools
 import json
 import socket
 import sys
@@ -28,6 +29,8 @@ FORMATS = {"chat": openai_chat, "responses": responses, "anthropic": anthropic, 
            "cohere": cohere, "bedrock": bedrock}
 FIXED = {"/v1/chat/completions": "chat", "/v1/responses": "responses", "/v1/messages": "anthropic", "/api/chat": "ollama", "/v2/chat": "cohere"}
 RECORDS, LOCK = {}, threading.Lock()
+# No two answers have the same id: agents take those for one that goes on.
+NUMBERS = itertools.count(1)
 TOKENS = 42
 
 
@@ -98,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         speaker, client = FORMATS[kind], [*model.split("--"), ""][1].split("-")[0]
         play = {**scenario, "model": model, "pieces": lambda words: pieces(scenario, words), "signs": scenario.get("thinking"),
                 "streaming": action in ("sse", "array"), "array": action == "array", "direct": "direct" in sys.argv,
-                "passes": client == kind}
+                "passes": client == kind, "number": next(NUMBERS)}
         row = {"turn": 0, "status": 200}
         try:
             seen = play["seen"] = speaker.read(body, self.headers, play)

@@ -199,7 +199,7 @@ def ident(part):
 
 
 def envelope(play, **more):
-    return {"id": "msg_1", "type": "message", "role": "assistant", "model": play["model"], **more}
+    return {"id": f"msg_{play['number']}", "type": "message", "role": "assistant", "model": play["model"], **more}
 
 
 def whole(answer, play):

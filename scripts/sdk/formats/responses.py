@@ -13,6 +13,8 @@ ITEMS = {
     "custom_tool_call": "type call_id name input id status namespace", "custom_tool_call_output": "type call_id output id status",
     "additional_tools": "type id role tools", "function_call_output": "type call_id output id status", "reasoning": "type id summary content encrypted_content status",
 }
+MEMBERS = {"function": "type name description parameters strict defer_loading", "custom": "type name description format defer_loading",
+           "namespace": "type name description tools"}
 PREFIX = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs", "additional_tools": "at"}
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -98,19 +100,17 @@ def read_tool_list(tools, seen, where, group=None):
         need(kind in ("function", "custom", "namespace") or (kind == "web_search" and not group), f"{place}.type: {kind}")
         if kind == "web_search":
             continue
+        known(tool, MEMBERS[kind], place)
         need(NAME.fullmatch(tool.get("name") or ""), f"{place}: name")
         if kind == "namespace":
-            known(tool, "type name description tools", place)
             read_tool_list(tool["tools"], seen, f"{place}.tools", tool["name"])
         elif kind == "custom":
-            known(tool, "type name description format defer_loading", place)
             seen.tools[tool["name"]] = {"custom": True, "properties": {"input": {"type": "string"}}, **grouped}
         else:
             seen.tools[tool["name"]] = {**function_schema(tool, place), **grouped}
 
 
 def function_schema(tool, where):
-    known(tool, "type name description parameters strict defer_loading", where)
     schema = tool.get("parameters") or {"type": "object", "properties": {}}
     need(schema.get("type") == "object", f"{where}.parameters: not of type object")
     if tool.get("strict"):
@@ -133,6 +133,7 @@ def read_tools(body, seen):
 
 def read_settings(body, seen):
     need(body.get("max_output_tokens") is None or typed(body["max_output_tokens"], int, "max_output_tokens") >= 16, "max_output_tokens: at least 16")
+    need(len(body.get("user") or "") <= 64, "user: string too long, 64 characters at most")
     need(0 <= (body.get("temperature") or 0) <= 2, "temperature: 0 to 2")
     reasoning = known(body.get("reasoning") or {}, "effort summary context mode", "reasoning")
     # The models think unless told otherwise; who asks for the summary wants to see it.
@@ -156,24 +157,24 @@ def usage(figures):
 
 def item_of(block, index, answer, play):
     if block["kind"] == "thinking":
-        return {"id": f"rs_{index}", "type": "reasoning", "summary": [{"type": "summary_text", "text": block["text"]}] if block["text"] else [],
+        return {"id": f"rs_{play['number']}_{index}", "type": "reasoning", "summary": [{"type": "summary_text", "text": block["text"]}] if block["text"] else [],
                 "encrypted_content": block["signature"] if play["seen"].sealed else None}
     if block["kind"] == "call":
         tool = play["seen"].tools.get(block["name"]) or {}
         grouped = {"namespace": tool["namespace"]} if "namespace" in tool else {}
         if tool.get("custom"):
-            return {"id": f"ctc_{index}", "type": "custom_tool_call", "status": "completed", "call_id": block["id"], "name": block["name"],
+            return {"id": f"ctc_{play['number']}_{index}", "type": "custom_tool_call", "status": "completed", "call_id": block["id"], "name": block["name"],
                     "input": block["args"]["input"], **grouped}
-        return {"id": f"fc_{index}", "type": "function_call", "status": "completed", "call_id": block["id"], "name": block["name"],
+        return {"id": f"fc_{play['number']}_{index}", "type": "function_call", "status": "completed", "call_id": block["id"], "name": block["name"],
                 "arguments": compact(block["args"]), **grouped}
     refused = answer["finish"] == "refusal"
     content = {"type": "refusal", "refusal": block["text"]} if refused else {"type": "output_text", "text": block["text"], "annotations": [], "logprobs": []}
     state = "incomplete" if answer["finish"] in ("length", "filter") else "completed"
-    return {"id": f"msg_{index}", "type": "message", "status": state, "role": "assistant", "content": [content]}
+    return {"id": f"msg_{play['number']}_{index}", "type": "message", "status": state, "role": "assistant", "content": [content]}
 
 
 def response(play, status, output, figures=None, reason=None, failure=None):
-    return {"id": "resp_1", "object": "response", "created_at": 1750000000, "status": status, "error": failure,
+    return {"id": f"resp_{play['number']}", "object": "response", "created_at": 1750000000, "status": status, "error": failure,
             "incomplete_details": {"reason": reason} if reason else None, "instructions": None, "max_output_tokens": None,
             "model": play["model"], "output": output, "parallel_tool_calls": True, "previous_response_id": None,
             "reasoning": {"effort": None, "summary": None}, "store": False, "temperature": 1.0, "text": {"format": {"type": "text"}},
