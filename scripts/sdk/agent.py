@@ -21,7 +21,7 @@ WORDS = ("quince", "medlar", "sorb")
 # Conversation and answers are made up as it goes; the calls of this provider are signed.
 SCENARIO = {"name": "agent", "thinking": True}
 # Without a gateway, the model's name cannot tell the session.
-ALIASES = {"gpt-6-sol": "agent--codex--known"}
+ALIASES = {"gpt-6-sol": "agent--cli1--known"}
 PROMPT = "Read the files with your tool and tell me the secret words. First file: {}/start.txt"
 
 
