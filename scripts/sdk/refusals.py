@@ -61,6 +61,7 @@ def converse(*turns, **more):
 
 REFUSED = [
     (chat(top_k=3), "unknown member top_k"),
+    (chat(user="x" * 65), "user: string too long"),
     (chat(user(), CALL, user()), "no result for the calls"),
     (chat(user(), CALL), "no result for the calls"),
     (chat(user(), {"role": "tool", "tool_call_id": "a", "content": "x"}), "which no open call has"),
@@ -83,6 +84,9 @@ REFUSED = [
     (items(user([{"type": "input_image", "image_url": {"url": "https://a/b"}}])), "not allowed here"),
     (items(tools=[TOOL]), "unknown member function"),
     (items({**ITEM, "id": "call_1"}), "begins with fc"),
+    (items(user="x" * 65), "user: string too long"),
+    (items({"type": "additional_tools", "tools": [{"type": "namespace", "name": "n", "description": "", "tools": [TOOL]}]}, user()), "unknown member function"),
+    (items({"type": "custom_tool_call", "call_id": "a", "name": "f", "input": {}}), "not allowed here"),
     (items({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "forged"}), "could not be verified"),
     ((anthropic, {"model": "m", "messages": [user()]}), "max_tokens"),
     (messages({"role": "assistant", "content": "x"}), "first message must use the user role"),

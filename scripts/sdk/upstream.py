@@ -5,10 +5,12 @@ usage: upstream.py PORT [direct]        direct: the clients come without a gatew
 
 The model's name chooses the scenario: `parallel-tools--anthropic-node--stream` is the scenario, the client that asks (its first
 word is the format it speaks) and the mode. A request that the real service would refuse, or that is not what the client of the
-scenario meant, is answered 400 with the reason; GET /__records tells what happened per format and model.
+scenario meant, is answered 400 with the reason; GET /__records tells what happened per format and model. The scenario `agent`
+has no fixed conversation: agent.py answers what the coding agents of scripts/sdk/cli ask.
 """
 
 import base64
+import itertools
 import json
 import socket
 import sys
@@ -17,6 +19,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+import agent
 import expect
 from formats import anthropic, bedrock, cohere, gemini, ollama, openai_chat, responses
 from formats.common import Refused
@@ -26,6 +29,8 @@ FORMATS = {"chat": openai_chat, "responses": responses, "anthropic": anthropic, 
            "cohere": cohere, "bedrock": bedrock}
 FIXED = {"/v1/chat/completions": "chat", "/v1/responses": "responses", "/v1/messages": "anthropic", "/api/chat": "ollama", "/v2/chat": "cohere"}
 RECORDS, LOCK = {}, threading.Lock()
+# No two answers have the same id: agents take those for one that goes on.
+NUMBERS = itertools.count(1)
 TOKENS = 42
 
 
@@ -81,28 +86,34 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             return self.answer(400, *FORMATS[kind].error(400, "the body is not JSON"))
         # Before the scenario may stand the name of a model family, for gateways that know what each can do.
-        told = "--".join(model.split("--")[-3:])
+        told = agent.ALIASES.get(model) or "--".join(model.split("--")[-3:])
         name, client, _ = [*told.split("--"), "", ""][:3]
-        if name not in SCENARIOS:
+        scenario = agent.SCENARIO if name == "agent" else SCENARIOS.get(name)
+        if scenario is None:
             return self.answer(404, *FORMATS[kind].error(404, f"no such model: {model}"))
         if action == "count":
             self.record(kind, told, {"turn": 0, "status": 200, "count": True})
             return self.answer(200, {}, {"input_tokens": TOKENS} if kind == "anthropic" else {"totalTokens": TOKENS})
-        self.play(kind, told, action, body, SCENARIOS[name])
+        self.play(kind, told, action, body, scenario)
 
     def play(self, kind, model, action, body, scenario):
         """Read the request, check it, and give the scenario's answer of this turn."""
         speaker, client = FORMATS[kind], [*model.split("--"), ""][1].split("-")[0]
         play = {**scenario, "model": model, "pieces": lambda words: pieces(scenario, words), "signs": scenario.get("thinking"),
                 "streaming": action in ("sse", "array"), "array": action == "array", "direct": "direct" in sys.argv,
-                "passes": client == kind}
+                "passes": client == kind, "number": next(NUMBERS)}
         row = {"turn": 0, "status": 200}
         try:
             seen = play["seen"] = speaker.read(body, self.headers, play)
+            if scenario is agent.SCENARIO:
+                row["turn"], answer = agent.act(seen, kind)
+                row |= {"tools": len(seen.tools), "thinking": seen.thinking, "body": body}
+                self.record(kind, model, row)
+                return self.say(speaker, answer, play)
             row["turn"] = turn_of(scenario, seen)
             expect.check(scenario, row["turn"], seen, kind, client)
         except Refused as refusal:
-            row |= {"status": refusal.status, "reason": str(refusal)}
+            row |= {"status": refusal.status, "reason": str(refusal), **({"body": body} if scenario is agent.SCENARIO else {})}
             self.record(kind, model, row)
             return self.answer(refusal.status, *speaker.error(refusal.status, str(refusal)))
         self.record(kind, model, row)
@@ -110,8 +121,10 @@ class Handler(BaseHTTPRequestHandler):
         answer = expect.renamed(scenario, seen)["answers"][row["turn"]]
         if "fault" in answer:
             return self.fault(speaker, answer["fault"])
-        answer = through_tool(scenario, seen, without_redacted(kind, answer))
-        if seen.stream:
+        self.say(speaker, through_tool(scenario, seen, without_redacted(kind, answer)), play)
+
+    def say(self, speaker, answer, play):
+        if play["seen"].stream:
             return self.stream(speaker, answer, play)
         self.answer(200, {}, speaker.whole(answer, play))
 

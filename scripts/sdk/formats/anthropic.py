@@ -62,7 +62,7 @@ def read_message(message, where, seen, calls, headers):
     role, content = message["role"], message["content"]
     need(role in ROLES, f"{where}.role: {role}")
     if role == "system":
-        need("mid-conversation-system" in headers.get("Anthropic-Beta", ""), f"{where}: role system needs its beta header")
+        need("mid-conversation-" in headers.get("Anthropic-Beta", ""), f"{where}: role system needs its beta header")
     if calls.open:
         results = 0
         while results < len(content) and content[results].get("type") == "tool_result":
@@ -120,7 +120,11 @@ def image(source, where):
 
 def read_tools(body, seen):
     for index, tool in enumerate(body.get("tools") or []):
-        known(tool, "type name description input_schema cache_control strict eager_input_streaming", f"tools.{index}")
+        if re.fullmatch(r"web_(search|fetch)_20\d{6}", tool.get("type") or ""):
+            # The service's own tools bring no schema.
+            known(tool, "type name max_uses allowed_domains blocked_domains user_location cache_control", f"tools.{index}")
+            continue
+        known(tool, "type name description input_schema cache_control strict eager_input_streaming defer_loading", f"tools.{index}")
         need(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", tool.get("name") or ""), f"tools.{index}.name")
         schema = typed(tool.get("input_schema"), dict, f"tools.{index}.input_schema")
         need(schema.get("type") == "object", f"tools.{index}.input_schema.type: Field required")
@@ -195,7 +199,7 @@ def ident(part):
 
 
 def envelope(play, **more):
-    return {"id": "msg_1", "type": "message", "role": "assistant", "model": play["model"], **more}
+    return {"id": f"msg_{play['number']}", "type": "message", "role": "assistant", "model": play["model"], **more}
 
 
 def whole(answer, play):

@@ -221,7 +221,7 @@ def said(answer, play, pieces):
 
 def candidate(parts, play, figures, ending=None):
     inner = {"index": 0, "content": {"role": "model", "parts": parts}, **({"finishReason": ending} if ending else {})}
-    return {"candidates": [inner], "usageMetadata": usage(figures), "modelVersion": play["model"], "responseId": "r1"}
+    return {"candidates": [inner], "usageMetadata": usage(figures), "modelVersion": play["model"], "responseId": f"r{play['number']}"}
 
 
 def is_blocked(answer):
@@ -230,7 +230,7 @@ def is_blocked(answer):
 
 def blocked(play, figures):
     """A prompt that is not answered at all has no candidate."""
-    return {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage(figures), "modelVersion": play["model"], "responseId": "r1"}
+    return {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage(figures), "modelVersion": play["model"], "responseId": f"r{play['number']}"}
 
 
 def whole(answer, play):
@@ -248,7 +248,7 @@ def frames(answer, play):
     if play.get("array"):
         rows = [json.dumps(item, ensure_ascii=False) for item in out + end]
         return [f"{'[' if number == 0 else ','}{row}{line_end(play)}".encode() for number, row in enumerate(rows)], [b"]"]
-    out = strewn(play, out, {"usageMetadata": usage(early), "modelVersion": play["model"], "responseId": "r1"})
+    out = strewn(play, out, {"usageMetadata": usage(early), "modelVersion": play["model"], "responseId": f"r{play['number']}"})
     # Google ends its lines with CRLF always.
     return [sse(item, {"crlf": True}) for item in out], [sse(item, {"crlf": True}) for item in end]
 

@@ -119,6 +119,7 @@ def read_settings(body, seen):
     stop = [stop] if isinstance(stop, str) else stop
     need(stop is None or 0 < len(stop) <= 4, "stop: up to four")
     need(None in limits, "max_tokens and max_completion_tokens at once")
+    need(len(body.get("user") or "") <= 64, "user: string too long, 64 characters at most")
     need(body.get("n") in (None, 1), "n: one answer only here")
     need(0 <= (body.get("temperature") or 0) <= 2, "temperature: 0 to 2")
     need(body.get("stream_options") is None or seen.stream, "stream_options: only with stream")
@@ -144,7 +145,7 @@ def usage(figures):
 
 
 def head(play, kind):
-    return {"id": "chatcmpl-7", "object": kind, "created": 1750000000, "model": play["model"], "system_fingerprint": "fp_1"}
+    return {"id": f"chatcmpl-{play['number']}", "object": kind, "created": 1750000000, "model": play["model"], "system_fingerprint": "fp_1"}
 
 
 def finish(answer, play):

@@ -7,12 +7,15 @@ CONTENT_TYPE = "text/event-stream; charset=utf-8"
 SILENT = 2
 TOP = """model input instructions stream store previous_response_id conversation include tools tool_choice parallel_tool_calls
 max_tool_calls max_output_tokens temperature top_p top_logprobs reasoning text truncation metadata background prompt
-prompt_cache_key prompt_cache_retention safety_identifier service_tier stream_options user context_management"""
+prompt_cache_key prompt_cache_retention safety_identifier service_tier stream_options user context_management client_metadata"""
 ITEMS = {
-    "message": "type role content id status phase", "function_call": "type call_id name arguments id status",
-    "function_call_output": "type call_id output id status", "reasoning": "type id summary content encrypted_content status",
+    "message": "type role content id status phase", "function_call": "type call_id name arguments id status namespace",
+    "custom_tool_call": "type call_id name input id status namespace", "custom_tool_call_output": "type call_id output id status",
+    "additional_tools": "type id role tools", "function_call_output": "type call_id output id status", "reasoning": "type id summary content encrypted_content status",
 }
-PREFIX = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
+MEMBERS = {"function": "type name description parameters strict defer_loading", "custom": "type name description format defer_loading",
+           "namespace": "type name description tools"}
+PREFIX = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs", "additional_tools": "at"}
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -52,7 +55,12 @@ def read_item(item, where, seen, calls):
         need(item.get("call_id") and len(item["call_id"]) <= 64, f"{where}.call_id: up to 64 characters")
         need(NAME.fullmatch(item.get("name") or ""), f"{where}.name")
         seen.add("assistant", [calls.called(item["call_id"], item["name"], parsed(item.get("arguments"), f"{where}.arguments"))])
-    elif kind == "function_call_output":
+    elif kind == "custom_tool_call":
+        need(item.get("call_id") and item.get("name"), f"{where}: call_id and name are required")
+        seen.add("assistant", [calls.called(item["call_id"], item["name"], {"input": typed(item.get("input"), str, f"{where}.input")})])
+    elif kind == "additional_tools":
+        read_tool_list(typed(item.get("tools"), list, f"{where}.tools"), seen, f"{where}.tools")
+    elif kind in ("function_call_output", "custom_tool_call_output"):
         output = parts(item.get("output"), where, "input_text input_image input_file")
         words = "".join(part["text"] for part in output if part["kind"] == "text")
         seen.add("user", [calls.answered(item.get("call_id"), words, images=[part for part in output if part["kind"] == "image"])])
@@ -85,16 +93,34 @@ def part(item, where, allowed):
     return {"kind": "pdf", "data": data}
 
 
+def read_tool_list(tools, seen, where, group=None):
+    """Functions, tools whose input is plain text, and groups of both; what the service does by itself needs no schema."""
+    for index, tool in enumerate(tools):
+        kind, place, grouped = tool.get("type"), f"{where}[{index}]", {"namespace": group} if group else {}
+        need(kind in ("function", "custom", "namespace") or (kind == "web_search" and not group), f"{place}.type: {kind}")
+        if kind == "web_search":
+            continue
+        known(tool, MEMBERS[kind], place)
+        need(NAME.fullmatch(tool.get("name") or ""), f"{place}: name")
+        if kind == "namespace":
+            read_tool_list(tool["tools"], seen, f"{place}.tools", tool["name"])
+        elif kind == "custom":
+            seen.tools[tool["name"]] = {"custom": True, "properties": {"input": {"type": "string"}}, **grouped}
+        else:
+            seen.tools[tool["name"]] = {**function_schema(tool, place), **grouped}
+
+
+def function_schema(tool, where):
+    schema = tool.get("parameters") or {"type": "object", "properties": {}}
+    need(schema.get("type") == "object", f"{where}.parameters: not of type object")
+    if tool.get("strict"):
+        need(schema.get("additionalProperties") is False and set(schema.get("required") or []) == set(schema.get("properties") or {}),
+             f"{where}.parameters: strict wants additionalProperties false and all of them required")
+    return schema
+
+
 def read_tools(body, seen):
-    for index, tool in enumerate(body.get("tools") or []):
-        known(tool, "type name description parameters strict", f"tools[{index}]")
-        need(tool.get("type") == "function" and NAME.fullmatch(tool.get("name") or ""), f"tools[{index}]: type and name")
-        schema = tool.get("parameters") or {"type": "object", "properties": {}}
-        need(schema.get("type") == "object", f"tools[{index}].parameters: not of type object")
-        if tool.get("strict"):
-            need(schema.get("additionalProperties") is False and set(schema.get("required") or []) == set(schema.get("properties") or {}),
-                 f"tools[{index}].parameters: strict wants additionalProperties false and all of them required")
-        seen.tools[tool["name"]] = schema
+    read_tool_list(body.get("tools") or [], seen, "tools")
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         need(known(choice, "type name", "tool_choice").get("type") == "function" and choice.get("name") in seen.tools, "tool_choice: no such tool")
@@ -107,6 +133,7 @@ def read_tools(body, seen):
 
 def read_settings(body, seen):
     need(body.get("max_output_tokens") is None or typed(body["max_output_tokens"], int, "max_output_tokens") >= 16, "max_output_tokens: at least 16")
+    need(len(body.get("user") or "") <= 64, "user: string too long, 64 characters at most")
     need(0 <= (body.get("temperature") or 0) <= 2, "temperature: 0 to 2")
     reasoning = known(body.get("reasoning") or {}, "effort summary context mode", "reasoning")
     # The models think unless told otherwise; who asks for the summary wants to see it.
@@ -130,19 +157,24 @@ def usage(figures):
 
 def item_of(block, index, answer, play):
     if block["kind"] == "thinking":
-        return {"id": f"rs_{index}", "type": "reasoning", "summary": [{"type": "summary_text", "text": block["text"]}] if block["text"] else [],
+        return {"id": f"rs_{play['number']}_{index}", "type": "reasoning", "summary": [{"type": "summary_text", "text": block["text"]}] if block["text"] else [],
                 "encrypted_content": block["signature"] if play["seen"].sealed else None}
     if block["kind"] == "call":
-        return {"id": f"fc_{index}", "type": "function_call", "status": "completed", "call_id": block["id"], "name": block["name"],
-                "arguments": compact(block["args"])}
+        tool = play["seen"].tools.get(block["name"]) or {}
+        grouped = {"namespace": tool["namespace"]} if "namespace" in tool else {}
+        if tool.get("custom"):
+            return {"id": f"ctc_{play['number']}_{index}", "type": "custom_tool_call", "status": "completed", "call_id": block["id"], "name": block["name"],
+                    "input": block["args"]["input"], **grouped}
+        return {"id": f"fc_{play['number']}_{index}", "type": "function_call", "status": "completed", "call_id": block["id"], "name": block["name"],
+                "arguments": compact(block["args"]), **grouped}
     refused = answer["finish"] == "refusal"
     content = {"type": "refusal", "refusal": block["text"]} if refused else {"type": "output_text", "text": block["text"], "annotations": [], "logprobs": []}
     state = "incomplete" if answer["finish"] in ("length", "filter") else "completed"
-    return {"id": f"msg_{index}", "type": "message", "status": state, "role": "assistant", "content": [content]}
+    return {"id": f"msg_{play['number']}_{index}", "type": "message", "status": state, "role": "assistant", "content": [content]}
 
 
 def response(play, status, output, figures=None, reason=None, failure=None):
-    return {"id": "resp_1", "object": "response", "created_at": 1750000000, "status": status, "error": failure,
+    return {"id": f"resp_{play['number']}", "object": "response", "created_at": 1750000000, "status": status, "error": failure,
             "incomplete_details": {"reason": reason} if reason else None, "instructions": None, "max_output_tokens": None,
             "model": play["model"], "output": output, "parallel_tool_calls": True, "previous_response_id": None,
             "reasoning": {"effort": None, "summary": None}, "store": False, "temperature": 1.0, "text": {"format": {"type": "text"}},
@@ -170,7 +202,8 @@ def frames(answer, play):
     out = [event("created", response=response(play, "in_progress", [])), event("in_progress", response=response(play, "in_progress", []))]
     for index, block in enumerate(blocks_of(answer)):
         done = item_of(block, index, answer, play)
-        empty = {"reasoning": {"summary": []}, "message": {"content": [], "status": "in_progress"}, "function_call": {"arguments": "", "status": "in_progress"}}
+        empty = {"reasoning": {"summary": []}, "message": {"content": [], "status": "in_progress"}, "function_call": {"arguments": "", "status": "in_progress"},
+                 "custom_tool_call": {"input": "", "status": "in_progress"}}
         out.append(event("output_item.added", output_index=index, item={**done, **empty[done["type"]]}))
         out += inside(event, done, {"item_id": done["id"], "output_index": index}, play)
         out.append(event("output_item.done", output_index=index, item=done))
@@ -183,6 +216,9 @@ def inside(event, item, place, play):
     if item["type"] == "function_call":
         return [*(event("function_call_arguments.delta", **place, delta=piece) for piece in halves(item["arguments"])),
                 event("function_call_arguments.done", **place, arguments=item["arguments"], name=item["name"])]
+    if item["type"] == "custom_tool_call":
+        return [*(event("custom_tool_call_input.delta", **place, delta=piece) for piece in halves(item["input"])),
+                event("custom_tool_call_input.done", **place, input=item["input"])]
     if item["type"] == "reasoning" and not item["summary"]:
         return []
     if item["type"] == "reasoning":
