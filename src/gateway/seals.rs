@@ -137,14 +137,17 @@ impl Seals {
     fn restore_message(&self, owner: &str, message: &mut Message) {
         let sealed = |part: &Part| matches!(&part.kind, PartKind::Thinking(thinking) if thinking.seal.is_some());
         let has_thoughts = message.parts.iter().any(sealed);
-        let mut parts = Vec::with_capacity(message.parts.len());
+        let (mut parts, mut called) = (Vec::with_capacity(message.parts.len()), false);
         for mut part in std::mem::take(&mut message.parts) {
             if let PartKind::ToolCall(call) = &mut part.kind
                 && let Some(kept) = self.0.get(&(owner.to_owned(), call.id.clone()))
             {
                 if !has_thoughts {
-                    parts.extend(kept.thoughts);
+                    // A turn begins with its thoughts; later ones stand before the call that they led to.
+                    let place = if called { parts.len() } else { 0 };
+                    parts.splice(place..place, kept.thoughts);
                 }
+                called = true;
                 call.seal = call.seal.take().or(kept.seal);
             }
             parts.push(part);
@@ -195,6 +198,13 @@ mod tests {
     #[test]
     fn a_call_that_comes_back_bare_gets_its_thoughts_and_its_seal() {
         assert_eq!(replayed(&kept(), "me", vec![call(None)]), [thought(), call(Some(seal("c")))]);
+    }
+
+    #[test]
+    fn a_turn_begins_with_its_thoughts_whatever_was_said_before_the_call() {
+        let parts = replayed(&kept(), "me", vec![Part::text("I will look"), call(None)]);
+
+        assert_eq!(parts, [thought(), Part::text("I will look"), call(Some(seal("c")))]);
     }
 
     #[test]

@@ -99,11 +99,11 @@ pub(crate) fn write(request: &Request, names: &Names, version: Version, dropped:
                 }
                 wire
             }
-            ToolKind::Custom { name, description, format } => {
+            ToolKind::Custom { name, namespace, description, format } => {
                 if format.is_some() {
                     dropped.push(Dropped::new(format!("{place}.format"), "tools take JSON, no grammar"));
                 }
-                let name = names.upstream(name, None, Spelling::ANTHROPIC);
+                let name = names.upstream(name, namespace.as_deref(), Spelling::ANTHROPIC);
                 WireTool::function(&name, description.as_deref(), input_schema())
             }
             ToolKind::Native(value) => match native(value, request.from, version) {

@@ -77,9 +77,13 @@ fn write_tool(tool: &Tool, names: &Names) -> Option<WireTool> {
             let name = names.upstream(name, namespace.as_deref(), Spelling::OPENAI);
             WireTool::function(name, description.as_deref(), &object_schema(schema.as_ref()))
         }
-        ToolKind::Custom { name, description, .. } => {
+        ToolKind::Custom { name, namespace, description, .. } => {
             let schema = json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]});
-            WireTool::function(names.upstream(name, None, Spelling::OPENAI), description.as_deref(), &schema)
+            WireTool::function(
+                names.upstream(name, namespace.as_deref(), Spelling::OPENAI),
+                description.as_deref(),
+                &schema,
+            )
         }
         ToolKind::Native(_) => return None,
     })

@@ -82,7 +82,9 @@ impl Names {
                 ToolKind::Function { name, namespace, .. } => {
                     Original { name: name.clone(), namespace: namespace.clone(), custom: false }
                 }
-                ToolKind::Custom { name, .. } => Original { name: name.clone(), namespace: None, custom: true },
+                ToolKind::Custom { name, namespace, .. } => {
+                    Original { name: name.clone(), namespace: namespace.clone(), custom: true }
+                }
                 ToolKind::Native(_) => continue,
             };
             let flat = flat_name(&original.name, original.namespace.as_deref());

@@ -156,6 +156,8 @@ pub enum ToolKind {
     Custom {
         /// Its name.
         name: String,
+        /// The group it belongs to (Responses only).
+        namespace: Option<String>,
         /// What it does.
         description: Option<String>,
         /// The grammar of the text.
@@ -174,7 +176,7 @@ impl ToolKind {
             Self::Function { name, description, schema, .. } => {
                 name.len() + text(description) + schema.as_ref().map_or(0, json)
             }
-            Self::Custom { name, description, format } => {
+            Self::Custom { name, description, format, .. } => {
                 name.len() + text(description) + format.as_ref().map_or(0, json)
             }
             Self::Native(value) => json(value),

@@ -163,7 +163,7 @@ fn a_custom_tool_and_a_namespace_come_back_as_the_client_knows_them() {
         schema: None,
         strict: None,
     };
-    let custom = ToolKind::Custom { name: "patch".into(), description: None, format: None };
+    let custom = ToolKind::Custom { name: "patch".into(), namespace: None, description: None, format: None };
     request.tools = vec![Tool { kind: function, cache: None }, Tool { kind: custom, cache: None }];
     let names = Names::of(&request, Spelling::OPENAI);
     let mut patch = call("2", "patch");

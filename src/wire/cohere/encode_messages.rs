@@ -24,6 +24,8 @@ pub(super) fn messages(writer: &mut Writer<'_>) -> Result<Value, Refused> {
         }
         let place = Place { message: index, asked_now: last == Some(index) };
         match message.role {
+            // Instructions stand at the head only; a later one is told in the user's turn.
+            Role::System | Role::Developer if written.iter().any(is_turn) => written.extend(reminder(message)),
             Role::System | Role::Developer => written.extend(instruction(message)),
             Role::User => user(writer, message, place, &mut written)?,
             Role::Assistant => written.extend(assistant(writer, message, index)),
@@ -38,9 +40,22 @@ struct Place {
     asked_now: bool,
 }
 
+fn is_turn(message: &Value) -> bool {
+    message.get("role").and_then(Value::as_str) != Some("system")
+}
+
 fn instruction(message: &Message) -> Option<Value> {
+    words(message).map(|words| json!({"role": "system", "content": words}))
+}
+
+fn reminder(message: &Message) -> Option<Value> {
+    let told = |words| json!({"role": "user", "content": format!("<system-reminder>\n{words}\n</system-reminder>")});
+    words(message).map(told)
+}
+
+fn words(message: &Message) -> Option<String> {
     let texts: Vec<&str> = message.parts.iter().filter_map(Part::as_text).collect();
-    (!texts.is_empty()).then(|| json!({"role": "system", "content": texts.join("\n\n")}))
+    (!texts.is_empty()).then(|| texts.join("\n\n"))
 }
 
 /// A message for each result, then what they cannot hold and what else the user says.

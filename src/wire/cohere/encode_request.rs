@@ -87,9 +87,10 @@ impl Writer<'_> {
                 let none = || json!({"type": "object", "properties": {}});
                 (name, description.clone(), schema.clone().unwrap_or_else(none))
             }
-            ToolKind::Custom { name, description, format } => {
+            ToolKind::Custom { name, namespace, description, format } => {
                 let words = described(description.as_deref(), format.as_ref());
-                (self.names.chosen(name, Spelling::OPENAI), Some(words), text_argument())
+                let name = self.names.upstream(name, namespace.as_deref(), Spelling::OPENAI);
+                (name, Some(words), text_argument())
             }
             ToolKind::Native(_) => return None,
         };

@@ -110,11 +110,11 @@ fn tools(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> bool {
                 let name = writing.names.upstream(name, namespace.as_deref(), Spelling::GEMINI);
                 functions.push(declaration(writing, name, description.as_deref(), schema.as_ref()));
             }
-            ToolKind::Custom { name, description, format } => {
+            ToolKind::Custom { name, namespace, description, format } => {
                 if format.is_some() {
                     writing.drop(format!("tools[{at}].format"), "Gemini has no grammars");
                 }
-                let name = writing.names.upstream(name, None, Spelling::GEMINI);
+                let name = writing.names.upstream(name, namespace.as_deref(), Spelling::GEMINI);
                 let input =
                     json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]});
                 functions.push(declaration(writing, name, description.as_deref(), Some(&input)));

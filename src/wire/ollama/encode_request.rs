@@ -83,11 +83,11 @@ fn tool(writing: &mut Writing<'_>, at: usize, tool: &Tool) -> Option<Value> {
             let empty = || json!({"type": "object", "properties": {}});
             (name, description, schema.clone().unwrap_or_else(empty))
         }
-        ToolKind::Custom { name, description, format } => {
+        ToolKind::Custom { name, namespace, description, format } => {
             if format.is_some() {
                 writing.drop(format!("tools[{at}].format"), "Ollama has no grammars");
             }
-            let name = writing.names.upstream(name, None, Spelling::OPENAI);
+            let name = writing.names.upstream(name, namespace.as_deref(), Spelling::OPENAI);
             (
                 name,
                 description,

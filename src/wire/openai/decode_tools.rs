@@ -61,6 +61,7 @@ fn function_kind(mut function: Fields) -> Result<ToolKind, BadRequest> {
 fn custom_kind(mut custom: Fields) -> Result<ToolKind, BadRequest> {
     Ok(ToolKind::Custom {
         name: name(&mut custom)?,
+        namespace: None,
         description: custom.text("description")?,
         format: custom.take("format"),
     })

@@ -50,13 +50,13 @@ fn kind(writer: &Writer<'_>, kind: &ToolKind) -> Option<Map<String, Value>> {
             put(&mut inner, "strict", *strict);
             ("function", inner)
         }
-        ToolKind::Custom { name, description, format } if writer.is_own() => {
+        ToolKind::Custom { name, description, format, .. } if writer.is_own() => {
             let mut inner = named(writer.names.chosen(name, Spelling::OPENAI), description.as_deref());
             put(&mut inner, "format", format.clone());
             ("custom", inner)
         }
-        ToolKind::Custom { name, description, format } => {
-            let name = writer.names.chosen(name, Spelling::OPENAI);
+        ToolKind::Custom { name, namespace, description, format } => {
+            let name = writer.names.upstream(name, namespace.as_deref(), Spelling::OPENAI);
             let mut inner = named(name, Some(&described(description.as_deref(), format.as_ref())));
             inner.insert("parameters".into(), text_argument());
             ("function", inner)

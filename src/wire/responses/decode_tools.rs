@@ -33,11 +33,7 @@ fn tool(value: Value, path: &str, tools: &mut Vec<Tool>, descriptions: &mut Map<
     let mut fields = Fields::of(value.clone(), path)?;
     let kind = match fields.required_text("type")?.as_str() {
         "function" => function(fields, None)?,
-        "custom" => ToolKind::Custom {
-            name: fields.required_text("name")?,
-            description: fields.text("description")?,
-            format: fields.take("format"),
-        },
+        "custom" => custom(fields, None)?,
         "namespace" => return namespace(fields, tools, descriptions),
         _ => ToolKind::Native(value),
     };
@@ -55,7 +51,16 @@ fn function(mut fields: Fields, namespace: Option<String>) -> Read<ToolKind> {
     })
 }
 
-/// A group of tools. Its functions are tools like others; what else is in it only this format can offer.
+fn custom(mut fields: Fields, namespace: Option<String>) -> Read<ToolKind> {
+    Ok(ToolKind::Custom {
+        name: fields.required_text("name")?,
+        namespace,
+        description: fields.text("description")?,
+        format: fields.take("format"),
+    })
+}
+
+/// A group of tools. Its functions and custom tools are tools like others; what else is in it only this format can offer.
 fn namespace(mut fields: Fields, tools: &mut Vec<Tool>, descriptions: &mut Map<String, Value>) -> Read<()> {
     let name = fields.required_text("name")?;
     let description = fields.text("description")?.unwrap_or_default();
@@ -64,6 +69,7 @@ fn namespace(mut fields: Fields, tools: &mut Vec<Tool>, descriptions: &mut Map<S
         let mut member = Fields::of(value.clone(), format!("{path}[{index}]"))?;
         let kind = match member.text("type")?.as_deref() {
             Some("function") | None => function(member, Some(name.clone()))?,
+            Some("custom") => custom(member, Some(name.clone()))?,
             Some(_) => ToolKind::Native(
                 json!({"type": "namespace", "name": name, "description": description, "tools": [value]}),
             ),

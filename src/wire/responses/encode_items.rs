@@ -127,11 +127,11 @@ fn item_of(part: &Part, names: &UpstreamNames<'_>) -> Option<Value> {
 fn call_item(call: &ToolCall, names: &UpstreamNames<'_>) -> Value {
     let id = Spelling::OPENAI.fit(&call.id);
     let name = names.of(&call.name, call.namespace.as_deref());
-    if call.custom {
-        return json!({"type": "custom_tool_call", "call_id": id, "name": name, "input": call.arguments});
-    }
-    let arguments = call.arguments_or_empty();
-    let mut item = json!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments});
+    let mut item = if call.custom {
+        json!({"type": "custom_tool_call", "call_id": id, "name": name, "input": call.arguments})
+    } else {
+        json!({"type": "function_call", "call_id": id, "name": name, "arguments": call.arguments_or_empty()})
+    };
     if let (Some(namespace), Some(members)) = (&call.namespace, item.as_object_mut()) {
         members.insert("namespace".to_owned(), namespace.clone().into());
     }

@@ -7,7 +7,8 @@ use super::encode_tools::UpstreamNames;
 use super::{encode_fit, encode_items, encode_tools};
 use crate::chat::ids::{Names, Spelling, chosen_names};
 use crate::chat::{
-    Dropped, EncodeTarget, Encoded, Format, Message, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Role,
+    Dropped, EncodeTarget, Encoded, Family, Format, Message, OutputFormat, Reasoning, ReasoningMode, Refused, Request,
+    Role,
 };
 use crate::splice::{self, Edit, Object};
 
@@ -15,6 +16,8 @@ use crate::splice::{self, Edit, Object};
 const LEAST_MAX_TOKENS: u64 = 16;
 const LONGEST_CACHE_KEY: usize = 64;
 const NO_PLACE: &str = "OpenAI Responses has no place for it";
+/// OpenAI takes 64 characters; other formats know longer names.
+const USER: Spelling = Spelling { longest: 64, also: "@.:|", starts_with_letter: false };
 /// Members of a chat request that mean the same here.
 const SHARED_WITH_CHAT: [&str; 3] = ["safety_identifier", "prompt_cache_retention", "prompt_cache_options"];
 
@@ -172,7 +175,8 @@ pub(super) fn format(output: &OutputFormat) -> Option<Value> {
 
 fn labels(request: &Request, body: &mut Map<String, Value>, dropped: &mut Vec<Dropped>) {
     if let Some(user) = &request.user {
-        body.insert("user".to_owned(), user.clone().into());
+        let user = if request.from.family() == Family::OpenAi { user.clone() } else { USER.fit(user) };
+        body.insert("user".to_owned(), user.into());
     }
     if let Some(metadata) = &request.metadata {
         let (texts, others): (Map<_, _>, Map<_, _>) =

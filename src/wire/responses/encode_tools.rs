@@ -19,10 +19,7 @@ impl UpstreamNames<'_> {
     }
 
     fn chosen(&self, name: &str, request: &Request) -> String {
-        let grouped = request
-            .tools
-            .iter()
-            .any(|tool| matches!(&tool.kind, ToolKind::Function { name: n, namespace: Some(_), .. } if n == name));
+        let grouped = request.tools.iter().any(|tool| tool.kind.name() == Some(name) && namespace_of(tool).is_some());
         match self.0 {
             Some(names) if !grouped => names.chosen(name, Spelling::OPENAI),
             _ => name.to_owned(),
@@ -46,7 +43,7 @@ pub(super) fn tools(request: &Request, names: &UpstreamNames<'_>, dropped: &mut 
         };
         match (namespace, list.last_mut().filter(|_| namespace == group)) {
             (Some(_), Some(last)) => add_to_group(last, written),
-            (Some(name), None) if matches!(tool.kind, ToolKind::Function { .. }) => {
+            (Some(name), None) if !matches!(tool.kind, ToolKind::Native(_)) => {
                 list.push(new_group(request, name, written));
             }
             (Some(_) | None, _) => list.push(written),
@@ -58,9 +55,9 @@ pub(super) fn tools(request: &Request, names: &UpstreamNames<'_>, dropped: &mut 
 
 fn namespace_of(tool: &Tool) -> Option<&str> {
     match &tool.kind {
-        ToolKind::Function { namespace, .. } => namespace.as_deref(),
+        ToolKind::Function { namespace, .. } | ToolKind::Custom { namespace, .. } => namespace.as_deref(),
         ToolKind::Native(value) if is_namespace(value) => value.get("name").and_then(Value::as_str),
-        ToolKind::Custom { .. } | ToolKind::Native(_) => None,
+        ToolKind::Native(_) => None,
     }
 }
 
@@ -86,7 +83,9 @@ fn written(tool: &Tool, own: bool, names: &UpstreamNames<'_>) -> Option<Value> {
         ToolKind::Function { name, namespace, description, .. } => {
             ("function", names.of(name, namespace.as_deref()), description)
         }
-        ToolKind::Custom { name, description, .. } => ("custom", names.of(name, None), description),
+        ToolKind::Custom { name, namespace, description, .. } => {
+            ("custom", names.of(name, namespace.as_deref()), description)
+        }
         ToolKind::Native(value) if own => return Some(value.clone()),
         ToolKind::Native(value) => return web_search(value),
     };

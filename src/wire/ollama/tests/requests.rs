@@ -192,7 +192,7 @@ fn what_cannot_be_carried_is_named_or_refused() {
 #[test]
 fn tools_that_may_not_be_called_are_not_offered() {
     let mut request = chat(vec![Part::text("hi")]);
-    let kind = ToolKind::Custom { name: "patch".into(), description: None, format: None };
+    let kind = ToolKind::Custom { name: "patch".into(), namespace: None, description: None, format: None };
     request.tools.push(Tool { kind, cache: None });
     let offered = json(&encode_request(&request, &target("m")).unwrap().body);
     request.tool_choice = Some(ToolChoice::None);

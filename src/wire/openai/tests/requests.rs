@@ -358,7 +358,7 @@ fn custom_tools_of_other_formats_become_functions_and_come_back() {
     let mut request = Request::new(Format::OpenAiResponses, "m");
     let format = json!({"type": "grammar", "syntax": "lark", "definition": "start: x"});
     request.tools = vec![Tool {
-        kind: ToolKind::Custom { name: "patch".into(), description: None, format: Some(format) },
+        kind: ToolKind::Custom { name: "patch".into(), namespace: None, description: None, format: Some(format) },
         cache: None,
     }];
     request.tool_choice = Some(ToolChoice::Named("patch".into()));
