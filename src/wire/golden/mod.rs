@@ -5,6 +5,9 @@
 
 mod answers;
 mod formats;
+mod fuzz;
+mod mutate;
+mod pairs;
 mod relay;
 mod requests;
 mod streams;

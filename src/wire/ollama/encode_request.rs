@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use super::encode_messages;
 use crate::chat::ids::{Names, Spelling};
 use crate::chat::{
-    Dropped, Effort, EncodeTarget, Encoded, Format, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Tool,
-    ToolChoice, ToolKind,
+    Dropped, Effort, EncodeTarget, Encoded, Family, Format, OutputFormat, Reasoning, ReasoningMode, Refused, Request,
+    Tool, ToolChoice, ToolKind,
 };
 
 /// Members of `/api/generate` that `/api/chat` does not have.
@@ -43,6 +43,7 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let names = Names::of(request, Spelling::OPENAI);
     let mut writing = Writing { request, names, dropped: Vec::new() };
     let messages = encode_messages::write(&mut writing)?;
+    writing.dropped.extend(Dropped::foreign_seals(request, Family::Other));
     let mut body = Map::new();
     body.insert("stream".to_owned(), json!(target.stream));
     tools(&mut writing, &mut body);
@@ -78,7 +79,10 @@ fn tools(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
 
 fn tool(writing: &mut Writing<'_>, at: usize, tool: &Tool) -> Option<Value> {
     let (name, description, schema) = match &tool.kind {
-        ToolKind::Function { name, namespace, description, schema, .. } => {
+        ToolKind::Function { name, namespace, description, schema, strict } => {
+            if *strict == Some(true) {
+                writing.drop(format!("tools[{at}].strict"), "Ollama makes no such promise");
+            }
             let name = writing.names.upstream(name, namespace.as_deref(), Spelling::OPENAI);
             let empty = || json!({"type": "object", "properties": {}});
             (name, description, schema.clone().unwrap_or_else(empty))
