@@ -52,3 +52,33 @@ fn leave_out(request: &mut Request, refused: &Refused) {
         });
     }
 }
+
+/// Fields of a chat request that not every format has a place for, as the report names them.
+#[test]
+fn what_a_format_has_no_place_for_is_named() {
+    let request = (CLIENTS[0].decode)(CLIENTS[0].fixture).unwrap();
+
+    for provider in PROVIDERS {
+        let text = written(request.clone(), &provider);
+        let told = |sent: &[&str], named: &[&str]| {
+            let is_sent = sent.iter().any(|word| text.contains(word));
+            let is_named = named.iter().any(|field| text.contains(&format!("dropped {field}:")));
+            assert!(is_sent || is_named, "{provider:?} says nothing of {named:?}\n{text}");
+        };
+
+        told(&["Z29vZ2xl"], &["messages[3].seal"]);
+        told(&["Two tools fit."], &["messages[3].thinking"]);
+        told(&["cache_control", "cachePoint", "cache_breakpoint"], &["messages[0].cache", "cache_control"]);
+        told(&["\"strict\": true", "strict_tools"], &["tools[0].strict", "strict"]);
+        told(&["\"seed\": 7"], &["seed"]);
+        told(&["logit_bias"], &["logit_bias"]);
+        told(&["ada-1"], &["user"]);
+        told(&["\"blue\""], &["metadata"]);
+        told(&["report.pdf", "\"report 1\""], &["messages[2].file"]);
+        told(&["cat.jpg"], &["messages[2].image"]);
+        told(&["\"animal\"", "refused response_format"], &["response_format"]);
+        // Cohere is offered the one tool that was named, and no other.
+        told(&["start: ", "REQUIRED"], &["tools[2].format", "tools[2]", "tool_choice"]);
+        told(&["unknown_to_all\":"], &["unknown_to_all"]);
+    }
+}

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{json, target};
+use crate::chat::arbitrary::{self, Shape};
 use crate::chat::{
     Effort, Format, Media, Message, OutputFormat, Part, PartKind, Reasoning, ReasoningMode, Request, Role, Source,
-    Tool, ToolChoice, ToolKind, arbitrary,
+    Tool, ToolChoice, ToolKind,
 };
 use crate::ollama::{Load, decode_generate, decode_request, encode_request, rewrite};
 
@@ -17,7 +18,7 @@ fn read(value: &serde_json::Value) -> Request {
 
 proptest! {
     #[test]
-    fn a_conversation_survives_the_way_through(request in arbitrary::request(Format::Ollama)) {
+    fn a_conversation_survives_the_way_through(request in arbitrary::shaped(Shape::of(Format::Ollama))) {
         let mut target = target(&request.model);
         target.stream = request.stream;
 
@@ -27,7 +28,7 @@ proptest! {
     }
 
     #[test]
-    fn another_formats_conversation_arrives_as_it_was(request in arbitrary::request(Format::OpenAiChat)) {
+    fn another_formats_conversation_arrives_as_it_was(request in arbitrary::shaped(Shape::of(Format::Ollama).said_by(Format::OpenAiChat))) {
         let encoded = encode_request(&request, &target("m")).unwrap();
 
         let again = decode_request(&encoded.body).unwrap();
