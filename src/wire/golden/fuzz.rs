@@ -26,6 +26,8 @@ const fn allowed(read: usize) -> usize {
 /// What all executions share.
 struct Fuzz {
     streams: Vec<Bytes>,
+    /// Bedrock's messages before they are framed.
+    messages: Vec<(String, Vec<u8>)>,
     replies: Vec<Reply>,
 }
 
@@ -36,7 +38,10 @@ impl Fuzz {
             let request = (client.decode)(client.fixture).unwrap();
             Reply { request: request.into(), ..arbitrary::reply(client.format) }
         };
-        Self { streams, replies: CLIENTS.iter().map(with_request).collect() }
+        let list = include_bytes!("fixtures/streams/bedrock.json");
+        let list: Vec<(String, serde_json::Value)> = serde_json::from_slice(list).unwrap();
+        let messages = list.into_iter().map(|(name, payload)| (name, payload.to_string().into_bytes())).collect();
+        Self { streams, messages, replies: CLIENTS.iter().map(with_request).collect() }
     }
 
     /// One execution; what is wrong.
@@ -84,28 +89,25 @@ impl Fuzz {
         let other = random.pick(&self.streams).clone();
         match PROVIDERS[at].framing {
             // Broken checksums end it at once, so mostly the payloads are changed.
-            Framing::Messages if random.below(4) > 0 => changed_messages(&other, random),
+            Framing::Messages if random.below(4) > 0 => self.changed_messages(&other, random),
             _ => mutated(&self.streams[at], &other, random).into(),
         }
     }
-}
 
-/// The messages of the fixture, some of them changed, left out, or said twice.
-fn changed_messages(other: &[u8], random: &mut Random) -> Bytes {
-    let list = include_bytes!("fixtures/streams/bedrock.json");
-    let list: Vec<(String, serde_json::Value)> = serde_json::from_slice(list).unwrap();
-    let mut out = Vec::new();
-    for (name, payload) in &list {
-        let payload = payload.to_string().into_bytes();
-        match random.below(12) {
-            0 => {}
-            1 => out.extend_from_slice(&framed_message(name, &mutated(&payload, other, random))),
-            2 => out.extend_from_slice(&framed_message(&random.pick(&list).0, &payload)),
-            3 => out.extend_from_slice(&framed_message(name, &payload).repeat(2)),
-            _ => out.extend_from_slice(&framed_message(name, &payload)),
+    /// The messages of the fixture, some of them changed, left out, or said twice.
+    fn changed_messages(&self, other: &[u8], random: &mut Random) -> Bytes {
+        let mut out = Vec::new();
+        for (name, payload) in &self.messages {
+            match random.below(12) {
+                0 => {}
+                1 => out.extend_from_slice(&framed_message(name, &mutated(payload, other, random))),
+                2 => out.extend_from_slice(&framed_message(&random.pick(&self.messages).0, payload)),
+                3 => out.extend_from_slice(&framed_message(name, payload).repeat(2)),
+                _ => out.extend_from_slice(&framed_message(name, payload)),
+            }
         }
+        out.into()
     }
-    out.into()
 }
 
 /// The bytes in up to eight pieces.
