@@ -31,3 +31,13 @@ fn an_answer_that_was_streamed_is_the_same_answer() {
         assert_eq!(collected, whole, "{provider:?}");
     }
 }
+
+#[test]
+fn the_class_of_service_that_everybody_gets_is_called_default() {
+    let answer = (PROVIDERS[2].decode_answer)(PROVIDERS[2].answer).unwrap();
+
+    let body = (CLIENTS[0].encode_answer)(&answer, &arbitrary::reply(CLIENTS[0].format));
+
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["service_tier"], "default");
+}

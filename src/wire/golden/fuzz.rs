@@ -44,15 +44,15 @@ impl Fuzz {
         Self { streams, messages, replies: CLIENTS.iter().map(with_request).collect() }
     }
 
-    /// One execution; what is wrong.
-    fn execute(&self, number: u64) -> Result<(), String> {
+    /// One execution: whether something was written, or what is wrong.
+    fn execute(&self, number: u64) -> Result<bool, String> {
         let run = || match number % 4 {
             0 => self.request(&mut Random::new(number)),
             1 => self.answer(&mut Random::new(number)),
             _ => self.stream(&mut Random::new(number)),
         };
         match catch_unwind(AssertUnwindSafe(run)) {
-            Ok((read, written)) if written <= allowed(read) => Ok(()),
+            Ok((read, written)) if written <= allowed(read) => Ok(written > 0),
             Ok((read, written)) => Err(format!("execution {number}: {read} bytes became {written}")),
             Err(_) => Err(format!("execution {number}: a panic")),
         }
@@ -140,7 +140,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 #[ignore = "scripts/fuzz runs it, for as long as is asked"]
 fn very_many_changed_fixtures_make_no_codec_panic_or_grow_out_of_bounds() {
     let (start, count) = (setting("FUZZ_START", 0), setting("FUZZ_EXECUTIONS", 100_000));
-    let (next, done) = (AtomicU64::new(start), AtomicU64::new(0));
+    let (next, done, written) = (AtomicU64::new(start), AtomicU64::new(0), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
 
     let work = || {
@@ -151,7 +151,10 @@ fn very_many_changed_fixtures_make_no_codec_panic_or_grow_out_of_bounds() {
             if number >= start + count || wrong.len() >= 5 {
                 return wrong;
             }
-            wrong.extend(fuzz.execute(number).err());
+            match fuzz.execute(number) {
+                Ok(something) => drop(written.fetch_add(something.into(), Ordering::Relaxed)),
+                Err(what) => wrong.push(what),
+            }
             done.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -160,6 +163,7 @@ fn very_many_changed_fixtures_make_no_codec_panic_or_grow_out_of_bounds() {
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
 
-    println!("executions: {}", done.load(Ordering::Relaxed));
+    let (done, written) = (done.load(Ordering::Relaxed), written.load(Ordering::Relaxed));
+    println!("executions: {done}; so many were read and written: {written}");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -1,8 +1,10 @@
 //! Every client's request for every provider.
 
+use serde_json::{Value, json};
+
 use super::formats::{CLIENTS, PROVIDERS, Provider};
 use super::{pretty, stored};
-use crate::chat::{OutputFormat, PartKind, Refused, Request, Source};
+use crate::chat::{EncodeTarget, Format, Message, OutputFormat, PartKind, Refused, Request, Role, Source, Traits};
 
 #[test]
 fn every_request_is_written_for_every_provider_as_it_was_reviewed() {
@@ -80,5 +82,35 @@ fn what_a_format_has_no_place_for_is_named() {
         // Cohere is offered the one tool that was named, and no other.
         told(&["start: ", "REQUIRED"], &["tools[2].format", "tools[2]", "tool_choice"]);
         told(&["unknown_to_all\":"], &["unknown_to_all"]);
+    }
+}
+
+#[test]
+fn text_is_no_kind_of_output_beside_text() {
+    let mut request = Request::new(Format::Gemini, "m");
+    request.messages = vec![Message::text(Role::User, "hi")];
+    let kinds = |kinds: &[&str]| {
+        let mut request = request.clone();
+        request.modalities = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let encoded = PROVIDERS[0].encoded(&request).unwrap();
+        serde_json::from_slice::<Value>(&encoded.body).unwrap()["modalities"].clone()
+    };
+
+    let (none, audio) = (kinds(&["text"]), kinds(&["text", "audio"]));
+
+    assert_eq!((none, audio), (Value::Null, json!(["text", "audio"])));
+}
+
+#[test]
+fn a_shape_that_gives_way_to_a_named_tool_is_named() {
+    let mut request = (CLIENTS[0].decode)(CLIENTS[0].fixture).unwrap();
+    request.reasoning = None;
+    for model in ["anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-3-7-sonnet-20250219"] {
+        let target = EncodeTarget { model, stream: false, traits: Traits::default() };
+        let encode = if model.starts_with("claude") { PROVIDERS[2].encode } else { PROVIDERS[6].encode };
+
+        let encoded = encode(&request, &target).unwrap();
+
+        assert!(encoded.dropped.iter().any(|dropped| dropped.field == "response_format"), "{model}");
     }
 }

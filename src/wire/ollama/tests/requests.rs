@@ -204,6 +204,30 @@ fn tools_that_may_not_be_called_are_not_offered() {
     assert_eq!(body.get("tools"), None);
 }
 
+#[rstest::rstest]
+#[case(ToolChoice::Named("g".into()), &["g"], true)]
+#[case(ToolChoice::Allowed { required: true, names: vec!["g".into()] }, &["g"], true)]
+#[case(ToolChoice::Allowed { required: false, names: vec!["g".into()] }, &["g"], false)]
+#[case(ToolChoice::Auto, &["f", "g"], false)]
+fn a_choice_among_tools_is_made_by_offering_no_others(
+    #[case] choice: ToolChoice,
+    #[case] offered: &[&str],
+    #[case] loses: bool,
+) {
+    let mut request = chat(vec![Part::text("hi")]);
+    let kind = |name: &str| ToolKind::Custom { name: name.into(), description: None, format: None };
+    request.tools = ["f", "g"].map(|name| Tool { kind: kind(name), cache: None }).to_vec();
+    request.tool_choice = Some(choice);
+
+    let encoded = encode_request(&request, &target("m")).unwrap();
+
+    let body = json(&encoded.body);
+    let names: Vec<&str> =
+        body["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, offered);
+    assert_eq!(encoded.dropped.iter().any(|dropped| dropped.field == "tool_choice"), loses);
+}
+
 #[test]
 fn only_the_model_changes_in_a_body_that_passes() {
     let body = Bytes::from_static(b"{ \"mod\\u0065l\" : \"a\", \"n\": 1.50, \"x\":{\"model\":1} }");
