@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::formats::{CLIENTS, Client, PROVIDERS, Provider};
 use super::mutate::{Random, mutated};
 use super::relay::{Framing, framed_message, heard, told};
-use crate::chat::{Reply, arbitrary};
+use crate::chat::{Original, Reply, WayBack, arbitrary};
 
 /// Executions of the test that always runs.
 const FEW: u64 = 2_000;
@@ -70,7 +70,8 @@ impl Fuzz {
         let (provider, client) = (random.pick(&PROVIDERS), random.below(CLIENTS.len()));
         let body = mutated(provider.answer, random.pick(&PROVIDERS).answer, random);
         let reply = &self.replies[client];
-        let answer = (provider.decode_answer)(&body);
+        let way_back = disguises(random);
+        let answer = (provider.decode_answer)(&body).map(|answer| way_back.restore(answer));
         let written = answer.map_or(0, |answer| (CLIENTS[client].encode_answer)(&answer, reply).len());
         (body.len() + CLIENTS[client].fixture.len(), written)
     }
@@ -79,7 +80,11 @@ impl Fuzz {
         let (at, client) = (random.below(PROVIDERS.len()), random.below(CLIENTS.len()));
         let bytes = self.changed_stream(at, random);
         let read = bytes.len();
-        let stream = heard(&PROVIDERS[at], pieces(bytes, random));
+        let mut stream = heard(&PROVIDERS[at], pieces(bytes, random));
+        assert!(stream.events.len() <= read + 64, "{} events of {read} bytes", stream.events.len());
+        let (mut restorer, mut events) = (disguises(random).for_stream(), Vec::new());
+        stream.events.drain(..).for_each(|event| restorer.restore(event, &mut events));
+        stream.events = events;
         let written = told(&CLIENTS[client], &stream, &self.replies[client]);
         // The request is repeated in the first frames and the last one.
         (read + 4 * CLIENTS[client].fixture.len(), written.len())
@@ -108,6 +113,19 @@ impl Fuzz {
         }
         out.into()
     }
+}
+
+/// The fixtures' tools under other names, or not.
+fn disguises(random: &mut Random) -> WayBack {
+    let mut way_back = WayBack::default();
+    if random.below(2) == 0 {
+        let (name, namespace) = ("a tool".to_owned(), Some("files".to_owned()));
+        way_back.renamed("look", Original { name, namespace, custom: random.below(2) == 0 });
+    }
+    if random.below(4) == 0 {
+        way_back.answered_by("find");
+    }
+    way_back
 }
 
 /// The bytes in up to eight pieces.
