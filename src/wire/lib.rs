@@ -31,6 +31,8 @@ pub mod bedrock;
 pub mod chat;
 pub mod cohere;
 pub mod gemini;
+#[cfg(test)]
+mod golden;
 mod lenient;
 pub mod lines;
 mod mend;

@@ -46,6 +46,8 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
 /// What a message says of itself.
 pub(crate) fn begin(message: &Members<'_>) -> Begin {
     let tier = message.members("usage").and_then(|usage| usage.text("service_tier"));
+    // The class that everybody gets has another name elsewhere.
+    let tier = tier.map(|tier| if tier == "standard" { "default".to_owned() } else { tier });
     Begin { id: message.text("id"), model: message.text("model"), service_tier: tier, ..Begin::default() }
 }
 

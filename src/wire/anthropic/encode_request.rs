@@ -16,7 +16,7 @@ use super::sampling::Words;
 use super::tools::{self, WireChoice, WireTool};
 use super::version::Version;
 use crate::chat::ids::{Names, Spelling};
-use crate::chat::{Dropped, EncodeTarget, Encoded, Format, Refused, Request};
+use crate::chat::{Dropped, EncodeTarget, Encoded, Family, Format, Refused, Request};
 
 /// The cap where neither client nor provider names one.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
@@ -70,6 +70,7 @@ fn report_unknown(request: &Request, dropped: &mut Vec<Dropped>) {
     ];
     let unknown = absent.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
     let rest = request.rest.keys().filter(|_| request.from != Format::Anthropic).cloned();
+    dropped.extend(Dropped::foreign_seals(request, Family::Anthropic));
     dropped.extend(unknown.chain(rest).map(|name| Dropped::new(name, "the format has no such member")));
 }
 
@@ -180,8 +181,10 @@ impl<'a> Draft<'a> {
                 output_config.insert("format".into(), format);
                 choice
             }
-            // The call of a tool that was named is the answer.
-            Asked::ByTool(_) if choice.as_ref().is_some_and(|choice| choice.r#type == "tool") => choice,
+            Asked::ByTool(_) if choice.as_ref().is_some_and(|choice| choice.r#type == "tool") => {
+                self.drop("response_format", "the call of the tool that was named is the answer");
+                choice
+            }
             Asked::ByTool(schema) => {
                 if self.plan.thinks() {
                     // The shape is a promise to a program; thinking is none.

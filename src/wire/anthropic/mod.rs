@@ -39,7 +39,7 @@ mod rewrite;
 mod sampling;
 mod stop;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod tools;
 mod usage;
 mod version;

@@ -10,8 +10,8 @@ use super::tools::{self, ToolConfig, WireTool};
 use crate::anthropic::{OPENING, Plan, Version, Words, demoted, in_open_tool_loop, object_schema};
 use crate::chat::ids::{Names, Spelling};
 use crate::chat::{
-    Dropped, EncodeTarget, Encoded, Message, OutputFormat, ReasoningMode, Refused, Request, Role, ToolChoice, WayBack,
-    repair,
+    Dropped, EncodeTarget, Encoded, Family, Message, OutputFormat, ReasoningMode, Refused, Request, Role, ToolChoice,
+    WayBack, repair,
 };
 
 /// The tool whose call is the answer.
@@ -80,7 +80,8 @@ fn unknown(request: &Request) -> Vec<Dropped> {
     ];
     let absent = absent.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
     let names = absent.chain(request.rest.keys().cloned());
-    names.map(|name| Dropped::new(name, "the format has no such member")).collect()
+    let unknown = names.map(|name| Dropped::new(name, "the format has no such member"));
+    unknown.chain(Dropped::foreign_seals(request, Family::Anthropic)).collect()
 }
 
 fn repaired(turns: Vec<Message>) -> Vec<Message> {
@@ -212,6 +213,7 @@ impl Draft<'_> {
         plan: &mut Plan,
     ) -> Option<Value> {
         if choice.as_ref().is_some_and(|choice| choice.get("tool").is_some()) {
+            self.drop("response_format", "the call of the tool that was named is the answer");
             return choice;
         }
         if plan.thinks() {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::encode_messages;
 use crate::chat::ids::{Names, Spelling, chosen_names};
 use crate::chat::{
-    Dropped, EncodeTarget, Encoded, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Tool, ToolChoice,
+    Dropped, EncodeTarget, Encoded, Family, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Tool, ToolChoice,
     ToolKind,
 };
 use crate::openai::{described, put, text_argument};
@@ -25,6 +25,7 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     body.insert("stream".into(), target.stream.into());
     let messages = encode_messages::messages(&mut writer)?;
     body.insert("messages".into(), messages);
+    writer.dropped.extend(Dropped::foreign_seals(request, Family::Other));
     writer.tools(&mut body);
     writer.sampling(&mut body)?;
     writer.output(&mut body)?;
@@ -67,8 +68,10 @@ impl Writer<'_> {
         }
         body.insert("tools".into(), written.into());
         let strict = |tool: &Tool| matches!(&tool.kind, ToolKind::Function { strict: Some(true), .. });
-        if request.tools.iter().all(strict) {
+        if request.tools.iter().filter(|tool| offered(request, tool)).all(strict) {
             body.insert("strict_tools".into(), true.into());
+        } else if request.tools.iter().any(strict) {
+            self.drop("strict", "Cohere makes the promise for all tools or for none");
         }
         let word = match &request.tool_choice {
             Some(ToolChoice::None) => Some("NONE"),
@@ -155,7 +158,10 @@ impl Writer<'_> {
     fn others(&mut self, body: &mut Map<String, Value>) {
         let request = self.request;
         self.drop_if(request.verbosity.is_some(), "verbosity");
-        self.drop_if(!request.modalities.is_empty(), "modalities");
+        self.drop_if(request.modalities.iter().any(|kind| kind != "text"), "modalities");
+        let parts = request.messages.iter().flat_map(|message| &message.parts);
+        let marked = parts.map(|part| &part.cache).chain(request.tools.iter().map(|tool| &tool.cache));
+        self.drop_if(marked.into_iter().any(Option::is_some), "cache_control");
         self.drop_if(request.user.is_some(), "user");
         self.drop_if(request.metadata.is_some(), "metadata");
         self.drop_if(request.service_tier.is_some(), "service_tier");

@@ -8,7 +8,7 @@ use super::{encode_config, encode_parts, schema};
 use crate::chat::ids::{self, Names, Spelling};
 use crate::chat::repair;
 use crate::chat::{
-    Dropped, EncodeTarget, Encoded, Format, Message, Part, Refused, Request, Role, ToolChoice, ToolKind,
+    Dropped, EncodeTarget, Encoded, Family, Format, Message, Part, Refused, Request, Role, ToolChoice, ToolKind,
 };
 
 /// What the writers of one request share.
@@ -88,6 +88,7 @@ fn contents(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> Result<
 
 /// What is lost of messages, named by their places in the client's request.
 fn mark_places(writing: &mut Writing<'_>, messages: &[Message]) {
+    writing.dropped.extend(Dropped::foreign_seals(writing.request, Family::Google));
     for (at, message) in messages.iter().enumerate() {
         if message.name.is_some() {
             writing.drop(format!("messages[{at}].name"), "Gemini has no names of speakers");
@@ -106,7 +107,10 @@ fn tools(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> bool {
             writing.drop(format!("tools[{at}].cache"), "Gemini caches by itself");
         }
         match &tool.kind {
-            ToolKind::Function { name, namespace, description, schema, .. } => {
+            ToolKind::Function { name, namespace, description, schema, strict } => {
+                if *strict == Some(true) {
+                    writing.drop(format!("tools[{at}].strict"), "Gemini makes no such promise");
+                }
                 let name = writing.names.upstream(name, namespace.as_deref(), Spelling::GEMINI);
                 functions.push(declaration(writing, name, description.as_deref(), schema.as_ref()));
             }

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::encode_messages;
-use crate::chat::ids::{Names, Spelling};
+use crate::chat::ids::{Names, Spelling, chosen_names};
 use crate::chat::{
-    Dropped, Effort, EncodeTarget, Encoded, Format, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Tool,
-    ToolChoice, ToolKind,
+    Dropped, Effort, EncodeTarget, Encoded, Family, Format, OutputFormat, Reasoning, ReasoningMode, Refused, Request,
+    Tool, ToolChoice, ToolKind,
 };
 
 /// Members of `/api/generate` that `/api/chat` does not have.
@@ -43,6 +43,7 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let names = Names::of(request, Spelling::OPENAI);
     let mut writing = Writing { request, names, dropped: Vec::new() };
     let messages = encode_messages::write(&mut writing)?;
+    writing.dropped.extend(Dropped::foreign_seals(request, Family::Other));
     let mut body = Map::new();
     body.insert("stream".to_owned(), json!(target.stream));
     tools(&mut writing, &mut body);
@@ -63,22 +64,34 @@ fn tools(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
         if tool.cache.is_some() {
             writing.drop(format!("tools[{at}].cache"), "Ollama caches by itself");
         }
+        if !offered(writing.request, tool) {
+            continue;
+        }
         tools.extend(self::tool(writing, at, tool));
     }
     match &writing.request.tool_choice {
         // The only way to say it.
         Some(ToolChoice::None) => return,
-        None | Some(ToolChoice::Auto) => {}
-        Some(_) => writing.drop("tool_choice", "Ollama's models choose for themselves"),
+        None | Some(ToolChoice::Auto | ToolChoice::Allowed { required: false, .. }) => {}
+        Some(_) => writing.drop("tool_choice", "Ollama's models choose for themselves whether to call"),
     }
     if !tools.is_empty() {
         body.insert("tools".to_owned(), Value::Array(tools));
     }
 }
 
+/// A choice among some tools is made by offering no others.
+fn offered(request: &Request, tool: &Tool) -> bool {
+    let chosen = request.tool_choice.as_ref().map(chosen_names).unwrap_or_default();
+    chosen.is_empty() || tool.kind.name().is_some_and(|name| chosen.iter().any(|one| one == name))
+}
+
 fn tool(writing: &mut Writing<'_>, at: usize, tool: &Tool) -> Option<Value> {
     let (name, description, schema) = match &tool.kind {
-        ToolKind::Function { name, namespace, description, schema, .. } => {
+        ToolKind::Function { name, namespace, description, schema, strict } => {
+            if *strict == Some(true) {
+                writing.drop(format!("tools[{at}].strict"), "Ollama makes no such promise");
+            }
             let name = writing.names.upstream(name, namespace.as_deref(), Spelling::OPENAI);
             let empty = || json!({"type": "object", "properties": {}});
             (name, description, schema.clone().unwrap_or_else(empty))

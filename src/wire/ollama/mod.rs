@@ -8,7 +8,7 @@
 //!   [`encode_generate`] write its answers;
 //! - clients raise on blank lines and on lines that are no JSON, so the heartbeat is a chunk that says nothing.
 //!
-//! What it cannot carry: `tool_choice` (but `none` leaves the tools out), `parallel_tools`, `logit_bias`, `verbosity`, `user`,
+//! What it cannot carry: `tool_choice` (but `none` leaves the tools out, and a choice among some leaves out the others), `parallel_tools`, `logit_bias`, `verbosity`, `user`,
 //! `metadata`, `service_tier`, `cache_key`, `modalities`, marks for the prompt cache, names of speakers, other models' sealed thoughts.
 //! Answers hold no pictures: the official clients cannot read them. Several answers, and files, sounds, videos or images behind URLs in the last question, are refused.
 

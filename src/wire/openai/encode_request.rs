@@ -24,6 +24,7 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let mut body = Map::new();
     body.insert("model".into(), target.model.into());
     let messages = encode_messages::messages(&mut writer)?;
+    writer.marks();
     body.insert("messages".into(), messages);
     body.insert("stream".into(), target.stream.into());
     if target.stream && !target.traits.no_stream_options {
@@ -70,6 +71,25 @@ impl Writer<'_> {
             Family::OpenAi
         } else {
             Family::Other
+        }
+    }
+
+    /// What stands beside the pieces of the conversation, and goes back to its own format or maker only.
+    fn marks(&mut self) {
+        let request = self.request;
+        self.dropped.extend(Dropped::foreign_seals(request, self.family()));
+        if self.is_own() {
+            return;
+        }
+        for (index, message) in request.messages.iter().enumerate() {
+            if message.parts.iter().any(|part| part.cache.is_some()) {
+                self.drop(format!("messages[{index}].cache"), "most providers cache by themselves and refuse marks");
+            }
+        }
+        for (index, tool) in request.tools.iter().enumerate() {
+            if tool.cache.is_some() {
+                self.drop(format!("tools[{index}].cache"), "most providers cache by themselves and refuse marks");
+            }
         }
     }
 
@@ -160,9 +180,9 @@ impl Writer<'_> {
     fn labels(&mut self, body: &mut Map<String, Value>) {
         let request = self.request;
         put(body, "verbosity", request.verbosity.as_deref());
-        if !request.modalities.is_empty() {
-            let all = std::iter::once("text").chain(request.modalities.iter().map(String::as_str));
-            body.insert("modalities".into(), all.collect::<Vec<_>>().into());
+        let beside: Vec<&str> = request.modalities.iter().map(String::as_str).filter(|kind| *kind != "text").collect();
+        if !beside.is_empty() {
+            body.insert("modalities".into(), [&["text"], beside.as_slice()].concat().into());
         }
         let user = request.user.as_deref().map(|user| match self.is_own() || user.len() <= USER.longest {
             true => user.to_owned(),

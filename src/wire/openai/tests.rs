@@ -3,7 +3,6 @@
 mod answers;
 mod decoding;
 mod encoding;
-mod generator;
 mod requests;
 
 use std::sync::Arc;

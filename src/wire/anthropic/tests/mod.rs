@@ -1,4 +1,3 @@
 mod answers;
-pub(crate) mod arbitrary;
 mod requests;
 mod streams;

@@ -1,4 +1,3 @@
-use super::arbitrary;
 use bytes::Bytes;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -32,7 +31,7 @@ fn asking(from: Format) -> Request {
 
 proptest! {
     #[test]
-    fn a_conversation_survives_writing_and_reading(request in arbitrary::request(Format::Anthropic)) {
+    fn a_conversation_survives_writing_and_reading(request in arbitrary::shaped(arbitrary::Shape::of(Format::Anthropic))) {
         let (_, encoded) = encoded(&request, "model");
 
         let again = decode_request(&encoded.body).unwrap();

@@ -373,7 +373,7 @@ proptest! {
     }
 
     #[test]
-    fn any_events_at_all_are_told_legally(events in prop::collection::vec(crate::anthropic::tests::arbitrary::event(), 0..40)) {
+    fn any_events_at_all_are_told_legally(events in arbitrary::events()) {
         assert_legal(&frames(&told(&events)));
     }
 

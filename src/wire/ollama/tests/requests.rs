@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{json, target};
+use crate::chat::arbitrary::{self, Shape};
 use crate::chat::{
     Effort, Format, Media, Message, OutputFormat, Part, PartKind, Reasoning, ReasoningMode, Request, Role, Source,
-    Tool, ToolChoice, ToolKind, arbitrary,
+    Tool, ToolChoice, ToolKind,
 };
 use crate::ollama::{Load, decode_generate, decode_request, encode_request, rewrite};
 
@@ -17,7 +18,7 @@ fn read(value: &serde_json::Value) -> Request {
 
 proptest! {
     #[test]
-    fn a_conversation_survives_the_way_through(request in arbitrary::request(Format::Ollama)) {
+    fn a_conversation_survives_the_way_through(request in arbitrary::shaped(Shape::of(Format::Ollama))) {
         let mut target = target(&request.model);
         target.stream = request.stream;
 
@@ -27,7 +28,7 @@ proptest! {
     }
 
     #[test]
-    fn another_formats_conversation_arrives_as_it_was(request in arbitrary::request(Format::OpenAiChat)) {
+    fn another_formats_conversation_arrives_as_it_was(request in arbitrary::shaped(Shape::of(Format::Ollama).said_by(Format::OpenAiChat))) {
         let encoded = encode_request(&request, &target("m")).unwrap();
 
         let again = decode_request(&encoded.body).unwrap();
@@ -201,6 +202,30 @@ fn tools_that_may_not_be_called_are_not_offered() {
 
     assert_eq!(offered["tools"][0]["function"]["parameters"]["required"], json!(["input"]));
     assert_eq!(body.get("tools"), None);
+}
+
+#[rstest::rstest]
+#[case(ToolChoice::Named("g".into()), &["g"], true)]
+#[case(ToolChoice::Allowed { required: true, names: vec!["g".into()] }, &["g"], true)]
+#[case(ToolChoice::Allowed { required: false, names: vec!["g".into()] }, &["g"], false)]
+#[case(ToolChoice::Auto, &["f", "g"], false)]
+fn a_choice_among_tools_is_made_by_offering_no_others(
+    #[case] choice: ToolChoice,
+    #[case] offered: &[&str],
+    #[case] loses: bool,
+) {
+    let mut request = chat(vec![Part::text("hi")]);
+    let kind = |name: &str| ToolKind::Custom { name: name.into(), description: None, format: None };
+    request.tools = ["f", "g"].map(|name| Tool { kind: kind(name), cache: None }).to_vec();
+    request.tool_choice = Some(choice);
+
+    let encoded = encode_request(&request, &target("m")).unwrap();
+
+    let body = json(&encoded.body);
+    let names: Vec<&str> =
+        body["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, offered);
+    assert_eq!(encoded.dropped.iter().any(|dropped| dropped.field == "tool_choice"), loses);
 }
 
 #[test]

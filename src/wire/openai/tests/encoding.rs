@@ -232,37 +232,9 @@ fn a_call_without_arguments_gets_an_empty_object() {
     assert_eq!(deltas[2], json!({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}));
 }
 
-fn some_event() -> impl Strategy<Value = Event> {
-    let (block, choice) = (0..4_u32, 0..2_u32);
-    let call = |custom| Opening::ToolCall { id: "i".into(), name: "n".into(), namespace: None, custom };
-    let what = prop_oneof![
-        Just(Opening::Text),
-        Just(Opening::Refusal),
-        Just(Opening::Thinking { id: None, summary: false, redacted: false }),
-        any::<bool>().prop_map(call),
-        Just(Opening::Whole(Part::new(PartKind::Native(json!({}))))),
-        Just(Opening::Whole(some_answer().choices[0].parts[2].clone())),
-    ];
-    let delta = prop_oneof![
-        "[a\"\n]{0,3}".prop_map(Delta::Text),
-        "[a\"\n]{0,3}".prop_map(Delta::Arguments),
-        Just(Delta::Seal(Seal { family: Family::Google, data: "s".into() })),
-        Just(Delta::Citation(Citation { url: Some("u".into()), ..Citation::default() })),
-    ];
-    prop_oneof![
-        Just(Event::Begin(Begin { id: Some("x".into()), ..Begin::default() })),
-        (block.clone(), choice.clone(), what).prop_map(|(block, choice, what)| Event::Open { block, choice, what }),
-        (block.clone(), delta).prop_map(|(block, delta)| Event::Delta { block, delta }),
-        block.prop_map(|block| Event::Close { block }),
-        choice.clone().prop_map(|choice| Event::Logprobs { choice, logprobs: json!({"content": []}) }),
-        choice.prop_map(|choice| Event::Stop { choice, stop: Stop::Done }),
-        Just(Event::Usage(Usage::default())),
-    ]
-}
-
 proptest! {
     #[test]
-    fn any_events_at_all_end_in_a_legal_stream(events in prop::collection::vec(some_event(), 0..24), old_form: bool) {
+    fn any_events_at_all_end_in_a_legal_stream(events in arbitrary::events(), old_form: bool) {
         let mut request = Request::new(Format::OpenAiChat, "m");
         request.functions_form = old_form;
 

@@ -283,40 +283,9 @@ fn words_carry_their_probabilities() {
     assert_eq!(told["top_logprobs"], serde_json::json!([{"token": "Ho", "logprob": -2.0, "bytes": [72, 111]}]));
 }
 
-fn some_event() -> impl Strategy<Value = Event> {
-    let block = 0..5u32;
-    let opening = prop_oneof![
-        Just(Opening::Text),
-        Just(Opening::Refusal),
-        any::<bool>().prop_map(|redacted| Opening::Thinking { id: Some("rs_1".into()), summary: true, redacted }),
-        any::<bool>().prop_map(|custom| Opening::ToolCall {
-            id: "c".into(),
-            name: "f".into(),
-            namespace: None,
-            custom
-        }),
-        Just(Opening::Whole(Part::new(PartKind::Native(serde_json::json!({"type": "web_search_call", "id": "ws_1"}))))),
-        Just(Opening::Whole(Part::new(PartKind::Native(serde_json::json!({"type": "server_tool_use"}))))),
-    ];
-    let grows = prop_oneof![
-        "[a-z]{0,3}".prop_map(Delta::Text),
-        "[a-z]{0,3}".prop_map(Delta::Arguments),
-        Just(seal(Family::Google)),
-        Just(Delta::Citation(Citation { url: Some("u".into()), ..Citation::default() })),
-    ];
-    prop_oneof![
-        3 => (block.clone(), 0..2u32, opening).prop_map(|(block, choice, what)| Event::Open { block, choice, what }),
-        6 => (block.clone(), grows).prop_map(|(block, delta)| Event::Delta { block, delta }),
-        3 => block.prop_map(|block| Event::Close { block }),
-        1 => prop_oneof![Just(Stop::Length), Just(Stop::Refused), Just(Stop::Done)].prop_map(|stop| Event::Stop { choice: 0, stop }),
-        1 => Just(Event::Usage(Usage::default())),
-        1 => Just(Event::Begin(Begin::default())),
-    ]
-}
-
 proptest! {
     #[test]
-    fn any_events_at_all_give_a_legal_stream(events in prop::collection::vec(some_event(), 0..40)) {
+    fn any_events_at_all_give_a_legal_stream(events in arbitrary::events()) {
         assert_legal(&written(&events));
     }
 

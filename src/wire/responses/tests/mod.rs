@@ -1,7 +1,6 @@
 //! Promises of the format, one file per direction.
 
 mod answers;
-mod arbitrary;
 mod encoding;
 mod requests;
 mod state;
