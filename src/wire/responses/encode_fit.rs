@@ -65,7 +65,10 @@ impl Place<'_> {
     fn parts(&mut self, parts: &[Part]) -> Result<Vec<Part>, Refused> {
         let mut kept = Vec::with_capacity(parts.len());
         for part in parts {
-            // Prompts are cached by themselves, so another format's hint is no loss; older models refuse it.
+            // Only the newest models know the hint, and prompts are cached by themselves.
+            if part.cache.is_some() && self.from != Format::OpenAiResponses {
+                self.drop("cache", "prompts are cached by themselves");
+            }
             let cache = part.cache.clone().filter(|_| self.from == Format::OpenAiResponses);
             kept.extend(self.part(part)?.map(|kind| Part { kind, cache }));
         }

@@ -215,7 +215,7 @@ fn a_choice_among_tools_is_made_by_offering_no_others(
     #[case] loses: bool,
 ) {
     let mut request = chat(vec![Part::text("hi")]);
-    let kind = |name: &str| ToolKind::Custom { name: name.into(), description: None, format: None };
+    let kind = |name: &str| ToolKind::Custom { name: name.into(), namespace: None, description: None, format: None };
     request.tools = ["f", "g"].map(|name| Tool { kind: kind(name), cache: None }).to_vec();
     request.tool_choice = Some(choice);
 
