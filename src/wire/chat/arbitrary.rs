@@ -170,13 +170,15 @@ fn image(shape: Shape) -> impl Strategy<Value = PartKind> {
     })
 }
 
-/// What the user says: words first, and then words and pictures.
+/// What the user says: words and pictures, with words first where a format keeps one text.
 fn said(shape: Shape) -> impl Strategy<Value = Vec<Part>> {
     let text = || words().prop_map(|text| Part::text(text).kind);
     let more = prop_oneof![2 => text(), 1 => image(shape)]
         .prop_filter("one text", move |kind| shape.texts || !matches!(kind, PartKind::Text { .. }));
     let mark = || hint(shape, Hints::Said);
-    ((text(), mark()), prop::collection::vec((more, mark()), 0..3)).prop_map(|(first, more)| {
+    let first = prop_oneof![3 => text(), 1 => image(shape)]
+        .prop_filter("words first", move |kind| shape.texts || matches!(kind, PartKind::Text { .. }));
+    ((first, mark()), prop::collection::vec((more, mark()), 0..3)).prop_map(|(first, more)| {
         let all = std::iter::once(first).chain(more);
         all.map(|(kind, cache)| Part { kind, cache }).collect()
     })
@@ -222,7 +224,7 @@ fn add_said(messages: &mut Vec<Message>, said: Vec<Part>, shape: Shape) {
 }
 
 fn add_exchange(messages: &mut Vec<Message>, turn: usize, (thought, answer, calls): Exchange, shape: Shape) {
-    let silent = shape.silent_calls && !calls.is_empty();
+    let silent = shape.silent_calls && !(calls.is_empty() && thought.is_none());
     let answer = answer.or_else(|| (!silent).then(|| "well".to_owned()));
     let thought = thought.zip(shape.thoughts).map(|((text, summary), family)| {
         let seal = Some(Seal { family, data: "c2VhbA==".into() });
