@@ -1,10 +1,11 @@
 //! How many tokens would a request cost? Asked of the provider where it counts for itself, else counted here with the
 //! tokenizer of the model's family, else guessed; the answer says which.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use omniroute_actors::router::{Lease, Route};
 use serde_json::Value;
@@ -15,12 +16,12 @@ use super::ask::Ask;
 use super::client_format::ClientFormat;
 use super::pipeline::{Incoming, Reader, Taken};
 use super::provider_format;
-use super::tokens::{Source, count};
+use super::tokens::{Source, count, estimate};
 use super::upstream_call::UpstreamCall;
 use crate::error::ApiError;
 use crate::upstream::{CollectLimits, collect, send};
 use crate::wire::bad_request::BadRequest;
-use crate::wire::chat::Format;
+use crate::wire::chat::{Format, Request};
 use crate::wire::{anthropic, gemini, responses};
 
 /// A provider that does not count within this time is not waited for: a guess is better than a pause.
@@ -87,11 +88,18 @@ fn with_source(body: &Bytes, source: Source) -> Bytes {
 async fn counted(taken: &Taken) -> Result<(u64, Source), BadRequest> {
     let request = taken.ask.neutral()?;
     let lease = taken.router.send(Route::first(&taken.ask.model, taken.only())).await;
-    let Ok(Ok(lease)) = lease else { return Ok(count(request, &taken.ask.model)) };
+    let Ok(Ok(lease)) = lease else { return Ok(counted_here(request, taken.ask.model.clone()).await) };
     if let Some(tokens) = asked(taken, &lease).await {
         return Ok((tokens, Source::Provider));
     }
-    Ok(count(request, lease.model().as_str()))
+    Ok(counted_here(request, lease.model().to_string()).await)
+}
+
+/// A long prompt takes a tokenizer many milliseconds, and its first use loads the vocabulary: not on a worker that other
+/// clients' streams wait for.
+async fn counted_here(request: &Arc<Request>, model: String) -> (u64, Source) {
+    let (long, guess) = (Arc::clone(request), estimate(request));
+    web::block(move || count(&long, &model)).await.unwrap_or(guess)
 }
 
 /// What the provider says, if it speaks the client's format and counts.

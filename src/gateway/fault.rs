@@ -191,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn a_throttled_stream_of_bedrock_is_a_limit_and_no_failure_of_the_provider() {
+        use crate::wire::chat::StreamDecoder;
+        let data = br#"{"message":"slow down"}"#;
+        let mut decoder = crate::wire::bedrock::Decoder::default();
+        let bad = decoder.frame(Some("throttlingException"), data, &mut Vec::new()).unwrap_err();
+
+        assert_eq!(Fault::in_format(bad, &[]).outcome, Outcome::RateLimited);
+    }
+
+    #[test]
     fn an_upstream_that_echoes_our_key_does_not_tell_it_to_the_client() {
         let error = UpstreamErrorBody { message: "bad key sk-secret-123456".into(), ..UpstreamErrorBody::default() };
 

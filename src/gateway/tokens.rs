@@ -37,8 +37,13 @@ impl Source {
 pub fn count(request: &Request, model: &str) -> (u64, Source) {
     match tokenizer(model) {
         Some(tokenizer) => (counted(request, tokenizer), Source::Tokenizer),
-        None => (Usage::estimate(request.prompt_chars(), 0).prompt_tokens(), Source::Estimated),
+        None => estimate(request),
     }
+}
+
+/// The same from the characters alone.
+pub fn estimate(request: &Request) -> (u64, Source) {
+    (Usage::estimate(request.prompt_chars(), 0).prompt_tokens(), Source::Estimated)
 }
 
 /// The tokenizer of a model's family. Only OpenAI publishes its own.

@@ -89,6 +89,16 @@ impl<'de, T: FromJson<'de>> Visitor<'de> for AnyVisitor<T> {
     }
 }
 
+/// A place in a list; none when it is no count.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Index(pub(crate) Option<u32>);
+
+impl FromJson<'_> for Index {
+    fn from_count(count: u64) -> Self {
+        Self(u32::try_from(count).ok())
+    }
+}
+
 /// How much a value holds: the characters of its texts, and whether it holds anything at all.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Filled {

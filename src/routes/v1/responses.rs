@@ -33,7 +33,8 @@ pub async fn create(incoming: Incoming) -> HttpResponse {
 /// Make a conversation short, for the client to go on from.
 pub async fn compact(incoming: Incoming) -> HttpResponse {
     let read = async |body: Bytes, reader: Reader<'_>| {
-        let (whole, _) = with_history(&body, reader).await?;
+        let own = serde_json::from_slice(&body).unwrap_or_default();
+        let whole = with_history(&own, reader).await?.unwrap_or(body);
         let request = responses::compact_request(&responses::decode_request(&whole)?);
         Ok(Ask::read(ClientFormat::Compaction, whole, request))
     };
@@ -41,7 +42,8 @@ pub async fn compact(incoming: Incoming) -> HttpResponse {
 }
 
 async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
-    let asked = extras(&responses::decode_request(&body)?);
+    let request = responses::decode_request(&body)?;
+    let asked = extras(&request);
     if asked.background {
         return Err(unsupported("background", "This gateway does not run answers in the background."));
     }
@@ -51,9 +53,14 @@ async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
             "This gateway keeps answers, not conversations; use previous_response_id.",
         ));
     }
-    let (whole, own) = with_history(&body, reader).await?;
-    let request = responses::decode_request(&whole)?;
-    let mut ask = Ask::read(CLIENT, whole, request);
+    let own: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut ask = match with_history(&own, reader).await? {
+        Some(whole) => {
+            let request = responses::decode_request(&whole)?;
+            Ask::read(CLIENT, whole, request)
+        }
+        None => Ask::read(CLIENT, body, request),
+    };
     let ttl = i64::try_from(reader.config.routing.responses_ttl_h).unwrap_or(0).saturating_mul(HOUR_MS);
     if asked.store != Some(false) && ttl > 0 {
         ask.keeper = Some(Rc::new(Keeper {
@@ -67,13 +74,12 @@ async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
     Ok(ask)
 }
 
-/// The body with all that was said before, and the client's own body as JSON. A body that goes on from nothing and refers
-/// to nothing stays byte for byte what it was.
-async fn with_history(body: &Bytes, reader: Reader<'_>) -> Result<(Bytes, Value), ApiError> {
-    let own: Value = serde_json::from_slice(body).unwrap_or_default();
-    let chain = match stored::previous_id(&own) {
+/// The body with all that was said before. None when it goes on from nothing and refers to nothing: then it stays byte for
+/// byte what it was.
+async fn with_history(own: &Value, reader: Reader<'_>) -> Result<Option<Bytes>, ApiError> {
+    let chain = match stored::previous_id(own) {
         Some(id) => chain(id, reader).await?,
-        None if stored::references(&own).is_empty() => return Ok((body.clone(), own)),
+        None if stored::references(own).is_empty() => return Ok(None),
         None => Vec::new(),
     };
     let said = |id: &str| {
@@ -81,7 +87,7 @@ async fn with_history(body: &Bytes, reader: Reader<'_>) -> Result<(Bytes, Value)
         items.into_iter().find(|item| item.get("id").and_then(Value::as_str) == Some(id)).cloned()
     };
     let whole = stored::with_references(stored::with_history(own.clone(), &chain), said)?;
-    Ok((Bytes::from(whole.to_string()), own))
+    Ok(Some(Bytes::from(whole.to_string())))
 }
 
 fn unsupported(field: &str, message: &str) -> ApiError {

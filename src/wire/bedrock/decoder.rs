@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::decode_answer::{citation, error_of, stop_of};
+use super::errors::status_of_exception;
 use super::usage;
 use crate::anthropic::json::Members;
 use crate::chat::ids::call_id;
@@ -124,10 +125,12 @@ impl StreamDecoder for Decoder {
     }
 }
 
+/// In a stream there is only the name; what it stands for among the statuses decides what the connection learns of it.
 fn exception(name: &str, data: &[u8]) -> UpstreamErrorBody {
     let json: Option<Value> = serde_json::from_slice(data).ok();
     let error = json.as_ref().and_then(error_of).unwrap_or_else(|| UpstreamErrorBody::parse(data));
-    UpstreamErrorBody { kind: Some(name.to_owned()), ..error }
+    let code = status_of_exception(name).map(|status| status.to_string()).or(error.code);
+    UpstreamErrorBody { kind: Some(name.to_owned()), code, ..error }
 }
 
 impl Decoder {

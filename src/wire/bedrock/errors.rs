@@ -2,7 +2,7 @@
 
 /// The status that goes with an exception; in a stream there is only its name. The case of the first letter differs between
 /// streams and answers.
-pub fn status_of_exception(name: &str) -> Option<u16> {
+pub(super) fn status_of_exception(name: &str) -> Option<u16> {
     let mut chars = name.chars();
     let first = chars.next()?.to_ascii_lowercase();
     let name = format!("{first}{}", chars.as_str());

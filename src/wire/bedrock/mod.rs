@@ -27,4 +27,3 @@ mod usage;
 pub use decode_answer::decode_answer;
 pub use decoder::Decoder;
 pub use encode_request::encode_request;
-pub use errors::status_of_exception;

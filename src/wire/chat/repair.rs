@@ -3,8 +3,6 @@
 //! Providers differ in what they insist on: that turns alternate, that every call is answered at once and in one message, that no
 //! text is empty. An encoder asks for what its format insists on; the words of the conversation never change.
 
-use std::collections::HashSet;
-
 use super::part::{Part, PartKind, ToolResult};
 use super::request::{Message, Role};
 
@@ -122,10 +120,4 @@ pub fn name_results(messages: &mut [Message]) {
             }
         }
     }
-}
-
-/// Ids that occur twice among the calls of a conversation would pair results wrongly.
-pub fn has_unique_calls(messages: &[Message]) -> bool {
-    let mut seen = HashSet::new();
-    messages.iter().flat_map(calls).all(|(id, ..)| seen.insert(id))
 }

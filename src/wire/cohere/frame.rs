@@ -3,7 +3,7 @@
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
-use crate::lenient::{Any, FromJson};
+use crate::lenient::{Any, FromJson, Index};
 use crate::openai::{Call, Text};
 
 /// A piece of a stream, or a whole answer: the members of both.
@@ -130,15 +130,6 @@ impl<'de> FromJson<'de> for Calls<'de> {
 
     fn from_object<A: MapAccess<'de>>(members: A) -> Result<Self, A::Error> {
         Call::from_object(members).map(|call| Self(vec![call]))
-    }
-}
-
-#[derive(Debug, Default)]
-struct Index(Option<u32>);
-
-impl<'de> FromJson<'de> for Index {
-    fn from_count(count: u64) -> Self {
-        Self(u32::try_from(count).ok())
     }
 }
 

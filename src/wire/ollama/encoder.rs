@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
 use super::errors;
-use super::usage::{self, Durations};
+use super::usage;
 use super::write::{self, Called, Frame, Said};
 use crate::chat::{Begin, Delta, Event, Opening, Reply, Stop, StreamEncoder, ToolCall};
 use crate::openai_error::ErrorBody;
@@ -22,7 +22,6 @@ pub struct Encoder {
     created: i64,
     /// The time of the answer, once it is written.
     created_at: String,
-    durations: Durations,
     usage: Option<Usage>,
     stop: Option<Stop>,
     blocks: Vec<(u32, What)>,
@@ -46,7 +45,6 @@ impl Encoder {
             model: reply.model.clone(),
             created: reply.created,
             created_at: write::time(reply.created),
-            durations: Durations::default(),
             usage: None,
             stop: None,
             blocks: Vec::new(),
@@ -58,11 +56,6 @@ impl Encoder {
     /// For `/api/generate`.
     pub fn generate(reply: &Reply) -> Self {
         Self { generate: true, ..Self::new(reply) }
-    }
-
-    /// How long the answer took; said in the last line, so before the end.
-    pub fn set_durations(&mut self, durations: Durations) {
-        self.durations = durations;
     }
 
     fn line(&self, said: &Said<'_>, rest: &str, out: &mut BytesMut) {
@@ -162,7 +155,7 @@ impl StreamEncoder for Encoder {
             self.close(block, out);
         }
         self.over = true;
-        let counts = usage::json(self.usage.as_ref(), self.durations);
+        let counts = usage::json(self.usage.as_ref());
         let reason = write::word(self.stop.as_ref());
         self.line(&Said::default(), &format!(",\"done\":true,\"done_reason\":\"{reason}\"{counts}"), out);
     }

@@ -40,4 +40,3 @@ pub use errors::error_body;
 pub use load::Load;
 pub use models::{ps_body, show_body, tags_body, version_body};
 pub use rewrite::rewrite;
-pub use usage::Durations;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::lenient::{Any, FromJson};
+use crate::lenient::{Any, FromJson, Index};
 use crate::openai_error::UpstreamErrorBody;
 
 /// The top level.
@@ -264,15 +264,6 @@ fn text_of(raw: &RawValue) -> String {
         "null" => String::new(),
         text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_default(),
         json => json.to_owned(),
-    }
-}
-
-#[derive(Debug, Default)]
-struct Index(Option<u32>);
-
-impl<'de> FromJson<'de> for Index {
-    fn from_count(count: u64) -> Self {
-        Self(u32::try_from(count).ok())
     }
 }
 

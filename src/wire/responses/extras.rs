@@ -27,13 +27,6 @@ pub struct Extras {
     pub max_tool_calls: Option<u64>,
 }
 
-impl Extras {
-    /// Whether the client wants the encrypted reasoning back.
-    pub fn wants_encrypted_reasoning(&self) -> bool {
-        self.include.iter().any(|name| name == "reasoning.encrypted_content")
-    }
-}
-
 /// What a request that [`super::decode_request`] read asks of the gateway.
 pub fn extras(request: &Request) -> Extras {
     of(&request.rest)

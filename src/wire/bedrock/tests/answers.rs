@@ -1,6 +1,7 @@
 use rstest::rstest;
 use serde_json::json;
 
+use super::super::errors::status_of_exception;
 use super::super::*;
 use crate::chat::*;
 use crate::usage::Usage;

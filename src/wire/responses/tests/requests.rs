@@ -160,7 +160,7 @@ fn what_the_model_does_not_hold_goes_back_to_its_own_format() {
     assert_eq!(again, expected);
     assert_eq!((asked.store, asked.background, asked.max_tool_calls), (Some(false), false, Some(3)));
     assert_eq!((asked.conversation.as_deref(), asked.truncation.as_deref()), (Some("conv_1"), Some("auto")));
-    assert!(asked.wants_encrypted_reasoning());
+    assert!(asked.include.contains(&"reasoning.encrypted_content".to_owned()));
     assert!(dropped(&request).is_empty());
 }
 
