@@ -152,6 +152,8 @@ class Gateway:
             "OMNIROUTE__DEMO__ENABLED": "never",
             # No load balancer has to notice first.
             "OMNIROUTE__SERVER__DRAIN_DELAY_MS": "0",
+            # An unoptimised build beside other programs is late without being overloaded.
+            "OMNIROUTE__OVERLOAD__MAX_LAG_MS": "0",
             # The accounts of a script are not to be paced like those of a person.
             "OMNIROUTE__RESILIENCE__REQUEST_QUEUE__REQUESTS_PER_MINUTE": "1000000",
             "OMNIROUTE__RESILIENCE__REQUEST_QUEUE__MIN_TIME_BETWEEN_REQUESTS_MS": "0",

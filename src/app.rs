@@ -13,6 +13,7 @@ use crate::gateway::directory::Directory;
 use crate::gateway::seals::Seals;
 use crate::infra::crypto::Vault;
 use crate::infra::lifecycle::Lifecycle;
+use crate::infra::overload::Overload;
 use crate::infra::recorder::Recorder;
 use crate::store::Store;
 use crate::upstream::ClientFactory;
@@ -46,4 +47,6 @@ pub struct App {
     pub seals: Seals,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
+    /// What it takes on.
+    pub overload: Arc<Overload>,
 }

@@ -150,6 +150,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         logins: Arc::new(LoginThrottle::new(config.clone(), Arc::clone(&clock))),
         seals: Seals::default(),
         lifecycle: Arc::new(Lifecycle::new(clock.now())),
+        overload: Arc::default(),
         config,
         store,
         vault,

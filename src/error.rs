@@ -59,6 +59,10 @@ pub enum Problem {
     UpstreamOverloaded,
     /// No candidate answered in time.
     UpstreamTimeout,
+    /// The process carries as much as it can.
+    Overloaded,
+    /// The process is full and this key has more than its share of it.
+    KeyShare,
     /// Usage cannot be recorded and policy says to refuse then.
     LedgerUnavailable,
     /// The process is going away.
@@ -88,6 +92,8 @@ impl Problem {
             Self::UpstreamFailed => ("bad_gateway", "server_error", 502),
             Self::UpstreamOverloaded => ("provider_overloaded", "server_error", 503),
             Self::UpstreamTimeout => ("gateway_timeout", "server_error", 504),
+            Self::Overloaded => ("gateway_overloaded", "server_error", 503),
+            Self::KeyShare => ("key_share_exceeded", "rate_limit_error", 429),
             Self::LedgerUnavailable => ("ledger_unavailable", "server_error", 503),
             Self::Draining => ("shutting_down", "server_error", 503),
             Self::Internal => ("internal_server_error", "server_error", 500),

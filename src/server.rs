@@ -21,6 +21,7 @@ use omniroute_actors::router::Router;
 use crate::app::App;
 use crate::config::Server as Settings;
 use crate::infra::metrics::Metrics;
+use crate::infra::overload;
 use crate::routes::{self, Management};
 
 /// How long the listener may take to close behind the drain, which ends earlier by itself.
@@ -48,6 +49,7 @@ pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>) -> io::R
     let worker = move || {
         let (plan, clock) = (Arc::clone(&app.plan), Arc::clone(&app.clock));
         metrics.handles().install();
+        overload::watch(Arc::clone(&app.overload), app.config.clone());
         WebApp::new()
             // A replica of the router for each worker: a message to it crosses no thread.
             .app_data(Data::new(Supervisor::start(move |_| Router::new(plan, clock))))

@@ -8,6 +8,7 @@ use omniroute_actors::ids::ConnectionId;
 use serde_json::Value;
 
 use super::limits::{LimitReached, Limits};
+use crate::infra::overload::KeyLoad;
 use crate::store::ApiKeyRow;
 
 /// What kind of caller it is.
@@ -120,6 +121,8 @@ pub struct Principal {
     /// Whether it may be used at all.
     pub(super) usable: bool,
     pub(super) limits: Arc<Limits>,
+    /// Its calls in flight.
+    pub load: Arc<KeyLoad>,
     clock: Arc<dyn Clock>,
 }
 
@@ -143,6 +146,7 @@ impl Principal {
             hash: String::new(),
             usable: true,
             limits: Arc::default(),
+            load: Arc::default(),
             clock,
         }
     }
@@ -166,6 +170,7 @@ impl Principal {
             hash: row.secret_hash.clone(),
             usable: row.is_active && row.revoked_at.is_none(),
             limits: Limits::of(row, before.map(|before| &before.limits)),
+            load: before.map_or_else(Arc::default, |before| Arc::clone(&before.load)),
             ..Self::free(kind, Scopes::of(&row.scopes), clock)
         }
     }

@@ -17,6 +17,7 @@ const NEWS_EVERY: Duration = Duration::from_secs(10);
 const USES_EVERY: Duration = Duration::from_secs(60);
 const SESSIONS_EVERY: Duration = Duration::from_secs(600);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+const MEMORY_EVERY: Duration = Duration::from_secs(1);
 
 /// Tasks that end when this is dropped.
 pub struct Upkeep(Vec<JoinHandle<()>>);
@@ -36,6 +37,7 @@ pub fn start(app: &App, metrics: &Arc<Metrics>) -> Upkeep {
         with(app, USES_EVERY, uses),
         with(app, SESSIONS_EVERY, expired),
         with(app, STATUS_EVERY, status),
+        with(app, MEMORY_EVERY, memory),
     ];
     // Twice as often as the service manager asks: one late turn of a busy machine is no death.
     tasks.extend(ServiceManager.watchdog().map(|within| with(app, within / 2, alive)));
@@ -91,6 +93,10 @@ async fn expired(app: App) {
             Err(error) => tracing::warn!(what, %error, "what expired cannot be cleared away"),
         }
     }
+}
+
+async fn memory(app: App) {
+    app.overload.look_at_memory(&app.config.load().overload);
 }
 
 async fn status(app: App) {

@@ -9,6 +9,7 @@ pub mod layers;
 pub mod loader;
 pub mod network;
 pub mod outline;
+pub mod overload;
 pub mod problems;
 pub mod reload;
 pub mod resilience;
@@ -22,6 +23,7 @@ mod validate;
 pub use environment::Environment;
 pub use loader::{Loaded, Loader};
 pub use network::{HostException, Network};
+pub use overload::Overload;
 pub use problems::{ConfigProblems, Problem, Source};
 pub use reload::{ConfigHandle, ReloadReport};
 pub use resilience::{
@@ -51,6 +53,8 @@ section! {
         routing: Routing = Routing::default();
         /// What keeps a failing account or provider from spoiling calls.
         resilience: Resilience = Resilience::default();
+        /// What the process takes on before it refuses new calls, quickly and fairly between keys.
+        overload: Overload = Overload::default();
         /// Where providers come from beside the store.
         providers: Providers = Providers::default();
         /// What is written to standard error.

@@ -29,6 +29,7 @@ use crate::auth::{Kind, Principal};
 use crate::config::Config;
 use crate::error::{ApiError, Problem};
 use crate::infra::lifecycle::InFlight;
+use crate::infra::overload::{Pass, Shed};
 use crate::routes::RequestId;
 use crate::routes::v1::body::read_body;
 
@@ -67,7 +68,8 @@ impl Incoming {
             }
             Ok(taken) => {
                 let (app, router) = (taken.app.clone(), taken.router.clone());
-                Call::open(taken, started).answer(&app, &router, in_flight).await
+                let (call, pass) = Call::open(taken, started);
+                call.answer(&app, &router, in_flight.carrying(pass)).await
             }
             Err(error) => error.to_response_for(client, id.as_ref().map(RequestId::as_str)),
         }
@@ -83,8 +85,8 @@ impl Incoming {
     ) -> Result<Taken, ApiError> {
         let Self { request, payload, app, router } = self;
         let principal = principal(&request)?;
-        admit(&principal, &app)?;
         let config = app.config.load_full();
+        let pass = admit(&principal, &app, &config)?;
         stall::set_limit(Duration::from_millis(config.deadlines.write_stall_ms));
         let body = read_body(&request, payload, &config.server).await?;
         let reader = Reader { principal: &principal, app: &app, config: &config };
@@ -95,7 +97,7 @@ impl Incoming {
             let message = format!("This key may not use model '{}'.", ask.model);
             return Err(ApiError::new(Problem::Forbidden, message).at("model").retry(false));
         }
-        Ok(Taken { ask, principal, config, request, app, router })
+        Ok(Taken { ask, principal, config, request, app, router, pass })
     }
 }
 
@@ -124,6 +126,8 @@ pub struct Taken {
     pub app: web::Data<App>,
     /// This worker's router.
     pub router: web::Data<Addr<Router>>,
+    /// Counts it against what the process takes on.
+    pub pass: Pass,
 }
 
 impl Taken {
@@ -141,9 +145,9 @@ struct Call {
 }
 
 impl Call {
-    fn open(taken: Taken, started: Instant) -> Self {
+    fn open(taken: Taken, started: Instant) -> (Self, Pass) {
         let only = taken.only();
-        let Taken { ask, principal, config, request, app, .. } = taken;
+        let Taken { ask, principal, config, request, app, pass, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
         let opening =
             Opening { id: &id, at, started, key_id: key_id(&principal), model: &ask.model, streamed: ask.stream };
@@ -157,7 +161,7 @@ impl Call {
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
             max_attempts: config.routing.max_attempts as usize,
         };
-        Self { inbound, config, tally }
+        (Self { inbound, config, tally }, pass)
     }
 
     async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
@@ -181,15 +185,26 @@ fn principal(request: &HttpRequest) -> Result<Arc<Principal>, ApiError> {
 }
 
 /// What is refused before the body is read. The key's limit comes last: it counts only what is let in.
-fn admit(principal: &Principal, app: &App) -> Result<(), ApiError> {
+fn admit(principal: &Principal, app: &App, config: &Config) -> Result<Pass, ApiError> {
     if app.recorder.refuses() {
         let message = "Usage cannot be recorded at the moment, and this gateway is set to refuse requests then.";
         return Err(ApiError::new(Problem::LedgerUnavailable, message).after(Some(Duration::from_secs(5))));
     }
+    let pass = app.overload.admit(&config.overload, &principal.load).map_err(shed)?;
     principal.check_rate().map_err(|reached| {
         let message = format!("This key's limit of requests per {} is reached.", reached.per);
         ApiError::new(Problem::KeyRateLimited, message).after(Some(reached.wait))
-    })
+    })?;
+    Ok(pass)
+}
+
+/// Told at once, with a second to wait: by then the load has moved.
+fn shed(why: Shed) -> ApiError {
+    let (problem, message) = match why {
+        Shed::Share => (Problem::KeyShare, "The gateway is full, and this key has more than its share of it."),
+        _ => (Problem::Overloaded, "The gateway carries as much as it can; the request was not started."),
+    };
+    ApiError::new(problem, message).after(Some(Duration::from_secs(1)))
 }
 
 fn key_id(principal: &Principal) -> Option<String> {

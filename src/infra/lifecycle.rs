@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use omniroute_actors::clock::Moment;
 use tokio::sync::watch;
 
+use super::overload::Pass;
+
 const STARTING: u8 = 0;
 const READY: u8 = 1;
 const DRAINING: u8 = 2;
@@ -89,7 +91,7 @@ impl Lifecycle {
     /// Count a request until the guard is dropped.
     pub fn enter(self: &std::sync::Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(std::sync::Arc::clone(self))
+        InFlight { lifecycle: std::sync::Arc::clone(self), pass: None }
     }
 }
 
@@ -105,10 +107,21 @@ impl Cut {
 
 /// One counted request.
 #[derive(Debug)]
-pub struct InFlight(std::sync::Arc<Lifecycle>);
+pub struct InFlight {
+    lifecycle: std::sync::Arc<Lifecycle>,
+    pass: Option<Pass>,
+}
+
+impl InFlight {
+    /// The same, and the pass ends with it.
+    pub fn carrying(mut self, pass: Pass) -> Self {
+        self.pass = Some(pass);
+        self
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -44,10 +44,11 @@ const HISTOGRAMS: [(&str, &str, &[f64]); 3] = [
     ("omniroute_gateway_overhead_seconds", "Time of a request that was spent in the gateway itself.", &OVERHEAD),
 ];
 
-const COUNTERS: [(&str, &str); 4] = [
+const COUNTERS: [(&str, &str); 5] = [
     ("omniroute_requests_total", "Data-plane requests by outcome and status."),
     ("omniroute_breaker_transitions_total", "Moves of circuit breakers by connection and states."),
     ("omniroute_cooldowns_total", "Cooldowns by connection and reason."),
+    ("omniroute_shed_requests_total", "Data-plane requests refused because the process carries too much, by reason."),
     ("omniroute_usage_records_total", "Usage records by what became of them: kept, dropped, stored."),
 ];
 
@@ -74,6 +75,8 @@ pub struct Vitals {
     pub draining: bool,
     /// Usage records kept, dropped and stored.
     pub usage: (u64, u64, u64),
+    /// Requests refused because the process carries too much, by reason.
+    pub shed: [(&'static str, u64); 4],
 }
 
 /// All metrics of one gateway. Nothing is global: two gateways in one process count apart.
@@ -132,6 +135,9 @@ impl Metrics {
         let (kept, dropped, stored) = vitals.usage;
         for (what, count) in [("kept", kept), ("dropped", dropped), ("stored", stored)] {
             self.counter("omniroute_usage_records_total", vec![Label::new("what", what)]).absolute(count);
+        }
+        for (why, count) in vitals.shed {
+            self.counter("omniroute_shed_requests_total", vec![Label::new("reason", why)]).absolute(count);
         }
         let mut page = Page::new(self.handle.render());
         process::write(&mut page);

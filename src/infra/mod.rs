@@ -3,8 +3,10 @@
 pub mod crypto;
 pub mod drain;
 pub mod lifecycle;
+pub mod memory;
 pub mod metrics;
 pub mod notify;
+pub mod overload;
 pub mod recorder;
 pub mod signals;
 pub mod state_saver;

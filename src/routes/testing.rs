@@ -100,6 +100,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         registry,
         seals: Default::default(),
         lifecycle,
+        overload: Arc::default(),
         recorder,
     };
     app.directory.refresh().await.unwrap();

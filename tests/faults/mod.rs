@@ -9,5 +9,6 @@ mod frozen;
 mod hang_up;
 mod ledger;
 mod nginx;
+mod overload;
 mod stall;
 mod storage;

@@ -1,28 +1,22 @@
 //! What the kernel knows about this process. Where there is no `/proc`, the families are left out.
 
 use super::page::Page;
+use crate::infra::memory;
 
 /// The kernel shows processor time in hundredths of a second to every program, whatever it counts in itself.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(super) fn write(page: &mut Page) {
-    let (status, stat) = (std::fs::read_to_string("/proc/self/status"), std::fs::read_to_string("/proc/self/stat"));
-    if let Some(bytes) = status.ok().as_deref().and_then(resident_bytes) {
+    if let Some(bytes) = memory::resident() {
         let name = "omniroute_process_resident_bytes";
         page.family(name, "gauge", "Resident memory of the process.");
         page.sample(name, &[], super::float(bytes));
     }
-    if let Some(seconds) = stat.ok().as_deref().and_then(cpu_seconds) {
+    if let Some(seconds) = std::fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu_seconds) {
         let name = "omniroute_process_cpu_seconds_total";
         page.family(name, "counter", "Processor time of the process, user and system.");
         page.sample(name, &[], seconds);
     }
-}
-
-fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 /// The name of the program stands in parentheses and may hold anything; fields are counted behind it.
@@ -43,7 +37,6 @@ mod tests {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 9 0";
 
         assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2_097_152));
-        assert_eq!((cpu_seconds("7 (a"), resident_bytes("Name:\tx\n")), (None, None));
+        assert_eq!(cpu_seconds("7 (a"), None);
     }
 }

@@ -8,7 +8,13 @@ use omniroute_actors::resilience::outcome::Outcome;
 
 use super::*;
 
-const VITALS: Vitals = Vitals { uptime: Duration::from_secs(90), in_flight: 3, draining: true, usage: (10, 1, 9) };
+const VITALS: Vitals = Vitals {
+    uptime: Duration::from_secs(90),
+    in_flight: 3,
+    draining: true,
+    usage: (10, 1, 9),
+    shed: [("in_flight", 0), ("key_share", 0), ("event_loop_lag", 2), ("memory", 0)],
+};
 
 fn snapshot(name: &str) -> Snapshot {
     Snapshot {

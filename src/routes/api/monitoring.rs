@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{live, resilience};
 use crate::auth::SetUp;
 use crate::infra::lifecycle::Phase;
+use crate::infra::memory;
 use crate::providers::Catalog;
 use crate::routes::body::{iso, iso_or_null};
 use crate::routes::{Call, Refusal, RouteSpec, Scope, guard};
@@ -107,7 +108,7 @@ fn breakers(snapshots: &[Snapshot]) -> Value {
 
 async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
     let uptime = call.app.clock.now().since(call.app.lifecycle.started_at()).as_secs_f64();
-    let memory = json!({"rss": resident_bytes()});
+    let memory = json!({"rss": memory::resident(), "limit": memory::limit()});
     let listed = call.app.directory.listed();
     let (mut breakers, mut health) = (Vec::new(), Map::new());
     for provider in live::providers(snapshots) {
@@ -188,13 +189,6 @@ fn security_warnings(server: &crate::config::Server, require_api_key: bool) -> V
 }
 
 /// The kernel's own file, which is no disk access; only Linux has it.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kilobytes * 1024)
-}
-
 async fn reset(call: Call) -> Result<HttpResponse, Refusal> {
     let count = resilience::reset_breakers(&call).await?;
     let message = format!("Reset {count} circuit breaker(s)");
