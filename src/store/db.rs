@@ -98,7 +98,7 @@ impl Target {
     }
 }
 
-fn open_sqlite(location: &str) -> Result<diesel::SqliteConnection, StoreError> {
+pub(super) fn open_sqlite(location: &str) -> Result<diesel::SqliteConnection, StoreError> {
     Ok(diesel::SqliteConnection::establish(location)?)
 }
 
@@ -200,7 +200,7 @@ fn prepare_directory(dir: &Path, data_dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn narrow(path: &Path, mode: u32) -> std::io::Result<()> {
+pub(super) fn narrow(path: &Path, mode: u32) -> std::io::Result<()> {
     let current = std::fs::metadata(path)?.permissions().mode() & 0o777;
     if current & !mode == 0 {
         return Ok(());

@@ -73,6 +73,12 @@ impl StoreError {
         Self::Unavailable(text.into())
     }
 
+    /// What the file system said.
+    pub(crate) fn unavailable_io(error: std::io::Error) -> Self {
+        let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::ReadOnlyFilesystem);
+        if full { Self::Full(Box::new(error)) } else { Self::Unavailable(Box::new(error)) }
+    }
+
     /// True when a fresh connection may help.
     pub(crate) fn is_connection_trouble(&self) -> bool {
         matches!(self, Self::Unavailable(_))

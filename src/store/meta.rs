@@ -32,6 +32,18 @@ pub(super) fn check_vault(db: &mut Db, vault: &Vault) -> Result<(), StoreError> 
     }
 }
 
+/// Whether a copy was written under this master key: what is sealed in it could not be opened otherwise.
+pub(super) fn opens_with(connection: &mut SqliteConnection, vault: &Vault) -> Result<(), StoreError> {
+    let stored: Option<String> = meta::table.find(VAULT).select(meta::value).first(connection).optional()?;
+    match stored.map(|sealed| vault.open(VAULT_AAD, &sealed)) {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(_)) => Err(StoreError::Invalid(
+            "the file cannot be taken: it was written under another master key, so its credentials cannot be opened"
+                .into(),
+        )),
+    }
+}
+
 /// Whether an embedded database already holds sealed credentials, so that no new master key may be made for it.
 /// Blocking; for start-up, before the store is opened. A shared database always answers yes.
 pub fn holds_sealed_rows(url: &str, data_dir: &Path) -> Result<bool, StoreError> {

@@ -11,6 +11,7 @@
 
 mod api_keys;
 mod audit;
+mod backup;
 mod combos;
 mod connection_state;
 mod connections;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use api_keys::{ApiKeyRow, ApiKeys};
 pub use audit::{Audit, AuditEntry, AuditRow, AuditVerdict};
+pub use backup::{Backups, Contents, Take};
 pub use combos::{ComboRow, Combos};
 pub use connection_state::{ConnectionStateRow, ConnectionStates};
 pub use connections::{ConnectionRow, Connections};
@@ -113,6 +115,8 @@ pub struct Store {
     readers: Readers,
     vault: Arc<Vault>,
     damage: Damage,
+    /// Where an embedded database lives.
+    file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Store {
@@ -141,6 +145,10 @@ impl Store {
         let mut db = target.connect(Access::Write)?;
         migrate::run(&mut db)?;
         meta::check_vault(&mut db, &options.vault)?;
+        let file = match &target {
+            Target::Sqlite { path, .. } => Some(path.clone()),
+            Target::Postgres { .. } => None,
+        };
 
         Ok(Self {
             engine: target.engine(),
@@ -148,6 +156,7 @@ impl Store {
             writer: Writer::start(target, db, timing.call_timeout)?,
             vault: options.vault.clone(),
             damage: Damage::default(),
+            file,
         })
     }
 
@@ -215,6 +224,11 @@ impl Store {
     /// The audit log.
     pub fn audit(&self) -> Audit<'_> {
         Audit(self)
+    }
+
+    /// Copies of the whole database.
+    pub fn backups(&self) -> Backups<'_> {
+        Backups(self)
     }
 
     /// What was used, by whom, where.

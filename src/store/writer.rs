@@ -15,6 +15,8 @@ use super::StoreError;
 use super::db::{Access, Db, Target};
 
 const QUEUE: usize = 1024;
+/// How long a job apart may take, waiting included.
+const LONGEST_APART: Duration = Duration::from_secs(300);
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
 
@@ -50,17 +52,35 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
+        self.queued(self.timeout, |session| session.transaction(body)).await
+    }
+
+    /// Run `body` on the writing connection outside of any transaction, for what cannot be inside of one. It may take
+    /// long: other writes wait.
+    pub(crate) async fn run_apart<T, F>(&self, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.queued(LONGEST_APART, |session| session.apart(body)).await
+    }
+
+    async fn queued<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |session| {
             // Nobody waits any more: what has not begun had better not happen.
             if !reply.is_closed() {
-                drop(reply.send(session.transaction(body)));
+                drop(reply.send(work(session)));
             }
         });
         let enqueue = self.jobs.send_timeout(job, self.timeout).await;
         enqueue.map_err(|_| StoreError::Busy("the write queue is full".into()))?;
 
-        match tokio::time::timeout(self.timeout, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(StoreError::unavailable("the writer gave the job up")),
             Err(_) => Err(StoreError::unavailable("no answer in time; the write may still happen")),
@@ -81,6 +101,22 @@ impl Session {
             Ok(Ok(value)) => self.settle(db, value),
             Ok(Err(error)) => Err(self.undo(db, error)),
             // Nobody knows what state the connection is in; dropping it rolls back.
+            Err(_) => Err(StoreError::Other("a write job panicked".into())),
+        }
+    }
+
+    fn apart<T>(&mut self, body: impl FnOnce(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut db = match self.db.take() {
+            Some(db) => db,
+            None => self.target.connect(Access::Write)?,
+        };
+        match catch_unwind(AssertUnwindSafe(|| body(&mut db))) {
+            Ok(Ok(value)) => {
+                self.db = Some(db);
+                Ok(value)
+            }
+            // Nobody knows how far it came; a new connection has nothing of it.
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(StoreError::Other("a write job panicked".into())),
         }
     }

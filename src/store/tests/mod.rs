@@ -3,6 +3,7 @@
 //! PostgreSQL is used when `OMNIROUTE_TEST_POSTGRES` names a server, each test in a schema of its own.
 
 mod audit;
+mod backup;
 mod bed;
 mod faults;
 mod migrations;
