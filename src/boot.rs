@@ -35,6 +35,7 @@ use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Sou
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
 use crate::gateway::seals::Seals;
+use crate::infra::backups::Shelf;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::metrics::{Metrics, MetricsError};
 use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
@@ -141,6 +142,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     }));
     let admin = Arc::new(Admin::new(store.clone(), &vault, Arc::clone(&clock)));
     let management = Management {
+        backups: Arc::new(Shelf::new(config.clone(), store.clone(), Arc::clone(&clock))),
         sessions: Sessions::new(store.clone(), &vault, config.clone(), Arc::clone(&clock)),
         admin: Arc::clone(&admin),
         reloader: Arc::new(LiveReload::new(config.clone(), loader, clients.clone(), demo_address, log)),
@@ -167,7 +169,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let first_key = first_key(&app).await?;
     app.keys.reload(&app.store).await?;
     let replay = actix_rt::spawn(Replay::new(Arc::clone(&app.recorder), app.store.clone()).run());
-    let upkeep = upkeep::start(&app, &metrics);
+    let upkeep = upkeep::start(&app, &metrics, &management.backups);
     Ok(Booted { app, management, metrics, sign_in, first_key, provider_keys, demo, saver, replay, _upkeep: upkeep })
 }
 

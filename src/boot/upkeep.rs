@@ -8,6 +8,7 @@ use actix_rt::task::JoinHandle;
 use omniroute_actors::supervisor::GetSnapshots;
 
 use crate::app::App;
+use crate::infra::backups::{LOOK_EVERY, Shelf};
 use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
 use crate::infra::notify::ServiceManager;
 use crate::store::Engine;
@@ -29,10 +30,11 @@ impl Drop for Upkeep {
 }
 
 /// Start everything on this thread.
-pub fn start(app: &App, metrics: &Arc<Metrics>) -> Upkeep {
-    let metrics = Arc::clone(metrics);
+pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>) -> Upkeep {
+    let (metrics, backups) = (Arc::clone(metrics), Arc::clone(backups));
     let mut tasks = vec![
         every(UPKEEP_EVERY, move || count(Arc::clone(&metrics))),
+        every(LOOK_EVERY, move || keep_backups(Arc::clone(&backups))),
         with(app, NEWS_EVERY, news),
         with(app, USES_EVERY, uses),
         with(app, SESSIONS_EVERY, expired),
@@ -60,6 +62,10 @@ fn every<F: Future<Output = ()> + 'static>(pause: Duration, task: impl Fn() -> F
 
 async fn count(metrics: Arc<Metrics>) {
     metrics.upkeep();
+}
+
+async fn keep_backups(backups: Arc<Shelf>) {
+    backups.keep_up().await;
 }
 
 /// Only instances that share a database have others who change connections and combos.

@@ -3,6 +3,7 @@
 //! Each section is declared once with the `section!` macro, which also makes the text of `config.toml`.
 //! Nothing here is global: the loader is given its file and its environment, and hands out one value.
 
+pub mod backups;
 pub mod environment;
 mod hint;
 pub mod layers;
@@ -20,6 +21,7 @@ pub mod setting;
 pub mod upstream;
 mod validate;
 
+pub use backups::Backups;
 pub use environment::Environment;
 pub use loader::{Loaded, Loader};
 pub use network::{HostException, Network};
@@ -45,6 +47,8 @@ section! {
         auth: Auth = Auth::default();
         /// Where everything durable lives.
         storage: Storage = Storage::default();
+        /// Copies of the embedded database. A PostgreSQL server has its own ways (`pg_dump`).
+        backups: Backups = Backups::default();
         /// Connections to providers and what may be reached.
         upstream: Upstream = Upstream::default();
         /// How long a call may take, phase by phase.

@@ -1,5 +1,6 @@
 //! What the gateway needs from the machine beneath it.
 
+pub mod backups;
 pub mod crypto;
 pub mod drain;
 pub mod lifecycle;

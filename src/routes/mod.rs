@@ -12,6 +12,7 @@ pub mod api;
 mod body;
 mod call;
 mod edge;
+mod file;
 mod form;
 pub mod guard;
 pub mod metrics;
@@ -45,6 +46,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use crate::app::App;
 use crate::auth::{Admin, Sessions};
 use crate::config::{ConfigProblems, ReloadReport};
+use crate::infra::backups::Shelf;
 use edge::Family;
 
 /// Reads the configuration again. Blocking: it reads files.
@@ -65,6 +67,8 @@ pub struct Management {
     pub admin: Arc<Admin>,
     /// The way to read the configuration again.
     pub reloader: Arc<dyn Reloader>,
+    /// Copies of the database.
+    pub backups: Arc<Shelf>,
 }
 
 /// One line of the table of routes.

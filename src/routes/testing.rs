@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::auth::{Admin, KeyRing, LoginThrottle, Sessions};
 use crate::config::{Config, ConfigHandle, ConfigProblems, Environment, ReloadReport};
 use crate::gateway::directory::{Directory, DirectoryParts};
+use crate::infra::backups::Shelf;
 use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::recorder::{Recorder, RecorderOptions};
@@ -57,6 +58,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let clock = Arc::new(ManualClock::at(Moment::from_millis(10_000)));
     let shared: Arc<dyn Clock> = clock.clone();
     let mut config = Config::default();
+    config.storage.data_dir = dir.path().to_owned();
     change(&mut config);
     let config = ConfigHandle::new(config);
     let ports = Ports { clock: shared.clone(), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
@@ -83,6 +85,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let lifecycle = Arc::new(Lifecycle::new(shared.now()));
     lifecycle.ready();
     let management = Management {
+        backups: Arc::new(Shelf::new(config.clone(), store.clone(), shared.clone())),
         sessions: Sessions::new(store.clone(), &vault, config.clone(), shared.clone()),
         admin: Arc::new(Admin::new(store.clone(), &vault, shared.clone())),
         reloader: Arc::new(NothingNew),

@@ -226,7 +226,7 @@ fn particulars(row: &ApiKeyRow) -> Value {
     json!({"name": row.name, "prefix": row.prefix, "scopes": row.scopes, "isActive": row.is_active})
 }
 
-fn view(call: &Call, row: &ApiKeyRow) -> Value {
+pub(super) fn view(call: &Call, row: &ApiKeyRow) -> Value {
     let used = row.last_used_at.max(call.app.keys.used_at(&row.secret_hash));
     json!({
         "id": row.id,

@@ -8,6 +8,7 @@ mod combos;
 mod config;
 mod connection_form;
 mod connection_view;
+mod db_backups;
 mod init;
 mod keys;
 mod live;
@@ -38,6 +39,7 @@ pub fn routes() -> Vec<RouteSpec> {
         rate_limits::routes(),
         monitoring::routes(),
         config::routes(),
+        db_backups::routes(),
         audit::routes(),
         openapi::routes(),
     ]

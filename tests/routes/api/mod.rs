@@ -3,6 +3,7 @@
 mod auth;
 mod combos;
 mod config;
+mod db_backups;
 mod keys;
 mod monitoring;
 mod provider_nodes;
