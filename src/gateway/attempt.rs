@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use awc::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use omniroute_actors::clock::UnixMillis;
@@ -96,7 +97,13 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
     let client = means.clients.thread_client();
     let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
     if !response.status.is_success() {
-        return Err(refused(response, &secret(&lease.config), means.now).await);
+        let fault = refused(response, &secret(&lease.config), means.now).await;
+        let in_words = target.quirks & quirk_bit(Quirk::LimitsInWords) != 0;
+        return Err(if in_words { fault.with_limits_in_words() } else { fault });
+    }
+    if response.status == StatusCode::ACCEPTED {
+        // NVIDIA's cloud functions: the answer would have to be fetched elsewhere, later.
+        return Err(Fault::own(Outcome::Overloaded, "the provider put the request into a queue instead of answering"));
     }
     let reading = Reading { config: means.config, inbound, lease, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
@@ -137,6 +144,21 @@ async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> F
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let hint = RetryHint::find(header, &body, now.0);
     Fault::reported(status, UpstreamErrorBody::parse(&body), hint.map(|hint| hint.after), &[secret])
+}
+
+/// Server-sent events never begin like a JSON object: this is what a provider says instead of streaming.
+fn is_no_stream(format: Format, chunk: &[u8]) -> bool {
+    !matches!(format, Format::Ollama | Format::Bedrock) && chunk.trim_ascii_start().starts_with(b"{")
+}
+
+/// An error under a good status, most likely; otherwise nothing that the client of a stream could use.
+async fn instead_of_stream(format: Format, first: Bytes, rest: Body, secret: &str) -> Fault {
+    let limits = CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
+    let rest = collect(rest, limits).await.unwrap_or_default();
+    match decode_answer(format, &[first, rest].concat()) {
+        Err(bad) => Fault::in_format(bad, &[secret]),
+        Ok(_) => Fault::own(Outcome::BrokenAnswer, "the provider answered whole where a stream was asked for"),
+    }
 }
 
 /// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
@@ -197,13 +219,20 @@ impl Reading<'_> {
 
     /// Read until the first content, or to the end of a stream that has none and is whole all the same.
     async fn hold(self, mut upstream: Body, content_by: Instant) -> Result<OpenStream, Fault> {
-        let inbound = self.inbound;
+        let (inbound, format, secret) = (self.inbound, self.format(), secret(&self.lease.config));
         let mut relay = self.relay();
+        let mut begun = false;
         let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
         loop {
             let next = timeout_at(content_by, upstream.next()).await;
             let progress = match next.map_err(|_| timed(late(), inbound))? {
-                Some(chunk) => relay.absorb(chunk?)?,
+                Some(chunk) => {
+                    let chunk = chunk?;
+                    if !std::mem::replace(&mut begun, true) && is_no_stream(format, &chunk) {
+                        return Err(instead_of_stream(format, chunk, upstream, &secret).await);
+                    }
+                    relay.absorb(chunk)?
+                }
                 None => Progress::Done,
             };
             if progress == Progress::Done {

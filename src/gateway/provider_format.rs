@@ -23,6 +23,8 @@ pub fn traits(target: &UpstreamTarget) -> Traits {
         no_developer_role: !has(Quirk::DeveloperRole),
         reasoning_content: has(Quirk::ReasoningContent),
         no_json_schema: has(Quirk::NoJsonSchema),
+        alternate_roles: has(Quirk::AlternateRoles),
+        short_call_ids: has(Quirk::ShortCallIds),
         default_max_tokens: None,
     }
 }
@@ -41,6 +43,11 @@ pub fn encode_request(format: Format, request: &Request, target: &EncodeTarget<'
         Format::Cohere => cohere::encode_request(request, target),
         Format::Bedrock => bedrock::encode_request(request, target),
     }
+}
+
+/// Whether a client's body must be written anew for this provider although it speaks the same format.
+pub fn must_mend(format: Format, request: &Request, traits: Traits) -> bool {
+    format == Format::OpenAiChat && openai::must_mend(request, traits)
 }
 
 /// A client's body for a provider of the same format: only the model's name changes.

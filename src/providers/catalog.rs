@@ -100,6 +100,12 @@ pub enum Quirk {
     ReasoningContent,
     /// `response_format` of type `json_schema` is unknown.
     NoJsonSchema,
+    /// Limits are told as 400 or 403, and only the words (Chinese, mostly) say so.
+    LimitsInWords,
+    /// After the instructions, user and model must take turns.
+    AlternateRoles,
+    /// Ids of tool calls are nine letters or digits.
+    ShortCallIds,
 }
 
 /// The header that carries the key, and the word before it.

@@ -12,6 +12,7 @@
 //! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
 //! | [`model_facts`] | what does a list of models say about one? |
 //! | [`cohere`] | how is a conversation written for Cohere, and what does Cohere answer? |
+//! | [`minimax`] | what do the errors that MiniMax puts beside an answer mean? |
 //! | [`ollama`] | what does Ollama say, and how is it written? |
 //! | [`lines`] | where does one line of JSON end? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
@@ -36,6 +37,7 @@ mod golden;
 mod lenient;
 pub mod lines;
 mod mend;
+pub mod minimax;
 pub mod model_facts;
 pub mod ollama;
 pub mod openai;

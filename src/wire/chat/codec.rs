@@ -108,6 +108,10 @@ pub struct Traits {
     pub reasoning_content: bool,
     /// Chat: `response_format` of type `json_schema` is unknown.
     pub no_json_schema: bool,
+    /// Chat: after the instructions, user and model must take turns.
+    pub alternate_roles: bool,
+    /// Chat: ids of calls are nine letters or digits.
+    pub short_call_ids: bool,
     /// The cap to name where the format demands one and the client named none.
     pub default_max_tokens: Option<u64>,
 }
