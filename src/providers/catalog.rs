@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::exchange::ExchangeSpec;
 use crate::wire::chat::Format;
 
 /// The wire format a provider speaks.
@@ -26,10 +27,16 @@ pub enum Wire {
     Cohere,
     /// AWS Bedrock Converse.
     Bedrock,
+    /// NLP Cloud's chatbot.
+    Nlpcloud,
+    /// GitLab's code suggestions.
+    Gitlab,
+    /// Petals' text generation.
+    Petals,
 }
 
 impl Wire {
-    const ALL: [(Self, Format); 7] = [
+    const ALL: [(Self, Format); 10] = [
         (Self::OpenaiChat, Format::OpenAiChat),
         (Self::OpenaiResponses, Format::OpenAiResponses),
         (Self::Anthropic, Format::Anthropic),
@@ -37,6 +44,9 @@ impl Wire {
         (Self::Ollama, Format::Ollama),
         (Self::Cohere, Format::Cohere),
         (Self::Bedrock, Format::Bedrock),
+        (Self::Nlpcloud, Format::NlpCloud),
+        (Self::Gitlab, Format::GitLab),
+        (Self::Petals, Format::Petals),
     ];
 
     /// The number that a target carries.
@@ -49,7 +59,7 @@ impl Wire {
         Self::ALL.iter().find(|(wire, _)| wire.number() == number).map_or(Format::OpenAiChat, |(_, format)| *format)
     }
 
-    /// Paths of a call, of a streamed call where it is another one, and of the list of models.
+    /// Paths of a call, of a streamed call where it is another one, and of the list of models; empty for none.
     pub const fn paths(self) -> (&'static str, Option<&'static str>, &'static str) {
         match self {
             Self::OpenaiChat => ("/chat/completions", None, "/models"),
@@ -61,6 +71,9 @@ impl Wire {
             Self::Ollama => ("/api/chat", None, "/api/tags"),
             Self::Cohere => ("/chat", None, "/models"),
             Self::Bedrock => ("/model/{model}/converse", Some("/model/{model}/converse-stream"), "/foundation-models"),
+            Self::Nlpcloud => ("/gpu/{model}/chatbot", None, ""),
+            Self::Gitlab => ("/completions", None, ""),
+            Self::Petals => ("/generate", None, ""),
         }
     }
 }
@@ -106,6 +119,8 @@ pub enum Quirk {
     AlternateRoles,
     /// Ids of tool calls are nine letters or digits.
     ShortCallIds,
+    /// Anthropic's format on Google's cloud: the model stands in the path alone, the version of the API in the body.
+    VertexBody,
 }
 
 /// The header that carries the key, and the word before it.
@@ -122,6 +137,31 @@ impl Default for AuthHeader {
     fn default() -> Self {
         Self { header: "authorization".to_owned(), scheme: Some("Bearer".to_owned()) }
     }
+}
+
+/// Models that a provider serves in another way than its others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// How their names begin.
+    pub models: Vec<String>,
+    /// Format they speak.
+    pub wire: Wire,
+    /// Path of a call; the format's own when the entry gives none.
+    #[serde(default)]
+    pub chat_path: String,
+    /// Path of a streamed call, where it is another one.
+    #[serde(default)]
+    pub stream_path: Option<String>,
+    /// How the key is sent, where it differs.
+    #[serde(default)]
+    pub auth: Option<AuthHeader>,
+    /// Headers sent with every call.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// What is odd about them.
+    #[serde(default)]
+    pub quirks: Vec<Quirk>,
 }
 
 /// One provider.
@@ -146,7 +186,7 @@ pub struct ProviderSpec {
     /// Path of a streamed call, where it is another one.
     #[serde(default)]
     pub stream_path: Option<String>,
-    /// Path of the list of models; the format's own when the entry gives none.
+    /// Path of the list of models; the format's own when the entry gives none. Empty where there is no list.
     #[serde(default)]
     pub models_path: String,
     /// How the key is sent.
@@ -164,9 +204,18 @@ pub struct ProviderSpec {
     /// Variables of the base URL, each with the environment variable that usually holds it.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
-    /// Headers sent with every call.
+    /// Values of variables that a connection need not give.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, String>,
+    /// Headers sent with every call; may hold `{variables}`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// How the credential is exchanged for what is sent.
+    #[serde(default)]
+    pub exchange: Option<ExchangeSpec>,
+    /// Models that are served in another way.
+    #[serde(default)]
+    pub shapes: Vec<Shape>,
     /// Models known without asking.
     #[serde(default)]
     pub models: Vec<String>,
@@ -193,6 +242,22 @@ impl ProviderSpec {
         if self.models_path.is_empty() {
             models.clone_into(&mut self.models_path);
         }
+    }
+
+    /// The entry as it is for the models of this shape.
+    pub fn shaped(&self, shape: &Shape) -> Self {
+        let mut spec = Self {
+            wire: shape.wire,
+            chat_path: shape.chat_path.clone(),
+            stream_path: shape.stream_path.clone(),
+            headers: self.headers.clone().into_iter().chain(shape.headers.clone()).collect(),
+            quirks: shape.quirks.clone(),
+            shapes: Vec::new(),
+            ..self.clone()
+        };
+        spec.auth = shape.auth.clone().unwrap_or_else(|| self.auth.clone());
+        spec.complete();
+        spec
     }
 
     /// Whether it has this quirk.

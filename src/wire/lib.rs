@@ -24,6 +24,7 @@
 //! | [`openai_error`] | what did the upstream complain about, and how is an error written for an OpenAI client? |
 //! | [`responses`] | how does OpenAI Responses write a conversation, its answer and its stream? |
 //! | [`usage`] | how many tokens, in buckets that do not overlap? |
+//! | [`plain`] | how do services that take a prompt and give a text write it? |
 //! | [`retry_hint`] | how long did the upstream ask us to wait? |
 
 pub mod anthropic;
@@ -48,6 +49,7 @@ pub mod openai_chat_stream;
 pub mod openai_completions;
 pub mod openai_error;
 mod pairing;
+pub mod plain;
 pub mod responses;
 pub mod retry_hint;
 mod splice;

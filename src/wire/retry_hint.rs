@@ -276,14 +276,14 @@ mod tests {
         let left = |requests, tokens| {
             [
                 ("x-ratelimit-remaining-requests-day", requests),
-                ("x-ratelimit-reset-requests-day", "33011.382867"),
+                ("x-ratelimit-reset-requests-day", "33011.5"),
                 ("x-ratelimit-remaining-tokens-minute", tokens),
-                ("x-ratelimit-reset-tokens-minute", "11.382867"),
+                ("x-ratelimit-reset-tokens-minute", "11.5"),
             ]
         };
 
-        assert_eq!(find(&left("0", "5"), "", NOW), Some((33_011.382, HintSource::RateLimitReset)));
-        assert_eq!(find(&left("5", "0"), "", NOW), Some((11.382, HintSource::RateLimitReset)));
+        assert_eq!(find(&left("0", "5"), "", NOW), Some((33_011.5, HintSource::RateLimitReset)));
+        assert_eq!(find(&left("5", "0"), "", NOW), Some((11.5, HintSource::RateLimitReset)));
     }
 
     #[rstest::rstest]

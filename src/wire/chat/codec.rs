@@ -27,6 +27,12 @@ pub enum Format {
     Cohere,
     /// AWS Bedrock Converse; providers only.
     Bedrock,
+    /// NLP Cloud's chatbot; providers only.
+    NlpCloud,
+    /// GitLab's code suggestions; providers only.
+    GitLab,
+    /// Petals' text generation; providers only.
+    Petals,
 }
 
 impl Format {
@@ -40,6 +46,9 @@ impl Format {
             Self::Ollama => "ollama",
             Self::Cohere => "cohere",
             Self::Bedrock => "bedrock",
+            Self::NlpCloud => "nlpcloud",
+            Self::GitLab => "gitlab",
+            Self::Petals => "petals",
         }
     }
 
@@ -49,7 +58,7 @@ impl Format {
             Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
             Self::Anthropic | Self::Bedrock => Family::Anthropic,
             Self::Gemini => Family::Google,
-            Self::Ollama | Self::Cohere => Family::Other,
+            Self::Ollama | Self::Cohere | Self::NlpCloud | Self::GitLab | Self::Petals => Family::Other,
         }
     }
 }
