@@ -235,6 +235,7 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
         dns_stale: Duration::from_secs(upstream.dns_stale_s),
         allow_private_hosts: listed.chain(demo.map(|address| address.to_string())).chain(odd_hosts()).collect(),
         allow_http: upstream.allow_http,
+        extra_roots: upstream.extra_roots.clone(),
         user_agent: upstream.user_agent.clone(),
         ..UpstreamSettings::default()
     }

@@ -9,3 +9,4 @@ mod messages;
 mod model_strings;
 mod models;
 mod responses;
+mod tokens;
