@@ -237,7 +237,6 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
         allow_http: upstream.allow_http,
         extra_roots: upstream.extra_roots.clone(),
         user_agent: upstream.user_agent.clone(),
-        ..UpstreamSettings::default()
     }
 }
 

@@ -1,10 +1,11 @@
 //! A server that answers as a test says, for places that are no chat completions: tokens, rawPredict, plain texts.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -49,15 +50,15 @@ impl Scripted {
         format!("http://{}{path}", self.addr)
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub async fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().await.clone()
     }
 }
 
 async fn serve(mut stream: TcpStream, script: Arc<Script>, asked: Arc<Mutex<Vec<Asked>>>) {
     while let Some(request) = read(&mut stream).await {
         let nth = {
-            let mut all = asked.lock().unwrap();
+            let mut all = asked.lock().await;
             all.push(request.clone());
             all.len()
         };

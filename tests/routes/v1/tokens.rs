@@ -55,7 +55,7 @@ async fn many_requests_at_once_are_sent_with_one_token_and_never_with_the_key() 
 
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     assert!(place.keys().iter().all(|key| key == "t1"), "{:?}", place.keys());
-    let asked = tokens.asked();
+    let asked = tokens.asked().await;
     assert_eq!((asked.len(), asked[0].path.as_str()), (1, "/token"));
     assert_eq!(asked[0].body, "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey=ibm-secret-key");
     assert!(!place.gateway.log().contains("ibm-secret-key"));
@@ -74,7 +74,7 @@ async fn a_refused_token_is_renewed_and_the_call_made_once_more() {
     assert_eq!(replayed.status(), 200, "{}", replayed.text());
     assert!(refused.status() >= 400, "{}", refused.text());
     assert_eq!(place.keys(), ["t1", "t2", "t2", "t3"], "one replay each");
-    assert_eq!(tokens.asked().len(), 3);
+    assert_eq!(tokens.asked().await.len(), 3);
     assert_eq!(state_of(&place.admin, &id).await["lastError"]["outcome"], json!("auth_refused"));
 }
 
@@ -135,7 +135,7 @@ async fn the_place_of_tokens_must_be_one_that_may_be_reached() {
     assert!(refused.text().contains("tokenUrl"), "{}", refused.text());
     assert!(kept.get("credentialCleared").is_none(), "{kept}");
     assert_eq!(cleared["credentialCleared"], json!(true), "{cleared}");
-    assert!(other.asked().is_empty());
+    assert!(other.asked().await.is_empty());
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn a_service_account_is_pasted_as_it_is_and_tried_without_being_stored() {
     assert_eq!((&tried["valid"], served.status()), (&json!(true), 200), "{tried} {}", served.text());
     assert!(!made.to_string().contains("PRIVATE"), "{made}");
     assert_eq!(place.keys(), ["t1", "t2"]);
-    let asked = tokens.asked();
+    let asked = tokens.asked().await;
     assert!(asked[0].body.starts_with("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=ey"));
 }
 
@@ -193,7 +193,7 @@ async fn claude_on_vertex_is_asked_by_its_path_with_the_version_in_the_body() {
 
     assert_eq!((passed.status(), &passed.json()["content"][0]["text"]), (200, &json!("hi")), "{}", passed.text());
     assert!(translated.text().contains("\"content\":\"hi\"") && translated.text().ends_with("data: [DONE]\n\n"));
-    let asked = cloud.asked();
+    let asked = cloud.asked().await;
     let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
     let model = "/v1/projects/p/locations/r/publishers/anthropic/models/claude-x";
     assert_eq!(paths, [format!("{model}:rawPredict"), format!("{model}:streamRawPredict")]);
@@ -229,7 +229,7 @@ async fn services_of_plain_text_answer_in_one_piece_whatever_the_client_wants() 
         assert!(stream.text().contains(&format!("\"content\":\"{text}\"")), "{model}: {}", stream.text());
         assert!(stream.text().ends_with("data: [DONE]\n\n"), "{model}: {}", stream.text());
     }
-    let asked = service.asked();
+    let asked = service.asked().await;
     assert_eq!((asked[0].header("authorization"), asked[2].header("authorization")), ("Token sk-n", "Bearer glpat-x"));
     assert_eq!(asked[4].header("content-type"), "application/x-www-form-urlencoded");
     assert!(asked[4].body.starts_with("model=org%2Fm&inputs=Human%3A+hello"), "{}", asked[4].body);
@@ -257,7 +257,7 @@ async fn an_error_of_minimax_inside_a_good_answer_is_what_it_says() {
 
     assert!(stream.status() >= 400, "{}", stream.text());
     assert_eq!(state_of(&place.admin, &id).await["state"], json!("credits_exhausted"));
-    let asked = service.asked();
+    let asked = service.asked().await;
     assert_eq!((asked[0].path.as_str(), asked[0].header("authorization")), ("/anthropic/v1/messages", "Bearer sk-m"));
     assert_eq!(asked[0].header("anthropic-version"), "2023-06-01");
 }
