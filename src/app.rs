@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use omniroute_actors::clock::Clock;
+use omniroute_actors::ports::Minter;
 use omniroute_actors::router::PublishedPlan;
 use omniroute_actors::supervisor::Registry;
 
@@ -41,6 +42,8 @@ pub struct App {
     pub directory: Arc<Directory>,
     /// The way to providers.
     pub clients: ClientFactory,
+    /// Exchanges credentials that are not sent themselves.
+    pub minter: Arc<dyn Minter>,
     /// Keeps usage.
     pub recorder: Arc<Recorder>,
     /// What providers sealed, for clients that do not send it back.

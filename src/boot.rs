@@ -21,7 +21,7 @@ use std::time::Duration;
 use actix::{Addr, Arbiter, Supervisor};
 use actix_rt::task::JoinHandle;
 use omniroute_actors::clock::{Clock, SystemClock};
-use omniroute_actors::ports::{Ports, StateRecord};
+use omniroute_actors::ports::{Minter, Ports, StateRecord};
 use omniroute_actors::router::PublishedPlan;
 use omniroute_actors::supervisor::Registry;
 use secrecy::{ExposeSecret, SecretString};
@@ -41,7 +41,8 @@ use crate::infra::metrics::{Metrics, MetricsError};
 use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
 use crate::infra::state_saver::{self, StateSaver};
 use crate::infra::telemetry::LogControl;
-use crate::providers::{Catalog, EnvironmentConnection, discover};
+use crate::providers::exchange::odd_hosts;
+use crate::providers::{Catalog, EnvironmentConnection, TokenMinter, discover};
 use crate::routes::Management;
 use crate::store::{Store, StoreError};
 use crate::upstream::{ClientFactory, FactoryError, UpstreamSettings};
@@ -127,7 +128,13 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let metrics = Arc::new(Metrics::new()?);
     let (saver, saving) = StateSaver::new(store.clone(), Arc::clone(&clock));
     actix_rt::spawn(saving.run());
-    let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(saver.clone()), observer: metrics.clone() };
+    let minter: Arc<dyn Minter> = Arc::new(TokenMinter::new(clients.clone()));
+    let ports = Ports {
+        clock: Arc::clone(&clock),
+        store: Arc::new(saver.clone()),
+        observer: metrics.clone(),
+        minter: Arc::clone(&minter),
+    };
     let registry = start_registry(ports, remembered(&store).await?);
 
     let config = ConfigHandle::new(config);
@@ -161,6 +168,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         registry,
         directory,
         clients,
+        minter,
         recorder,
     };
 
@@ -216,7 +224,8 @@ async fn start_demo(
     Demo::start(DemoOptions { seed: config.demo.seed, failure_percent }).map(Some).map_err(BootError::Demo)
 }
 
-/// The settings of the one way out. The demo's address is an exception of its own: nobody has to list it.
+/// The settings of the one way out. The demo's address is an exception of its own, and so are the places of the catalogue
+/// on odd ports: nobody has to list them.
 fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamSettings {
     let listed = upstream.allow_private_hosts.iter().map(ToString::to_string);
     let connect_timeout = Duration::from_millis(upstream.connect_timeout_ms);
@@ -227,10 +236,10 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
         connection_lifetime: Duration::from_secs(upstream.lifetime_s),
         dns_cache: Duration::from_secs(upstream.dns_cache_s),
         dns_stale: Duration::from_secs(upstream.dns_stale_s),
-        allow_private_hosts: listed.chain(demo.map(|address| address.to_string())).collect(),
+        allow_private_hosts: listed.chain(demo.map(|address| address.to_string())).chain(odd_hosts()).collect(),
         allow_http: upstream.allow_http,
+        extra_roots: upstream.extra_roots.clone(),
         user_agent: upstream.user_agent.clone(),
-        ..UpstreamSettings::default()
     }
 }
 

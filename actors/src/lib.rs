@@ -25,6 +25,7 @@
 //! * Nobody locks. There is no mutex in this crate.
 //! * No message crosses threads on the path of a successful request; its report waits for a batch.
 //! * A permit comes back on every exit by an atomic step, with the actor dead or alive.
+//! * A token that a credential is exchanged for is minted once, however many wait for it; whoever waits is answered.
 //! * Every state change carries a generation; a result of an older one changes nothing.
 //! * A panic loses the message that met it and nothing else.
 //! * Decisions take time and chance as arguments.

@@ -1,11 +1,13 @@
 //! What the actor system needs from outside: a place for its state and an ear for its events.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::clock::UnixMillis;
 use crate::connection::handle::ConnectionHandle;
+use crate::connection::token::{Exchange, MintFailure, Minted};
 use crate::ids::{ConnectionId, ModelName};
 use crate::resilience::gate::BreakerState;
 use crate::resilience::health::{ErrorNote, Transition};
@@ -66,6 +68,16 @@ pub trait Observer: Send + Sync + 'static {
     fn changed(&self, connection: &ConnectionHandle, transition: &Transition);
 }
 
+/// Exchanges credentials for tokens; the only port that talks to providers. It runs on the control arbiter and must not
+/// block it.
+pub trait Minter: Send + Sync + 'static {
+    /// Exchange this. One that replaces the credential stores the new one before it returns.
+    fn mint<'a>(&'a self, connection: &'a ConnectionId, exchange: &'a Exchange, now: UnixMillis) -> Minting<'a>;
+}
+
+/// An exchange that runs.
+pub type Minting<'a> = Pin<Box<dyn Future<Output = Result<Minted, MintFailure>> + 'a>>;
+
 /// The outside, as every connection actor sees it.
 #[derive(Clone)]
 pub struct Ports {
@@ -75,6 +87,8 @@ pub struct Ports {
     pub store: Arc<dyn StateStore>,
     /// The observer.
     pub observer: Arc<dyn Observer>,
+    /// Exchanges credentials.
+    pub minter: Arc<dyn Minter>,
 }
 
 /// Ports that lead nowhere: for tests and tools.
@@ -83,6 +97,12 @@ pub struct Nowhere;
 
 impl StateStore for Nowhere {
     fn save(&self, _: StateRecord) {}
+}
+
+impl Minter for Nowhere {
+    fn mint<'a>(&'a self, _: &'a ConnectionId, _: &'a Exchange, _: UnixMillis) -> Minting<'a> {
+        Box::pin(async { Err(MintFailure::own(Outcome::LocalNetwork, "there is no way out")) })
+    }
 }
 
 impl Observer for Nowhere {

@@ -9,7 +9,7 @@ use crate::clock::{Clock, ManualClock, Moment};
 use crate::connection::config::{ConnectionConfig, Source, UpstreamTarget};
 use crate::connection::handle::ConnectionHandle;
 use crate::ids::ConnectionId;
-use crate::ports::{Nowhere, Ports, StateRecord, StateStore};
+use crate::ports::{Minter, Nowhere, Ports, StateRecord, StateStore};
 use crate::resilience::gate::GateView;
 use crate::resilience::health::Remembered;
 use crate::resilience::settings::HealthSettings;
@@ -35,7 +35,9 @@ pub(crate) fn config(id: &str) -> ConnectionConfig {
             headers: Vec::new(),
             quirks: 0,
             wire: 0,
+            by_model: Vec::new(),
         }),
+        exchange: None,
         credential_version: 1,
     }
 }
@@ -73,9 +75,18 @@ impl Rig {
     }
 
     pub(crate) async fn resume(configs: Vec<ConnectionConfig>, stored: Vec<StateRecord>) -> Self {
+        Self::with(configs, stored, None).await
+    }
+
+    pub(crate) async fn minting(configs: Vec<ConnectionConfig>, minter: Arc<dyn Minter>) -> Self {
+        Self::with(configs, Vec::new(), Some(minter)).await
+    }
+
+    async fn with(configs: Vec<ConnectionConfig>, stored: Vec<StateRecord>, minter: Option<Arc<dyn Minter>>) -> Self {
         let clock = Arc::new(ManualClock::at(Moment::from_millis(10_000)));
         let saved = Arc::new(Saved::default());
-        let ports = Ports { clock: clock.clone(), store: saved.clone(), observer: Arc::new(Nowhere) };
+        let minter: Arc<dyn Minter> = minter.unwrap_or_else(|| Arc::new(Nowhere));
+        let ports = Ports { clock: clock.clone(), store: saved.clone(), observer: Arc::new(Nowhere), minter };
         // As it runs: a registry without a supervisor would not outlive a panic.
         let registry = Supervisor::start(move |_| Registry::new(Arbiter::current(), ports, stored));
         let handles = registry.send(ApplyConnections(configs)).await.unwrap().unwrap();

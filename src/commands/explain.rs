@@ -105,7 +105,8 @@ async fn directory(
 ) -> Result<Directory, CliError> {
     let store = foundation.store;
     let demo_url = boot::wants_demo(&config, &store, &environment).await?.then(|| DEMO_URL.to_owned());
-    let ports = Ports { clock, store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
+    let nowhere = Arc::new(Nowhere);
+    let ports = Ports { clock, store: nowhere.clone(), observer: nowhere.clone(), minter: nowhere };
     let registry = Registry::new(Arbiter::current(), ports, boot::remembered(&store).await?).start();
     let (config, plan) = (ConfigHandle::new(config), PublishedPlan::default());
     Ok(Directory::new(DirectoryParts { config, store, registry, plan, environment, demo_url }))

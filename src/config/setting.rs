@@ -96,6 +96,7 @@ leaf! {
     usize, "an integer", integer;
     String, "text", Value::from;
     PathBuf, "a path", Value::from;
+    Vec<PathBuf>, "a list of paths", list;
     Secret, "text: `env:NAME`, `file:PATH` or the value itself", Value::from, secret = true;
     Vec<String>, "a list of texts", list;
     Vec<Network>, "a list of networks such as 10.0.0.0/8", list;

@@ -1,5 +1,7 @@
 //! The sections about the way to the providers: connections, deadlines, routing.
 
+use std::path::PathBuf;
+
 use super::network::HostException;
 use super::section::section;
 
@@ -10,6 +12,8 @@ section! {
         allow_private_hosts: Vec<HostException> = Vec::new();
         /// Allow plain http to public hosts; private hosts that are listed may always use it.
         allow_http: bool = false;
+        /// Files in PEM form with certificate authorities to trust beside the public ones.
+        extra_roots: Vec<PathBuf> = Vec::new();
         /// Time to resolve, connect and shake hands.
         connect_timeout_ms: u64 = 5000, within 50..=300_000;
         /// How long an idle connection to a provider is kept for the next call.

@@ -12,7 +12,7 @@ use super::keeper::Keeper;
 use super::provider_format;
 use super::seals::OwnSeals;
 use crate::wire::bad_request::BadRequest;
-use crate::wire::chat::{Dropped, EncodeTarget, Format, Reply, Request, WayBack};
+use crate::wire::chat::{Dropped, EncodeTarget, Format, Reply, Request, Traits, WayBack};
 use crate::wire::openai;
 use crate::wire::openai_chat::{ChatRequest, RewriteOptions};
 
@@ -156,12 +156,14 @@ impl Ask {
         created: i64,
     ) -> Result<Outgoing, CannotCarry> {
         let format = provider_format::of(target);
-        if self.client.same_as() == Some(format) {
+        let traits = provider_format::traits(target);
+        let same = self.client.same_as() == Some(format);
+        if same && !self.must_mend(format, traits) {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
         let request =
             self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
-        let to = EncodeTarget { model, stream: self.stream, traits: provider_format::traits(target) };
+        let to = EncodeTarget { model, stream: self.stream, traits };
         let refused = |field: String, message: String| CannotCarry { field: Some(field), message, hopeless: false };
         let encoded =
             provider_format::encode_request(format, request, &to).map_err(|no| refused(no.field, no.message))?;
@@ -171,9 +173,18 @@ impl Ask {
             let message = format!("'{}' cannot be sent to this model: {}.", first.field, first.why);
             return Err(refused(first.field.clone(), message));
         }
+        if same && encoded.way_back.is_empty() {
+            return Ok(Outgoing { body: encoded.body, dropped: encoded.dropped, translation: None });
+        }
         let reply = self.reply(id, created, request);
         let translation = Some(Translation { way_back: encoded.way_back, reply });
         Ok(Outgoing { body: encoded.body, dropped: encoded.dropped, translation })
+    }
+
+    /// Looked into only for providers that refuse what others take: reading a conversation costs.
+    fn must_mend(&self, format: Format, traits: Traits) -> bool {
+        (traits.alternate_roles || traits.short_call_ids)
+            && self.neutral().is_ok_and(|request| provider_format::must_mend(format, request, traits))
     }
 
     fn passed(&self, format: Format, target: &UpstreamTarget, model: &str) -> Bytes {

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+use omniroute_actors::connection::token::Exchange;
 use omniroute_actors::ids::{ComboName, ConnectionId, ProviderId};
 use omniroute_actors::resilience::settings::{BreakerSettings, CooldownSettings, HealthSettings};
 use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
@@ -15,8 +16,12 @@ use serde_json::{Value, json};
 
 use crate::config::{Breaker, Cooldown, Resilience};
 use crate::demo::{self, DemoConnection};
+use crate::providers::exchange::{self, Plan};
 use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, NodeKind, ProviderSpec, Quirk, Wire};
 use crate::store::{ComboRow, ConnectionRow, NodeRow};
+
+#[cfg(test)]
+mod tests;
 
 /// Turns connection rows into configurations.
 pub struct Assembler<'a> {
@@ -40,6 +45,7 @@ impl<'a> Assembler<'a> {
             return Err("its credential was sealed with another master key".into());
         }
         let spec = self.spec(row, source)?;
+        let plan = exchange::plan(&spec, row.credential.as_ref(), &row.provider_specific_data)?;
         let queue = &self.resilience.request_queue;
         let paced = row.rate_limit_protection
             || (queue.auto_enable_api_key_providers && spec.class == Class::Apikey && source != Source::Demo);
@@ -54,8 +60,9 @@ impl<'a> Assembler<'a> {
             max_concurrent: own_limit.unwrap_or(if paced { queue.concurrent_requests } else { 0 }),
             requests_per_minute: if paced { queue.requests_per_minute } else { 0 },
             health: self.health(spec.class),
-            target: Arc::new(target(&spec, row)?),
-            credential_version: credential_version(row),
+            target: Arc::new(target(&spec, row, &plan)?),
+            credential_version: credential_version(row, plan.exchange.as_ref()),
+            exchange: plan.exchange.map(Arc::new),
         })
     }
 
@@ -121,6 +128,9 @@ fn own_endpoint(id: &str, name: &str, base_url: &str, wire: Wire) -> ProviderSpe
         key_optional: true,
         env: Vec::new(),
         variables: BTreeMap::new(),
+        defaults: BTreeMap::new(),
+        exchange: None,
+        shapes: Vec::new(),
         headers: BTreeMap::new(),
         models: Vec::new(),
         passthrough_models: true,
@@ -149,25 +159,37 @@ fn node_spec(node: &NodeRow) -> ProviderSpec {
     spec
 }
 
-fn target(spec: &ProviderSpec, row: &ConnectionRow) -> Result<UpstreamTarget, String> {
+fn target(spec: &ProviderSpec, row: &ConnectionRow, plan: &Plan) -> Result<UpstreamTarget, String> {
+    let mut whole = plain_target(spec, row, plan)?;
+    for shape in &spec.shapes {
+        let other = Arc::new(plain_target(&spec.shaped(shape), row, plan)?);
+        whole.by_model.extend(shape.models.iter().map(|begins| (begins.clone(), Arc::clone(&other))));
+    }
+    Ok(whole)
+}
+
+fn plain_target(spec: &ProviderSpec, row: &ConnectionRow, plan: &Plan) -> Result<UpstreamTarget, String> {
     let data = &row.provider_specific_data;
     let base = data.get("baseUrl").and_then(Value::as_str);
-    let variables = variables(data);
+    // What an operator says counts more than what the credential knows.
+    let variables = plan.variables.clone().into_iter().chain(variables(data)).collect();
     let chat = spec.endpoint(base, &variables).map_err(|problem| problem.to_string())?;
     let stream = spec.stream_endpoint(base, &variables).map_err(|problem| problem.to_string())?;
     let models = spec.models_endpoint(base, &variables).map_err(|problem| problem.to_string())?;
-    let auth_header = row.credential.as_ref().filter(|secret| !secret.expose_secret().is_empty());
+    let headers = spec.filled_headers(&variables).map_err(|problem| problem.to_string())?;
+    let sent = row.credential.as_ref().filter(|secret| plan.exchange.is_none() && !secret.expose_secret().is_empty());
     Ok(UpstreamTarget {
         chat_url: chat.into(),
         stream_url: stream.map(Into::into),
-        models_url: Some(models.into()),
-        auth_header: auth_header.map(|secret| {
+        models_url: models.map(Into::into),
+        auth_header: sent.map(|secret| {
             let (name, value) = spec.auth_header(secret);
             (name.to_owned(), value)
         }),
-        headers: spec.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        headers,
         quirks: quirk_bits(&spec.quirks),
         wire: spec.wire.number(),
+        by_model: Vec::new(),
     })
 }
 
@@ -186,10 +208,11 @@ pub const fn quirk_bit(quirk: Quirk) -> u32 {
     1 << quirk as u32
 }
 
-/// Changes when the credential does; says nothing about it.
-fn credential_version(row: &ConnectionRow) -> u64 {
+/// Changes when the credential does, or the place and the purpose that it is exchanged at and for; says nothing about it.
+fn credential_version(row: &ConnectionRow, exchange: Option<&Exchange>) -> u64 {
     let mut hasher = DefaultHasher::new();
     row.credential.as_ref().map(ExposeSecret::expose_secret).hash(&mut hasher);
+    exchange.map(|exchange| (&exchange.token_url, &exchange.scope)).hash(&mut hasher);
     hasher.finish()
 }
 

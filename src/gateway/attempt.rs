@@ -4,18 +4,20 @@
 //! attempt or a clean HTTP error.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use awc::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use omniroute_actors::clock::UnixMillis;
-use omniroute_actors::connection::config::ConnectionConfig;
+use omniroute_actors::connection::token::Token;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
-use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::Translation;
+use super::access;
+use super::ask::{Outgoing, Translation};
 use super::assemble::quirk_bit;
 use super::fault::Fault;
 use super::inbound::Inbound;
@@ -83,22 +85,19 @@ pub struct Means<'a> {
 /// # Errors
 /// How it failed; nothing has been sent to the client then.
 pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Result<Answered, Fault> {
-    let (target, model) = (&lease.config.target, lease.model().as_str());
+    let (target, model) = (lease.target(), lease.model().as_str());
     let written = inbound.ask.for_target(target, model, &inbound.id, inbound.created);
     let outgoing = written.map_err(Fault::cannot_carry)?;
-    // Of a client's headers, only a provider of its own format understands some.
-    let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
-    let call = UpstreamCall { target, model, stream: inbound.ask.stream, headers, now: inbound.created };
-    let request = call.with(outgoing.body)?;
     let now = Instant::now();
     let head_by =
         if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
-    let client = means.clients.thread_client();
-    let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
-    if !response.status.is_success() {
-        return Err(refused(response, &secret(&lease.config), means.now).await);
+    let calling = Calling { means, inbound, lease, outgoing: &outgoing, head_by };
+    let (response, secret) = calling.answered().await?;
+    if response.status == StatusCode::ACCEPTED {
+        // NVIDIA's cloud functions: the answer would have to be fetched elsewhere, later.
+        return Err(Fault::own(Outcome::Overloaded, "the provider put the request into a queue instead of answering"));
     }
-    let reading = Reading { config: means.config, inbound, lease, translation: outgoing.translation };
+    let reading = Reading { config: means.config, inbound, lease, secret, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
         let stream = reading.hold(response.body, head_by).await?;
         Answer::Stream(Box::new(stream))
@@ -108,6 +107,52 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
     Ok(Answered { answer, dropped: outgoing.dropped })
 }
 
+/// A body on its way to the provider.
+struct Calling<'a> {
+    means: &'a Means<'a>,
+    inbound: &'a Inbound,
+    lease: &'a Lease,
+    outgoing: &'a Outgoing,
+    head_by: Instant,
+}
+
+impl Calling<'_> {
+    /// A good head, and the secret that was sent. A token that the provider refuses is renewed and the call made once more:
+    /// the token was at fault and not the account, unless the second one is refused as well.
+    async fn answered(&self) -> Result<(UpstreamResponse, String), Fault> {
+        let token = self.token(None).await?;
+        let answered = self.send(token.as_deref()).await;
+        match (&answered, &token) {
+            (Err(fault), Some(token)) if fault.status == 401 => {
+                let renewed = self.token(Some(token)).await?;
+                self.send(renewed.as_deref()).await
+            }
+            _ => answered,
+        }
+    }
+
+    async fn token(&self, refused: Option<&Token>) -> Result<Option<Arc<Token>>, Fault> {
+        access::token(self.lease, refused, self.head_by).await.map_err(|fault| timed(fault, self.inbound))
+    }
+
+    async fn send(&self, token: Option<&Token>) -> Result<(UpstreamResponse, String), Fault> {
+        let Self { means, inbound, lease, outgoing, head_by } = *self;
+        let (target, model, stream) = (lease.target(), lease.model().as_str(), inbound.ask.stream);
+        // Of a client's headers, only a provider of its own format understands some.
+        let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
+        let call = UpstreamCall { target, model, stream, token, headers, now: inbound.created };
+        let request = call.with(outgoing.body.clone())?;
+        let secret = access::secret(lease, token);
+        let client = means.clients.thread_client();
+        let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
+        if response.status.is_success() {
+            return Ok((response, secret));
+        }
+        let fault = refused(response, &secret, means.now).await;
+        let in_words = target.quirks & quirk_bit(Quirk::LimitsInWords) != 0;
+        Err(if in_words { fault.with_limits_in_words() } else { fault })
+    }
+}
 const fn end_rules(quirks: u32) -> EndRules {
     EndRules {
         finish_reason_optional: quirks & quirk_bit(Quirk::FinishReasonOptional) != 0,
@@ -124,12 +169,6 @@ fn timed(mut fault: Fault, inbound: &Inbound) -> Fault {
     fault
 }
 
-/// The credential without its scheme, to be taken out of messages.
-pub fn secret(config: &ConnectionConfig) -> String {
-    let header = config.target.auth_header.as_ref().map(|(_, value)| value.expose_secret());
-    header.map_or_else(String::new, |value| value.rsplit(' ').next().unwrap_or(value).to_owned())
-}
-
 async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> Fault {
     let (status, headers) = (response.status.as_u16(), response.headers);
     let limits = CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
@@ -137,6 +176,21 @@ async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> F
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let hint = RetryHint::find(header, &body, now.0);
     Fault::reported(status, UpstreamErrorBody::parse(&body), hint.map(|hint| hint.after), &[secret])
+}
+
+/// Server-sent events never begin like a JSON object: this is what a provider says instead of streaming.
+fn is_no_stream(format: Format, chunk: &[u8]) -> bool {
+    provider_format::streams_events(format) && chunk.trim_ascii_start().starts_with(b"{")
+}
+
+/// An error under a good status, most likely; otherwise nothing that the client of a stream could use.
+async fn instead_of_stream(format: Format, first: Bytes, rest: Body, secret: &str) -> Fault {
+    let limits = CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
+    let rest = collect(rest, limits).await.unwrap_or_default();
+    match decode_answer(format, &[first, rest].concat()) {
+        Err(bad) => Fault::in_format(bad, &[secret]),
+        Ok(_) => Fault::own(Outcome::BrokenAnswer, "the provider answered whole where a stream was asked for"),
+    }
 }
 
 /// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
@@ -150,12 +204,14 @@ struct Reading<'a> {
     config: &'a Config,
     inbound: &'a Inbound,
     lease: &'a Lease,
+    /// Taken out of whatever the provider says.
+    secret: String,
     translation: Option<Translation>,
 }
 
 impl Reading<'_> {
     fn format(&self) -> Format {
-        provider_format::of(&self.lease.config.target)
+        provider_format::of(self.lease.target())
     }
 
     async fn whole(self, body: Body) -> Result<Answer, Fault> {
@@ -169,13 +225,13 @@ impl Reading<'_> {
     }
 
     fn read(self, body: Bytes) -> Result<Answer, Fault> {
-        let (secret, prompt) = (secret(&self.lease.config), self.inbound.ask.prompt_chars);
+        let (secret, prompt) = (self.secret.as_str(), self.inbound.ask.prompt_chars);
         if self.translation.is_none() && self.format() == Format::OpenAiChat {
-            let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[&secret]))?;
+            let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[secret]))?;
             let usage = facts.usage.unwrap_or_else(|| Usage::estimate(prompt, facts.chars_out));
             return Ok(Answer::Whole { body, usage });
         }
-        let answer = decode_answer(self.format(), &body).map_err(|bad| Fault::in_format(bad, &[&secret]))?;
+        let answer = decode_answer(self.format(), &body).map_err(|bad| Fault::in_format(bad, &[secret]))?;
         let usage = answer.usage.unwrap_or_else(|| Usage::estimate(prompt, answer.chars_out()));
         let body = match self.translation {
             None => body,
@@ -197,13 +253,20 @@ impl Reading<'_> {
 
     /// Read until the first content, or to the end of a stream that has none and is whole all the same.
     async fn hold(self, mut upstream: Body, content_by: Instant) -> Result<OpenStream, Fault> {
-        let inbound = self.inbound;
+        let (inbound, format, secret) = (self.inbound, self.format(), self.secret.clone());
         let mut relay = self.relay();
+        let mut begun = false;
         let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
         loop {
             let next = timeout_at(content_by, upstream.next()).await;
             let progress = match next.map_err(|_| timed(late(), inbound))? {
-                Some(chunk) => relay.absorb(chunk?)?,
+                Some(chunk) => {
+                    let chunk = chunk?;
+                    if !std::mem::replace(&mut begun, true) && is_no_stream(format, &chunk) {
+                        return Err(instead_of_stream(format, chunk, upstream, &secret).await);
+                    }
+                    relay.absorb(chunk)?
+                }
                 None => Progress::Done,
             };
             if progress == Progress::Done {
@@ -218,8 +281,8 @@ impl Reading<'_> {
     }
 
     fn relay(self) -> Box<dyn Relay> {
-        let (ask, target) = (&self.inbound.ask, &self.lease.config.target);
-        let (format, secret) = (self.format(), secret(&self.lease.config));
+        let (ask, target) = (&self.inbound.ask, self.lease.target());
+        let (format, secret) = (self.format(), self.secret);
         let limit = self.config.upstream.max_event_bytes;
         let way = match self.translation {
             None if format == Format::OpenAiChat => {

@@ -12,13 +12,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
+use super::access;
 use super::ask::Ask;
+use super::assemble::quirk_bit;
 use super::client_format::ClientFormat;
 use super::pipeline::{Incoming, Reader, Taken};
 use super::provider_format;
 use super::tokens::{Source, count, estimate};
 use super::upstream_call::UpstreamCall;
 use crate::error::ApiError;
+use crate::providers::Quirk;
 use crate::upstream::{CollectLimits, collect, send};
 use crate::wire::bad_request::BadRequest;
 use crate::wire::chat::{Format, Request};
@@ -104,16 +107,25 @@ async fn counted_here(request: &Arc<Request>, model: String) -> (u64, Source) {
 
 /// What the provider says, if it speaks the client's format and counts.
 async fn asked(taken: &Taken, lease: &Lease) -> Option<u64> {
-    let target = &lease.config.target;
+    let target = lease.target();
     let format = provider_format::of(target);
-    if taken.ask.client.same_as() != Some(format) {
+    if taken.ask.client.same_as() != Some(format) || target.quirks & quirk_bit(Quirk::VertexBody) != 0 {
+        // Google's cloud counts for Anthropic's models elsewhere.
         return None;
     }
+    let deadline = Instant::now() + WITHIN;
+    let token = access::token(lease, None, deadline).await.ok()?;
     let model = lease.model().as_str();
-    let call = UpstreamCall { target, model, stream: false, headers: &[], now: taken.app.clock.wall().0 / 1_000 };
+    let call = UpstreamCall {
+        target,
+        model,
+        stream: false,
+        token: token.as_deref(),
+        headers: &[],
+        now: taken.app.clock.wall().0 / 1_000,
+    };
     let mut request = call.with(provider_format::rewrite(format, taken.ask.body(), model)).ok()?;
     request.url = count_url(format, &request.url)?;
-    let deadline = Instant::now() + WITHIN;
     let response = send(&taken.app.clients.thread_client(), request, deadline).await.ok()?;
     if !response.status.is_success() {
         return None;

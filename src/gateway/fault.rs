@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use omniroute_actors::connection::lease::Settlement;
-use omniroute_actors::resilience::classify::Failure;
+use omniroute_actors::resilience::classify::{Failure, limit_in_words};
 use omniroute_actors::resilience::outcome::Outcome;
 
 use super::ask::CannotCarry;
@@ -54,9 +54,17 @@ impl Fault {
         Self { outcome: failure.outcome(), status, error, from_upstream: true, retry_after }
     }
 
+    /// The same from a provider that tells its limits in words alone.
+    #[must_use]
+    pub fn with_limits_in_words(mut self) -> Self {
+        self.outcome = limit_in_words(self.status, &self.error.message).unwrap_or(self.outcome);
+        self
+    }
+
     /// An error object where an answer should be: its code counts like the status that it stands for.
     pub fn inside_ok(error: UpstreamErrorBody, secrets: &[&str]) -> Self {
-        let numeric = error.code.as_deref().and_then(|code| code.parse::<u16>().ok()).filter(|code| *code >= 400);
+        let numeric =
+            error.code.as_deref().and_then(|code| code.parse::<u16>().ok()).filter(|code| (400..600).contains(code));
         let mut fault = Self::reported(numeric.unwrap_or(0), error, None, secrets);
         if fault.outcome == Outcome::BrokenAnswer {
             fault.outcome = Outcome::ServerFault;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
+use omniroute_actors::resilience::outcome::Outcome;
 
 use super::fault::Fault;
 use crate::wire::bedrock::event_stream::{self, EventMessage, EventStreamScanner};
@@ -18,6 +19,8 @@ pub enum Frame {
     Line(Line),
     /// A message of an AWS event stream.
     Message(EventMessage),
+    /// An answer that is no stream.
+    Whole(Bytes),
 }
 
 impl Frame {
@@ -25,7 +28,7 @@ impl Frame {
     pub fn name(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Event(event) => event.event.as_deref().map(String::from_utf8_lossy),
-            Self::Line(_) => None,
+            Self::Line(_) | Self::Whole(_) => None,
             Self::Message(message) => Some(Cow::Borrowed(&message.name)),
         }
     }
@@ -36,6 +39,7 @@ impl Frame {
             Self::Event(event) => &event.data,
             Self::Line(line) => &line.data,
             Self::Message(message) => &message.payload,
+            Self::Whole(body) => body,
         }
     }
 
@@ -45,7 +49,7 @@ impl Frame {
             Self::Event(event) => out.extend_from_slice(&event.raw),
             Self::Line(line) => lines::write_raw(&line.data, out),
             // No client speaks it.
-            Self::Message(_) => {}
+            Self::Message(_) | Self::Whole(_) => {}
         }
     }
 
@@ -54,7 +58,7 @@ impl Frame {
         match self {
             Self::Event(event) => event.is_comment || (event.data.is_empty() && event.event.is_none()),
             Self::Line(line) => line.data.is_empty(),
-            Self::Message(_) => false,
+            Self::Message(_) | Self::Whole(_) => false,
         }
     }
 }
@@ -68,6 +72,8 @@ pub enum Frames {
     Lines(LineScanner),
     /// Into messages.
     Messages(EventStreamScanner),
+    /// Not at all: what came so far, and how much may come.
+    Whole(BytesMut, usize),
 }
 
 impl Frames {
@@ -86,12 +92,22 @@ impl Frames {
         Self::Messages(EventStreamScanner::default())
     }
 
+    /// One answer of at most that many bytes.
+    pub fn whole(longest: usize) -> Self {
+        Self::Whole(BytesMut::new(), longest)
+    }
+
     /// Take bytes.
     pub fn push(&mut self, chunk: Bytes) {
         match self {
             Self::Events(scanner) => scanner.push(chunk),
             Self::Lines(scanner) => scanner.push(chunk),
             Self::Messages(scanner) => scanner.push(chunk),
+            Self::Whole(body, longest) => {
+                // One byte too many is enough to know.
+                let room = longest.saturating_add(1).saturating_sub(body.len());
+                body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+            }
         }
     }
 
@@ -104,6 +120,10 @@ impl Frames {
             Self::Events(scanner) => scanner.next_event()?.map(Frame::Event),
             Self::Lines(scanner) => scanner.next_line()?.map(Frame::Line),
             Self::Messages(scanner) => scanner.next_message()?.map(Frame::Message),
+            Self::Whole(body, longest) if body.len() > *longest => {
+                return Err(Fault::own(Outcome::BrokenAnswer, "the provider's answer is too large"));
+            }
+            Self::Whole(..) => None,
         })
     }
 
@@ -122,6 +142,7 @@ impl Frames {
                 event_stream::Remainder::Nothing => None,
                 event_stream::Remainder::Cut => return Err(event_stream::EventStreamError::Malformed.into()),
             },
+            Self::Whole(body, _) => Some(body.split().freeze()).filter(|body| !body.is_empty()).map(Frame::Whole),
         })
     }
 }

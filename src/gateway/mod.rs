@@ -7,6 +7,7 @@
 //!                          stream: held until the first content, then RelayBody carries the lease
 //! ```
 
+pub mod access;
 pub mod ask;
 pub mod assemble;
 pub mod attempt;

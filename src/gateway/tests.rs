@@ -48,7 +48,12 @@ struct Rig {
 impl Rig {
     async fn over(mocks: &[&MockUpstream]) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
+        let ports = Ports {
+            clock: Arc::clone(&clock),
+            store: Arc::new(Nowhere),
+            observer: Arc::new(Nowhere),
+            minter: Arc::new(Nowhere),
+        };
         let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
         let configs = mocks.iter().enumerate().map(|(index, mock)| connection(index, &mock.base_url())).collect();
         let handles = registry.send(ApplyConnections(configs)).await.unwrap().unwrap();
@@ -172,7 +177,9 @@ fn connection(index: usize, base_url: &str) -> ConnectionConfig {
             headers: Vec::new(),
             quirks: 0,
             wire: 0,
+            by_model: Vec::new(),
         }),
+        exchange: None,
         credential_version: 1,
     }
 }

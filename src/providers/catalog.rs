@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::exchange::ExchangeSpec;
 use crate::wire::chat::Format;
 
 /// The wire format a provider speaks.
@@ -26,10 +27,16 @@ pub enum Wire {
     Cohere,
     /// AWS Bedrock Converse.
     Bedrock,
+    /// NLP Cloud's chatbot.
+    Nlpcloud,
+    /// GitLab's code suggestions.
+    Gitlab,
+    /// Petals' text generation.
+    Petals,
 }
 
 impl Wire {
-    const ALL: [(Self, Format); 7] = [
+    const ALL: [(Self, Format); 10] = [
         (Self::OpenaiChat, Format::OpenAiChat),
         (Self::OpenaiResponses, Format::OpenAiResponses),
         (Self::Anthropic, Format::Anthropic),
@@ -37,6 +44,9 @@ impl Wire {
         (Self::Ollama, Format::Ollama),
         (Self::Cohere, Format::Cohere),
         (Self::Bedrock, Format::Bedrock),
+        (Self::Nlpcloud, Format::NlpCloud),
+        (Self::Gitlab, Format::GitLab),
+        (Self::Petals, Format::Petals),
     ];
 
     /// The number that a target carries.
@@ -49,7 +59,7 @@ impl Wire {
         Self::ALL.iter().find(|(wire, _)| wire.number() == number).map_or(Format::OpenAiChat, |(_, format)| *format)
     }
 
-    /// Paths of a call, of a streamed call where it is another one, and of the list of models.
+    /// Paths of a call, of a streamed call where it is another one, and of the list of models; empty for none.
     pub const fn paths(self) -> (&'static str, Option<&'static str>, &'static str) {
         match self {
             Self::OpenaiChat => ("/chat/completions", None, "/models"),
@@ -61,6 +71,9 @@ impl Wire {
             Self::Ollama => ("/api/chat", None, "/api/tags"),
             Self::Cohere => ("/chat", None, "/models"),
             Self::Bedrock => ("/model/{model}/converse", Some("/model/{model}/converse-stream"), "/foundation-models"),
+            Self::Nlpcloud => ("/gpu/{model}/chatbot", None, ""),
+            Self::Gitlab => ("/completions", None, ""),
+            Self::Petals => ("/generate", None, ""),
         }
     }
 }
@@ -100,6 +113,14 @@ pub enum Quirk {
     ReasoningContent,
     /// `response_format` of type `json_schema` is unknown.
     NoJsonSchema,
+    /// Limits are told as 400 or 403, and only the words (Chinese, mostly) say so.
+    LimitsInWords,
+    /// After the instructions, user and model must take turns.
+    AlternateRoles,
+    /// Ids of tool calls are nine letters or digits.
+    ShortCallIds,
+    /// Anthropic's format on Google's cloud: the model stands in the path alone, the version of the API in the body.
+    VertexBody,
 }
 
 /// The header that carries the key, and the word before it.
@@ -116,6 +137,31 @@ impl Default for AuthHeader {
     fn default() -> Self {
         Self { header: "authorization".to_owned(), scheme: Some("Bearer".to_owned()) }
     }
+}
+
+/// Models that a provider serves in another way than its others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// How their names begin.
+    pub models: Vec<String>,
+    /// Format they speak.
+    pub wire: Wire,
+    /// Path of a call; the format's own when the entry gives none.
+    #[serde(default)]
+    pub chat_path: String,
+    /// Path of a streamed call, where it is another one.
+    #[serde(default)]
+    pub stream_path: Option<String>,
+    /// How the key is sent, where it differs.
+    #[serde(default)]
+    pub auth: Option<AuthHeader>,
+    /// Headers sent with every call.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// What is odd about them.
+    #[serde(default)]
+    pub quirks: Vec<Quirk>,
 }
 
 /// One provider.
@@ -140,7 +186,7 @@ pub struct ProviderSpec {
     /// Path of a streamed call, where it is another one.
     #[serde(default)]
     pub stream_path: Option<String>,
-    /// Path of the list of models; the format's own when the entry gives none.
+    /// Path of the list of models; the format's own when the entry gives none. Empty where there is no list.
     #[serde(default)]
     pub models_path: String,
     /// How the key is sent.
@@ -158,9 +204,18 @@ pub struct ProviderSpec {
     /// Variables of the base URL, each with the environment variable that usually holds it.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
-    /// Headers sent with every call.
+    /// Values of variables that a connection need not give.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, String>,
+    /// Headers sent with every call; may hold `{variables}`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// How the credential is exchanged for what is sent.
+    #[serde(default)]
+    pub exchange: Option<ExchangeSpec>,
+    /// Models that are served in another way.
+    #[serde(default)]
+    pub shapes: Vec<Shape>,
     /// Models known without asking.
     #[serde(default)]
     pub models: Vec<String>,
@@ -187,6 +242,22 @@ impl ProviderSpec {
         if self.models_path.is_empty() {
             models.clone_into(&mut self.models_path);
         }
+    }
+
+    /// The entry as it is for the models of this shape.
+    pub fn shaped(&self, shape: &Shape) -> Self {
+        let mut spec = Self {
+            wire: shape.wire,
+            chat_path: shape.chat_path.clone(),
+            stream_path: shape.stream_path.clone(),
+            headers: self.headers.clone().into_iter().chain(shape.headers.clone()).collect(),
+            quirks: shape.quirks.clone(),
+            shapes: Vec::new(),
+            ..self.clone()
+        };
+        spec.auth = shape.auth.clone().unwrap_or_else(|| self.auth.clone());
+        spec.complete();
+        spec
     }
 
     /// Whether it has this quirk.
@@ -285,91 +356,4 @@ impl Catalog {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    const ENTRY: &str = "name = \"X\"\nwire = \"openai-chat\"\nbase_url = \"https://x.example/v1\"\n";
-
-    #[test]
-    fn the_builtin_catalogue_has_at_least_sixty_providers_of_the_openai_format() {
-        let count = Catalog::builtin().iter().filter(|spec| spec.wire == Wire::OpenaiChat).count();
-
-        assert!(count >= 60, "only {count}");
-    }
-
-    #[test]
-    fn no_two_providers_are_found_under_one_variable() {
-        let names: Vec<_> = Catalog::builtin().iter().flat_map(|spec| &spec.env).collect();
-
-        let unique: HashSet<_> = names.iter().collect();
-
-        assert_eq!(unique.len(), names.len());
-    }
-
-    #[test]
-    fn only_local_providers_are_reached_without_tls() {
-        for spec in Catalog::builtin().iter() {
-            let scheme = if spec.class == Class::Local { "http://" } else { "https://" };
-            assert!(spec.base_url.starts_with(scheme), "{}: {}", spec.id, spec.base_url);
-        }
-    }
-
-    #[test]
-    fn every_provider_knows_models_or_passes_names_on() {
-        for spec in Catalog::builtin().iter() {
-            assert!(!spec.models.is_empty() || spec.passthrough_models, "{} can serve nothing", spec.id);
-        }
-    }
-
-    #[test]
-    fn an_unknown_field_in_the_catalogue_is_an_error() {
-        let error = Catalog::parse(&format!("[x]\n{ENTRY}quriks = []\n")).unwrap_err();
-
-        assert!(error.to_string().contains("quriks"), "{error}");
-    }
-
-    #[test]
-    fn an_unknown_quirk_is_an_error() {
-        let error = Catalog::parse(&format!("[x]\n{ENTRY}quirks = [\"odd\"]\n")).unwrap_err();
-
-        assert!(error.to_string().contains("odd"), "{error}");
-    }
-
-    #[test]
-    fn an_alias_that_is_the_id_of_another_is_an_error() {
-        let error = Catalog::parse(&format!("[x]\n{ENTRY}[y]\nalias = \"x\"\n{ENTRY}")).unwrap_err();
-
-        assert_eq!(error.to_string(), "two providers are called x");
-    }
-
-    #[test]
-    fn an_alias_leads_to_the_provider_and_only_the_id_is_an_id() {
-        let catalog = Catalog::builtin();
-
-        assert_eq!(catalog.by_alias("ds").map(|spec| spec.id.as_str()), Some("deepseek"));
-        assert!(catalog.get("ds").is_none() && catalog.get("deepseek").is_some());
-    }
-
-    #[test]
-    fn a_model_that_several_providers_list_is_known_to_be_ambiguous() {
-        let ids: Vec<_> = Catalog::builtin().knowing("kimi-k2.5").map(|spec| spec.id.as_str()).collect();
-
-        assert!(ids.len() > 1 && ids.contains(&"kimi"), "{ids:?}");
-        assert_eq!(Catalog::builtin().knowing("no-such-model").count(), 0);
-    }
-
-    #[test]
-    fn the_key_is_sent_as_the_entry_says() {
-        let secret = SecretString::from("k");
-        let header = |id: &str| {
-            let (name, value) = Catalog::builtin().get(id).unwrap().auth_header(&secret);
-            format!("{name}: {}", value.expose_secret())
-        };
-
-        let headers = ["openai", "maritalk", "azure-ai"].map(header);
-
-        assert_eq!(headers, ["authorization: Bearer k", "authorization: Key k", "api-key: k"]);
-    }
-}
+mod tests;

@@ -49,13 +49,32 @@ impl ProviderSpec {
         self.stream_path.as_ref().map(|path| self.url(base, variables, path)).transpose()
     }
 
-    /// Where the list of models is.
+    /// Where the list of models is, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::endpoint`].
     pub fn models_endpoint(
         &self,
         base: Option<&str>,
         variables: &BTreeMap<String, String>,
-    ) -> Result<Url, EndpointError> {
-        self.url(base, variables, &self.models_path)
+    ) -> Result<Option<Url>, EndpointError> {
+        let path = Some(&self.models_path).filter(|path| !path.is_empty());
+        path.map(|path| self.url(base, variables, path)).transpose()
+    }
+
+    /// The headers of every call, with their variables filled in.
+    ///
+    /// # Errors
+    /// When a value is missing or could write another header.
+    pub fn filled_headers(&self, values: &BTreeMap<String, String>) -> Result<Vec<(String, String)>, EndpointError> {
+        let fill = |(name, text): (&String, &String)| match variable_in(text) {
+            Some(variable) => {
+                let value = self.value(variable, values)?;
+                Ok((name.clone(), text.replace(&format!("{{{variable}}}"), value)))
+            }
+            None => Ok((name.clone(), text.clone())),
+        };
+        self.headers.iter().map(fill).collect()
     }
 
     fn url(&self, base: Option<&str>, vars: &BTreeMap<String, String>, path: &str) -> Result<Url, EndpointError> {
@@ -71,18 +90,29 @@ impl ProviderSpec {
     fn filled_in(&self, values: &BTreeMap<String, String>) -> Result<String, EndpointError> {
         let mut url = self.base_url.clone();
         for variable in self.variables.keys() {
-            let value = values.get(variable).map(|value| value.trim()).filter(|value| !value.is_empty());
-            let value = value.ok_or_else(|| EndpointError::MissingVariable {
-                provider: self.id.clone(),
-                variable: variable.clone(),
-            })?;
-            if !is_harmless(value) {
-                return Err(EndpointError::UnsafeVariable { variable: variable.clone() });
-            }
+            let value = self.value(variable, values)?;
             url = url.replace(&format!("{{{variable}}}"), value);
         }
-        Ok(url)
+        // A region of this name is all of them together, and has no host of its own.
+        Ok(url.replacen("://global-", "://", 1))
     }
+
+    fn value<'a>(&'a self, variable: &str, values: &'a BTreeMap<String, String>) -> Result<&'a str, EndpointError> {
+        let given = values.get(variable).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let value = given.or_else(|| self.defaults.get(variable).map(String::as_str));
+        let missing = || EndpointError::MissingVariable { provider: self.id.clone(), variable: variable.to_owned() };
+        let value = value.ok_or_else(missing)?;
+        if is_harmless(value) {
+            Ok(value)
+        } else {
+            Err(EndpointError::UnsafeVariable { variable: variable.to_owned() })
+        }
+    }
+}
+
+/// The one `{variable}` of a text.
+fn variable_in(text: &str) -> Option<&str> {
+    text.split_once('{')?.1.split_once('}').map(|(name, _)| name)
 }
 
 /// People paste the whole URL of a chat call as base URL: take it for what it means.
@@ -137,7 +167,8 @@ mod tests {
 
             let path = spec.chat_path.split('?').next().unwrap().replace("{model}", "%7Bmodel%7D");
             assert!(chat.path().ends_with(&path), "{}: {chat}", spec.id);
-            assert!(models.path().contains("models") || spec.wire == Wire::Ollama, "{}: {models}", spec.id);
+            let listed = models.is_none_or(|models| models.path().contains("models") || spec.wire == Wire::Ollama);
+            assert!(listed, "{}: its list of models", spec.id);
             let filled = chat.as_str().replace("%7Bmodel%7D", "");
             assert!(!filled.contains(['{', '}']) && !filled.contains("%7B"), "{}: {chat}", spec.id);
         }
@@ -162,7 +193,7 @@ mod tests {
             spec("gemini").endpoint(None, &values(&[])).unwrap(),
             spec("cloudflare-ai").endpoint(None, &account).unwrap(),
             spec("azure-openai").endpoint(None, &azure).unwrap(),
-            spec("openai").models_endpoint(None, &values(&[])).unwrap(),
+            spec("openai").models_endpoint(None, &values(&[])).unwrap().unwrap(),
         ];
 
         assert_eq!(

@@ -5,9 +5,11 @@
 pub mod catalog;
 pub mod endpoint;
 pub mod environment;
+pub mod exchange;
 pub mod node;
 
-pub use catalog::{AuthHeader, Catalog, CatalogError, Class, ProviderSpec, Quirk, Wire};
+pub use catalog::{AuthHeader, Catalog, CatalogError, Class, ProviderSpec, Quirk, Shape, Wire};
 pub use endpoint::EndpointError;
 pub use environment::{EnvironmentConnection, discover};
+pub use exchange::{ExchangeKind, ExchangeSpec, TokenMinter};
 pub use node::NodeKind;

@@ -27,7 +27,7 @@ use crate::infra::backups::Shelf;
 use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::recorder::{Recorder, RecorderOptions};
-use crate::providers::{Catalog, discover};
+use crate::providers::{Catalog, TokenMinter, discover};
 use crate::store::{Store, StoreOptions};
 use crate::upstream::{ClientFactory, UpstreamSettings};
 
@@ -61,7 +61,11 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     config.storage.data_dir = dir.path().to_owned();
     change(&mut config);
     let config = ConfigHandle::new(config);
-    let ports = Ports { clock: shared.clone(), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
+    let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..UpstreamSettings::default() };
+    let clients = ClientFactory::new(settings).unwrap();
+    let minter = Arc::new(TokenMinter::new(clients.clone()));
+    let nowhere = Arc::new(Nowhere);
+    let ports = Ports { clock: shared.clone(), store: nowhere.clone(), observer: nowhere, minter: minter.clone() };
     let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
     let plan = Arc::new(ArcSwap::from_pointee(RoutingPlan::default()));
     let variables = Environment::from_iter([("OPENAI_API_KEY", "sk-canary-environment")]);
@@ -81,7 +85,6 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         fsync: std::time::Duration::from_secs(1),
     })
     .unwrap();
-    let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..UpstreamSettings::default() };
     let lifecycle = Arc::new(Lifecycle::new(shared.now()));
     lifecycle.ready();
     let management = Management {
@@ -93,7 +96,8 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let app = App {
         keys: KeyRing::new(&vault, config.clone(), shared.clone()),
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
-        clients: ClientFactory::new(settings).unwrap(),
+        clients,
+        minter,
         directory: Arc::new(directory),
         clock: shared,
         config,

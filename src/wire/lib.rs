@@ -12,6 +12,7 @@
 //! | [`gemini`] | what does Google Gemini's `generateContent` say, and how is it written? |
 //! | [`model_facts`] | what does a list of models say about one? |
 //! | [`cohere`] | how is a conversation written for Cohere, and what does Cohere answer? |
+//! | [`minimax`] | what do the errors that MiniMax puts beside an answer mean? |
 //! | [`ollama`] | what does Ollama say, and how is it written? |
 //! | [`lines`] | where does one line of JSON end? |
 //! | [`sse`] | where does one server-sent event end, and what is in it? |
@@ -23,6 +24,7 @@
 //! | [`openai_error`] | what did the upstream complain about, and how is an error written for an OpenAI client? |
 //! | [`responses`] | how does OpenAI Responses write a conversation, its answer and its stream? |
 //! | [`usage`] | how many tokens, in buckets that do not overlap? |
+//! | [`plain`] | how do services that take a prompt and give a text write it? |
 //! | [`retry_hint`] | how long did the upstream ask us to wait? |
 
 pub mod anthropic;
@@ -36,6 +38,7 @@ mod golden;
 mod lenient;
 pub mod lines;
 mod mend;
+pub mod minimax;
 pub mod model_facts;
 pub mod ollama;
 pub mod openai;
@@ -46,6 +49,7 @@ pub mod openai_chat_stream;
 pub mod openai_completions;
 pub mod openai_error;
 mod pairing;
+pub mod plain;
 pub mod responses;
 pub mod retry_hint;
 mod splice;

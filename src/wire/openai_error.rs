@@ -48,6 +48,9 @@ impl UpstreamErrorBody {
         match json {
             Value::Array(items) => items.iter().find_map(Self::from_json),
             Value::Object(members) => match members.get("error") {
+                None if members.contains_key("base_resp") => {
+                    members.get("base_resp").and_then(crate::minimax::error_of).or_else(|| Self::from_object(json))
+                }
                 Some(Value::Object(_)) => json.get("error").and_then(Self::from_object),
                 Some(Value::String(text)) if !text.is_empty() => {
                     Some(Self { message: clean(text, MAX_MESSAGE_CHARS), ..Self::labels(json) })

@@ -11,9 +11,14 @@ use serde_json::Value;
 /// No hint is longer; what is longer is an outage for the operator, not a wait.
 pub const MAX_HINT: Duration = Duration::from_secs(31 * 24 * 3600);
 
-const RESETS: [&str; 5] = [
+const RESETS: [&str; 9] = [
     "x-ratelimit-reset-requests",
     "x-ratelimit-reset-tokens",
+    // Cerebras counts requests by the day and tokens by the minute, and says so in the name.
+    "x-ratelimit-reset-requests-day",
+    "x-ratelimit-reset-tokens-day",
+    "x-ratelimit-reset-requests-minute",
+    "x-ratelimit-reset-tokens-minute",
     "x-ratelimit-reset",
     "ratelimit-reset",
     "anthropic-ratelimit-unified-reset",
@@ -264,6 +269,21 @@ mod tests {
 
         assert_eq!(find(&known, "", NOW), Some((6.0, HintSource::RateLimitReset)));
         assert_eq!(find(&resets, "", NOW), Some((28_800.0, HintSource::RateLimitReset)));
+    }
+
+    #[test]
+    fn the_bucket_of_a_day_is_a_bucket() {
+        let left = |requests, tokens| {
+            [
+                ("x-ratelimit-remaining-requests-day", requests),
+                ("x-ratelimit-reset-requests-day", "33011.5"),
+                ("x-ratelimit-remaining-tokens-minute", tokens),
+                ("x-ratelimit-reset-tokens-minute", "11.5"),
+            ]
+        };
+
+        assert_eq!(find(&left("0", "5"), "", NOW), Some((33_011.5, HintSource::RateLimitReset)));
+        assert_eq!(find(&left("5", "0"), "", NOW), Some((11.5, HintSource::RateLimitReset)));
     }
 
     #[rstest::rstest]

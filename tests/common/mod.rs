@@ -3,6 +3,7 @@
 
 pub mod database;
 pub mod postgres;
+pub mod scripted;
 
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use super::token::Exchange;
 use crate::ids::{ConnectionId, ProviderId};
 use crate::resilience::settings::HealthSettings;
 
@@ -40,7 +41,7 @@ pub struct UpstreamTarget {
     pub stream_url: Option<String>,
     /// The whole URL of the model list, if the provider has one.
     pub models_url: Option<String>,
-    /// The header that carries the credential.
+    /// The header that carries the credential; none where it is exchanged for a token.
     pub auth_header: Option<(String, SecretString)>,
     /// Fixed headers of this provider.
     pub headers: Vec<(String, String)>,
@@ -48,6 +49,16 @@ pub struct UpstreamTarget {
     pub quirks: u32,
     /// The format that it speaks, as the catalogue numbers it.
     pub wire: u8,
+    /// Models that are called in another way: how their names begin, and how.
+    pub by_model: Vec<(String, Arc<UpstreamTarget>)>,
+}
+
+impl UpstreamTarget {
+    /// The target for this model.
+    pub fn for_model<'a>(self: &'a Arc<Self>, model: &str) -> &'a Arc<Self> {
+        let other = self.by_model.iter().find(|(begins, _)| model.starts_with(begins.as_str()));
+        other.map_or(self, |(_, target)| target)
+    }
 }
 
 impl fmt::Debug for UpstreamTarget {
@@ -79,6 +90,8 @@ pub struct ConnectionConfig {
     pub health: HealthSettings,
     /// Where its requests go.
     pub target: Arc<UpstreamTarget>,
-    /// Changes whenever the credential does.
+    /// How the credential becomes what is sent, where it is not sent itself.
+    pub exchange: Option<Arc<Exchange>>,
+    /// Changes whenever the credential does, or the place where it is exchanged.
     pub credential_version: u64,
 }

@@ -13,7 +13,9 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use super::config::ConnectionConfig;
 use super::latency::PeakEwma;
 use super::lease::Permit;
+use super::renew::{Renew, Renewed};
 use super::slots::Slots;
+use super::token::{MintFailure, Token};
 use super::{Connection, Outcomes};
 use crate::clock::{Clock, Moment};
 use crate::connection::report::Report;
@@ -95,6 +97,7 @@ pub struct ConnectionHandle {
     latency: PeakEwma,
     totals: Totals,
     published: ArcSwap<Remembered>,
+    token: ArcSwapOption<Token>,
     address: ArcSwapOption<Addr<Connection>>,
     registry: Option<Addr<Registry>>,
 }
@@ -124,6 +127,7 @@ impl ConnectionHandle {
             latency: PeakEwma::default(),
             totals: Totals::default(),
             published: ArcSwap::default(),
+            token: ArcSwapOption::empty(),
             address: ArcSwapOption::empty(),
             registry,
         };
@@ -169,6 +173,11 @@ impl ConnectionHandle {
     /// What the actor last published.
     pub fn remembered(&self) -> Arc<Remembered> {
         self.published.load_full()
+    }
+
+    /// The token in force, where the credential is exchanged for one; it may have ended.
+    pub fn token(&self) -> Option<Arc<Token>> {
+        self.token.load_full()
     }
 
     /// Whether it would take a request for this model, without taking it.
@@ -233,6 +242,37 @@ impl ConnectionHandle {
         }
     }
 
+    /// A token to send in place of the credential: the one that is published, or else a new one. `seen` is one that the
+    /// provider refused.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn fresh_token(&self, config: &ConnectionConfig, seen: Option<u64>, now: Moment) -> Renewed {
+        let fits = |token: &Arc<Token>| token.credential_version == config.credential_version && token.is_valid(now);
+        let ask = Renew { seen, credential_version: config.credential_version };
+        let Some(token) = self.token().filter(fits).filter(|token| seen.is_none_or(|seen| token.version > seen)) else {
+            return match self.living() {
+                Some(address) => address.send(ask).await.unwrap_or_else(|_| Err(MintFailure::crashed())),
+                None => Err(MintFailure::crashed()),
+            };
+        };
+        if token.must_renew(now)
+            && let Some(address) = self.living()
+        {
+            address.do_send(Renew { seen: Some(token.version), ..ask });
+        }
+        Ok(token)
+    }
+
+    /// The actor behind it; a dead one is revived for the next caller.
+    fn living(&self) -> Option<Addr<Connection>> {
+        let address = self.address();
+        if let (None, Some(registry)) = (&address, &self.registry) {
+            registry.do_send(Revive { id: self.id.clone(), reports: Vec::new() });
+        }
+        address
+    }
+
     /// The actor behind it, if it lives.
     pub fn address(&self) -> Option<Addr<Connection>> {
         self.address.load().as_ref().filter(|address| address.connected()).map(|address| address.as_ref().clone())
@@ -255,6 +295,11 @@ impl ConnectionHandle {
             self.lockouts.store(Arc::new(remembered.lockouts.clone()));
         }
         self.published.store(Arc::new(remembered));
+    }
+
+    /// The actor's own: show a token, or that there is none any more.
+    pub(crate) fn publish_token(&self, token: Option<Arc<Token>>) {
+        self.token.store(token);
     }
 
     /// The actor's own: show a new configuration.

@@ -7,12 +7,14 @@ pub mod config;
 pub mod handle;
 pub mod latency;
 pub mod lease;
+pub mod renew;
 pub mod report;
 pub mod slots;
 pub mod snapshot;
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]
 pub(crate) mod tests;
+pub mod token;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use rand::RngExt;
 
 use self::config::ConnectionConfig;
 use self::handle::ConnectionHandle;
+use self::renew::Minting;
 use self::report::Report;
 use self::snapshot::Snapshot;
 use crate::guard::{Crashed, Rebuild, guarded};
@@ -33,6 +36,7 @@ use crate::resilience::health::{Cooldown, Health, ResetScope, Transition};
 pub struct Connection {
     handle: Arc<ConnectionHandle>,
     health: Health,
+    minting: Minting,
     ports: Ports,
 }
 
@@ -40,7 +44,7 @@ impl Connection {
     /// An actor that goes on with what its handle shows.
     pub fn new(handle: Arc<ConnectionHandle>, ports: Ports) -> Self {
         let health = Health::restore(handle.config().health, (*handle.remembered()).clone());
-        Self { handle, health, ports }
+        Self { handle, health, minting: Minting::default(), ports }
     }
 
     fn hear(&mut self, report: &Report) {
@@ -117,6 +121,9 @@ impl Connection {
         let renewed = self.handle.config().credential_version != config.credential_version;
         self.health.configure(config.health);
         self.handle.configure(config);
+        if renewed {
+            self.handle.publish_token(None);
+        }
         let changes = if renewed { self.health.forgive_credential(self.ports.clock.now()) } else { Vec::new() };
         self.carry_out(&changes);
     }

@@ -42,6 +42,10 @@ impl Failure<'_> {
             429 if self.says(QUOTA_WORDS) => Outcome::QuotaExhausted,
             429 => Outcome::RateLimited,
             408 | 424 => Outcome::ServerFault,
+            // Fireworks: the account is suspended until its bills are paid.
+            412 if self.says(SUSPENDED_WORDS) => Outcome::CreditsExhausted,
+            // Groq: its flexible tier has no capacity left.
+            498 => Outcome::Overloaded,
             400..=499 => Outcome::ClientFault,
             503 | 529 => Outcome::Overloaded,
             500..=599 => Outcome::ServerFault,
@@ -68,7 +72,9 @@ fn outcome_of_code(code: &str) -> Option<Outcome> {
         | "billing_hard_limit_reached"
         | "billing_error"
         | "insufficient_balance"
-        | "payment_required" => Outcome::CreditsExhausted,
+        | "payment_required"
+        // Alibaba: the account owes money.
+        | "Arrearage" => Outcome::CreditsExhausted,
         "account_deactivated" | "organization_deactivated" | "account_suspended" => Outcome::Banned,
         "invalid_api_key" | "authentication_error" | "invalid_authentication" => Outcome::AuthRefused,
         "permission_error" | "permission_denied" => Outcome::Forbidden,
@@ -76,7 +82,9 @@ fn outcome_of_code(code: &str) -> Option<Outcome> {
         | "model_not_supported"
         | "model_decommissioned"
         | "not_found_error"
-        | "unsupported_model" => Outcome::ModelFault,
+        | "unsupported_model"
+        // Alibaba: the free quota of this one model is used up.
+        | "AllocationQuota.FreeTierOnly" => Outcome::ModelFault,
         "context_length_exceeded" => Outcome::ContextTooLong,
         "rate_limit_exceeded" | "rate_limit_error" | "too_many_requests" => Outcome::RateLimited,
         "overloaded_error" | "engine_overloaded" | "engine_overloaded_error" => Outcome::Overloaded,
@@ -98,7 +106,46 @@ const CREDIT_WORDS: &[&str] = &[
     "out of credits",
     "billing",
 ];
-const QUOTA_WORDS: &[&str] = &["per day", "daily limit", "monthly limit", "weekly limit", "quota will reset"];
+const SUSPENDED_WORDS: &[&str] = &["suspended", "spending limit", "past invoices"];
+const QUOTA_WORDS: &[&str] = &[
+    "per day",
+    "daily limit",
+    "monthly limit",
+    "weekly limit",
+    "quota will reset",
+    // The plans of Ollama, Z.AI and MiniMax: so many hours, then a pause.
+    "usage limit",
+    "limit will reset",
+];
+
+/// What a provider that tells limits in words alone means by a refusal: for those that answer 400 or 403 to a caller who
+/// is merely too fast or out of quota, in Chinese mostly. Only for providers that are known to do so, because messages echo
+/// what users wrote.
+pub fn limit_in_words(status: u16, message: &str) -> Option<Outcome> {
+    const LIMITS: [(Outcome, &[&str]); 3] = [
+        (Outcome::CreditsExhausted, &["余额不足", "额度不足", "欠费", "请充值", "insufficient balance"]),
+        (Outcome::QuotaExhausted, &["额度已用", "配额", "额度已", "用量上限", "今日", "quota"]),
+        (
+            Outcome::RateLimited,
+            &[
+                "请求过于频繁",
+                "请求频繁",
+                "频率",
+                "限流",
+                "限速",
+                "速率",
+                "稍后再试",
+                "稍后重试",
+                "并发",
+                "too many requests",
+                "rate limit",
+            ],
+        ),
+    ];
+    let message = message.to_lowercase();
+    let meant = LIMITS.iter().find(|(_, words)| words.iter().any(|word| message.contains(word)));
+    meant.filter(|_| matches!(status, 400 | 403)).map(|(outcome, _)| *outcome)
+}
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +204,34 @@ mod tests {
 
         assert_eq!(outcome(400, None, echo), Outcome::ClientFault);
         assert_eq!(outcome(422, None, echo), Outcome::ClientFault);
+    }
+
+    #[test]
+    fn limits_that_a_provider_tells_in_words_alone_are_limits() {
+        let table = [
+            (403, "用户额度不足, 剩余额度: $0.00", Some(Outcome::CreditsExhausted)),
+            (400, "今日请求次数已达上限", Some(Outcome::QuotaExhausted)),
+            (400, "请求过于频繁，请稍后再试", Some(Outcome::RateLimited)),
+            (400, "messages 参数非法", None),
+            (500, "请求过于频繁", None),
+        ];
+
+        for (status, message, expected) in table {
+            assert_eq!(limit_in_words(status, message), expected, "{status} {message}");
+        }
+        assert_eq!(outcome(400, None, "请求过于频繁"), Outcome::ClientFault, "not for everybody");
+    }
+
+    #[test]
+    fn the_odd_statuses_and_codes_of_single_providers_are_known() {
+        let suspended = "Account acme is suspended, possibly due to reaching the monthly spending limit";
+
+        assert_eq!(outcome(412, None, suspended), Outcome::CreditsExhausted);
+        assert_eq!(outcome(412, None, "If-Match failed"), Outcome::ClientFault);
+        assert_eq!(outcome(498, None, "Flex tier capacity exceeded"), Outcome::Overloaded);
+        assert_eq!(outcome(400, Some("Arrearage"), ""), Outcome::CreditsExhausted);
+        assert_eq!(outcome(403, Some("AllocationQuota.FreeTierOnly"), ""), Outcome::ModelFault);
+        assert_eq!(outcome(429, None, "you have reached your weekly usage limit"), Outcome::QuotaExhausted);
     }
 
     #[test]

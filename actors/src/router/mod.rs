@@ -26,7 +26,7 @@ use self::itinerary::{Candidate, Itinerary};
 use self::plan::RoutingPlan;
 use self::resolve::Unresolved;
 use crate::clock::{Clock, Moment};
-use crate::connection::config::ConnectionConfig;
+use crate::connection::config::{ConnectionConfig, UpstreamTarget};
 use crate::connection::handle::{Refusal, Refused};
 use crate::connection::lease::Permit;
 use crate::connection::report;
@@ -175,6 +175,11 @@ impl Lease {
     /// The model to ask for.
     pub const fn model(&self) -> &ModelName {
         self.permit.model()
+    }
+
+    /// Where it is asked.
+    pub fn target(&self) -> &Arc<UpstreamTarget> {
+        self.config.target.for_model(self.model().as_str())
     }
 
     /// The question for the next attempt after this one failed.

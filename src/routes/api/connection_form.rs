@@ -98,6 +98,12 @@ fn take_key(form: &mut Form, row: &mut ConnectionRow, key: &str) {
     if key.is_empty() {
         return;
     }
+    // A service account or a service key: one line of it is as good, and can be pasted back.
+    if let Ok(object) = serde_json::from_str::<Map<String, Value>>(key) {
+        row.credential = Some(SecretString::from(Value::Object(object).to_string()));
+        row.credential_unreadable = false;
+        return;
+    }
     if key.chars().any(|c| c.is_control() || c.is_whitespace()) {
         form.problem("apiKey", "Must not contain spaces or control characters");
     }
@@ -167,6 +173,8 @@ fn check_data(part: &mut Form, data: &Map<String, Value>) {
         part.problem("", "Is too large");
     }
     part.text("baseUrl", 1..=2_000);
+    part.text("tokenUrl", 1..=2_000);
+    part.text("scope", 1..=500);
     part.text("customUserAgent", 0..=500);
     part.text("cx", 0..=500);
     part.text("tag", 0..=100);

@@ -1,6 +1,7 @@
 //! Does this connection work? Asked with the ordinary client, within a short time, answered in our own words: nothing
 //! of what the other side wrote is ever passed on, so that the question is no way to read other people's networks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,15 +9,19 @@ use awc::http::{Method, StatusCode};
 use bytes::Bytes;
 use omniroute_actors::clock::{Clock, SystemClock};
 use omniroute_actors::connection::config::ConnectionConfig;
+use omniroute_actors::connection::handle::ConnectionHandle;
+use omniroute_actors::connection::token::{MintFailure, Token};
+use omniroute_actors::resilience::outcome::Outcome;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use crate::app::App;
 use crate::gateway::provider_format;
 use crate::gateway::upstream_call::UpstreamCall;
 use crate::upstream::{self, ClientFactory, CollectLimits, SendErrorKind, UpstreamRequest};
-use crate::wire::chat::{EncodeTarget, Format, Message, Request, Role};
+use crate::wire::chat::{EncodeTarget, Message, Request, Role};
 
 /// How long a question may take.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -62,14 +67,25 @@ impl Diagnosis {
     }
 }
 
+/// A connection to look at.
+pub(super) struct Subject<'a> {
+    /// The gateway.
+    pub(super) app: &'a App,
+    /// The running connection; none where it is not stored (yet).
+    pub(super) running: Option<Arc<ConnectionHandle>>,
+    /// How it is configured.
+    pub(super) config: ConnectionConfig,
+}
+
 /// Try a connection: its model list, or a tiny call when a model is named or the list is not offered.
-pub(super) async fn test(clients: &ClientFactory, config: &ConnectionConfig, model: Option<&str>) -> Diagnosis {
+pub(super) async fn test(subject: &Subject<'_>, model: Option<&str>) -> Diagnosis {
     let deadline = Instant::now() + WITHIN;
-    if let Some(model) = model {
-        return chat(clients, config, model, deadline).await;
-    }
-    match models_within(clients, config, deadline).await {
-        Ok(_) => Diagnosis::ok(200),
+    let found = match model {
+        Some(model) => subject.authorized(deadline, async |asked| asked.chat(model).await).await,
+        None => subject.authorized(deadline, async |asked| asked.models().await.map(drop)).await,
+    };
+    match found {
+        Ok(()) => Diagnosis::ok(200),
         Err(diagnosis) if diagnosis.kind == "unsupported" => Diagnosis::upstream(
             "unsupported",
             "the provider offers no list of models; name a model to test with",
@@ -80,63 +96,154 @@ pub(super) async fn test(clients: &ClientFactory, config: &ConnectionConfig, mod
 }
 
 /// The models that a connection offers.
-pub(super) async fn models(clients: &ClientFactory, config: &ConnectionConfig) -> Result<Vec<String>, Diagnosis> {
-    models_within(clients, config, Instant::now() + WITHIN).await
+pub(super) async fn models(subject: &Subject<'_>) -> Result<Vec<String>, Diagnosis> {
+    subject.authorized(Instant::now() + WITHIN, async |asked| asked.models().await).await
 }
 
-async fn models_within(
-    clients: &ClientFactory,
-    config: &ConnectionConfig,
+impl Subject<'_> {
+    /// Ask with the token of the connection, where it sends one; a token that is refused is renewed once.
+    async fn authorized<T>(
+        &self,
+        deadline: Instant,
+        ask: impl AsyncFn(Asked<'_>) -> Result<T, Diagnosis>,
+    ) -> Result<T, Diagnosis> {
+        let asked = |token| Asked { clients: &self.app.clients, config: &self.config, token, deadline };
+        let token = self.token(None, deadline).await?;
+        let found = ask(asked(token.as_deref())).await;
+        match (&found, &token, &self.running) {
+            (Err(refused), Some(token), Some(_)) if refused.status == Some(401) => {
+                let renewed = self.token(Some(token.version), deadline).await?;
+                ask(asked(renewed.as_deref())).await
+            }
+            _ => found,
+        }
+    }
+
+    /// The token that is sent in place of the credential. A connection that runs has it from its actor, like its requests.
+    async fn token(&self, refused: Option<u64>, by: Instant) -> Result<Option<Arc<Token>>, Diagnosis> {
+        let Some(exchange) = &self.config.exchange else { return Ok(None) };
+        let clock = &self.app.clock;
+        let token = async {
+            match &self.running {
+                Some(handle) => handle.fresh_token(&self.config, refused, clock.now()).await,
+                None => {
+                    let minted = self.app.minter.mint(&self.config.id, exchange, clock.wall()).await?;
+                    let versions = (1, self.config.credential_version);
+                    Ok(Arc::new(Token::new(&minted, &exchange.header, versions, clock.both())))
+                }
+            }
+        };
+        let late = || Err(MintFailure::own(Outcome::ConnectFailed, "no token in time"));
+        let token = timeout_at(by, token).await.unwrap_or_else(|_| late());
+        token.map(Some).map_err(|failure| no_token(&failure))
+    }
+}
+
+/// What the place that gives tokens has against the connection.
+fn no_token(failure: &MintFailure) -> Diagnosis {
+    let status = Some(failure.status).filter(|status| *status > 0);
+    match failure.outcome {
+        Outcome::AuthRefused | Outcome::Forbidden => {
+            Diagnosis::upstream("upstream_auth_error", "the credential cannot be exchanged for a token", status)
+        }
+        Outcome::RateLimited => {
+            Diagnosis::upstream("upstream_rate_limited", "the place that gives tokens asks to slow down", status)
+        }
+        Outcome::LocalNetwork | Outcome::ConnectFailed => {
+            Diagnosis::local("network_error", "the place that gives tokens cannot be reached")
+        }
+        _ => Diagnosis::upstream("upstream_unavailable", "the place that gives tokens is failing", status),
+    }
+}
+
+/// One question to a connection.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    clients: &'a ClientFactory,
+    config: &'a ConnectionConfig,
+    token: Option<&'a Token>,
     deadline: Instant,
-) -> Result<Vec<String>, Diagnosis> {
-    let none = Diagnosis::local("unsupported", "the provider offers no list of models");
-    let url = config.target.models_url.as_deref().ok_or(none)?;
-    let (status, body) = send(clients, list_request(config, url)?, deadline).await?;
-    if matches!(status.as_u16(), 404 | 405 | 501) {
-        let message = "the provider offers no list of models";
-        return Err(Diagnosis::upstream("unsupported", message, Some(status.as_u16())));
-    }
-    judge(status)?;
-    let list: Value = serde_json::from_slice(&body).map_err(|_| not_json(status))?;
-    let entries = list.get("data").or_else(|| list.get("models")).unwrap_or(&list).as_array();
-    let id = |entry: &Value| {
-        let id = entry.get("id").or_else(|| entry.get("name")).unwrap_or(entry).as_str()?;
-        // Gemini names the collection, too.
-        let id = id.strip_prefix("models/").unwrap_or(id);
-        let sane = !id.is_empty() && id.len() <= MODEL_CHARS && !id.chars().any(char::is_control);
-        sane.then(|| id.to_owned())
-    };
-    Ok(entries.ok_or_else(|| not_json(status))?.iter().filter_map(id).take(MOST_MODELS).collect())
 }
 
-async fn chat(clients: &ClientFactory, config: &ConnectionConfig, model: &str, deadline: Instant) -> Diagnosis {
-    let format = provider_format::of(&config.target);
-    let request = match ping(config, format, model) {
-        Ok(request) => request,
-        Err(diagnosis) => return diagnosis,
-    };
-    match send(clients, request, deadline).await {
-        Err(diagnosis) => diagnosis,
-        Ok((status, body)) => match judge(status) {
-            Err(diagnosis) => diagnosis,
-            Ok(()) if provider_format::decode_answer(format, &body).is_ok() => Diagnosis::ok(status.as_u16()),
-            Ok(()) => not_json(status),
-        },
+impl Asked<'_> {
+    async fn models(self) -> Result<Vec<String>, Diagnosis> {
+        let none = Diagnosis::local("unsupported", "the provider offers no list of models");
+        let url = self.config.target.models_url.as_deref().ok_or(none)?;
+        let (status, body) = self.send(self.list_request(url)?).await?;
+        if matches!(status.as_u16(), 404 | 405 | 501) {
+            let message = "the provider offers no list of models";
+            return Err(Diagnosis::upstream("unsupported", message, Some(status.as_u16())));
+        }
+        judge(status)?;
+        let list: Value = serde_json::from_slice(&body).map_err(|_| not_json(status))?;
+        let named = ["data", "models", "publisherModels", "resources"].iter().find_map(|name| list.get(*name));
+        let entries = named.unwrap_or(&list).as_array().ok_or_else(|| not_json(status))?;
+        Ok(entries.iter().filter_map(model_name).take(MOST_MODELS).collect())
+    }
+
+    async fn chat(self, model: &str) -> Result<(), Diagnosis> {
+        let (status, body) = self.send(self.ping(model)?).await?;
+        judge(status)?;
+        let format = provider_format::of(self.config.target.for_model(model));
+        provider_format::decode_answer(format, &body).map(drop).map_err(|_| not_json(status))
+    }
+
+    /// The smallest call that a model answers.
+    fn ping(self, model: &str) -> Result<UpstreamRequest, Diagnosis> {
+        let cannot = Diagnosis::local("validation_error", "the request cannot be sent");
+        let target = self.config.target.for_model(model);
+        let format = provider_format::of(target);
+        let mut request = Request::new(format, model);
+        request.messages.push(Message::text(Role::User, "ping"));
+        request.sampling.max_tokens = Some(16);
+        let to = EncodeTarget { model, stream: false, traits: provider_format::traits(target) };
+        let encoded = provider_format::encode_request(format, &request, &to).map_err(|_| cannot.clone())?;
+        let now = SystemClock::default().wall().0 / 1_000;
+        let call = UpstreamCall { target, model, stream: false, token: self.token, headers: &[], now };
+        call.with(encoded.body).map_err(|_| cannot)
+    }
+
+    fn list_request(self, url: &str) -> Result<UpstreamRequest, Diagnosis> {
+        let url = Url::parse(url).map_err(|_| Diagnosis::local("validation_error", "the URL is not valid"))?;
+        let headers = self
+            .headers()
+            .ok_or_else(|| Diagnosis::local("validation_error", "the credential cannot be sent as a header"))?;
+        Ok(UpstreamRequest { method: Method::GET, url, headers, body: Bytes::new() })
+    }
+
+    fn headers(self) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.config.target.headers {
+            headers.insert(HeaderName::try_from(name.as_str()).ok()?, HeaderValue::try_from(value.as_str()).ok()?);
+        }
+        let sent = self.token.map(|token| (&token.header, &token.value));
+        let sent = sent.or_else(|| self.config.target.auth_header.as_ref().map(|(name, value)| (name, value)));
+        if let Some((name, secret)) = sent {
+            let mut value = HeaderValue::try_from(secret.expose_secret()).ok()?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::try_from(name.as_str()).ok()?, value);
+        }
+        Some(headers)
+    }
+
+    async fn send(self, request: UpstreamRequest) -> Result<(StatusCode, Bytes), Diagnosis> {
+        let client = self.clients.thread_client();
+        let response = upstream::send(&client, request, self.deadline).await.map_err(|error| failed(&error.kind))?;
+        let limits = CollectLimits { cap: MOST_BYTES, idle: WITHIN, deadline: self.deadline };
+        let status = response.status;
+        let body = upstream::collect(response.body, limits).await;
+        let cut = Diagnosis::upstream("upstream_error", "the answer did not arrive whole", Some(status.as_u16()));
+        Ok((status, body.map_err(|_| cut)?))
     }
 }
 
-/// The smallest call that a model answers.
-fn ping(config: &ConnectionConfig, format: Format, model: &str) -> Result<UpstreamRequest, Diagnosis> {
-    let cannot = Diagnosis::local("validation_error", "the request cannot be sent");
-    let mut request = Request::new(format, model);
-    request.messages.push(Message::text(Role::User, "ping"));
-    request.sampling.max_tokens = Some(16);
-    let traits = provider_format::traits(&config.target);
-    let to = EncodeTarget { model, stream: false, traits };
-    let encoded = provider_format::encode_request(format, &request, &to).map_err(|_| cannot.clone())?;
-    let now = SystemClock::default().wall().0 / 1_000;
-    let call = UpstreamCall { target: &config.target, model, stream: false, headers: &[], now };
-    call.with(encoded.body).map_err(|_| cannot)
+/// The name of an entry of a list; Google names the collection, too.
+fn model_name(entry: &Value) -> Option<String> {
+    let id = ["id", "name", "model"].iter().find_map(|name| entry.get(*name)).unwrap_or(entry).as_str()?;
+    let id = id.strip_prefix("models/").unwrap_or(id);
+    let id = id.strip_prefix("publishers/").and_then(|rest| Some(rest.split_once("/models/")?.1)).unwrap_or(id);
+    let sane = !id.is_empty() && id.len() <= MODEL_CHARS && !id.chars().any(char::is_control);
+    sane.then(|| id.to_owned())
 }
 
 fn not_json(status: StatusCode) -> Diagnosis {
@@ -153,40 +260,6 @@ fn judge(status: StatusCode) -> Result<(), Diagnosis> {
         _ => ("upstream_error", "the provider refused the request"),
     };
     Err(Diagnosis::upstream(kind, message, Some(status.as_u16())))
-}
-
-fn list_request(config: &ConnectionConfig, url: &str) -> Result<UpstreamRequest, Diagnosis> {
-    let url = Url::parse(url).map_err(|_| Diagnosis::local("validation_error", "the URL is not valid"))?;
-    let headers = headers(config)
-        .ok_or_else(|| Diagnosis::local("validation_error", "the credential cannot be sent as a header"))?;
-    Ok(UpstreamRequest { method: Method::GET, url, headers, body: Bytes::new() })
-}
-
-async fn send(
-    clients: &ClientFactory,
-    request: UpstreamRequest,
-    deadline: Instant,
-) -> Result<(StatusCode, Bytes), Diagnosis> {
-    let response =
-        upstream::send(&clients.thread_client(), request, deadline).await.map_err(|error| failed(&error.kind))?;
-    let limits = CollectLimits { cap: MOST_BYTES, idle: WITHIN, deadline };
-    let status = response.status;
-    let body = upstream::collect(response.body, limits).await;
-    let cut = Diagnosis::upstream("upstream_error", "the answer did not arrive whole", Some(status.as_u16()));
-    Ok((status, body.map_err(|_| cut)?))
-}
-
-fn headers(config: &ConnectionConfig) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &config.target.headers {
-        headers.insert(HeaderName::try_from(name.as_str()).ok()?, HeaderValue::try_from(value.as_str()).ok()?);
-    }
-    if let Some((name, secret)) = &config.target.auth_header {
-        let mut value = HeaderValue::try_from(secret.expose_secret()).ok()?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::try_from(name.as_str()).ok()?, value);
-    }
-    Some(headers)
 }
 
 fn failed(kind: &SendErrorKind) -> Diagnosis {

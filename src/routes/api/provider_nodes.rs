@@ -6,7 +6,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::connection_form::blank;
-use super::probe::{self, Diagnosis};
+use super::probe::{self, Diagnosis, Subject};
 use crate::providers::{Catalog, NodeKind};
 use crate::routes::body::{iso, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
@@ -130,7 +130,7 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let mut row = blank("validation".into(), &node.id, now);
     row.credential = key.map(|key| key.trim().to_owned().into());
     let diagnosis = match call.app.directory.prepare_at(&node, &row) {
-        Ok(config) => probe::test(&call.app.clients, &config, None).await,
+        Ok(config) => probe::test(&Subject { app: &call.app, running: None, config }, None).await,
         Err(_) => Diagnosis {
             kind: "validation_error",
             source: "validation",

@@ -16,7 +16,7 @@ use url::{Origin, Url};
 use uuid::Uuid;
 
 use super::connection_form::{Home, blank, fill};
-use super::probe::{self, Diagnosis};
+use super::probe::{self, Diagnosis, Subject};
 use super::{connection_view, live};
 use crate::gateway::directory::Listed;
 use crate::providers::{Catalog, NodeKind};
@@ -25,6 +25,7 @@ use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::ConnectionRow;
 
 const NOT_FOUND: &str = "Connection not found";
+const BASE_URL: &str = "providerSpecificData.baseUrl";
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
@@ -176,17 +177,19 @@ async fn diagnose(call: &Call, listed: &Listed, model: Option<&str>) -> Diagnosi
         return local("auth_missing", "there is no credential");
     }
     match prepared(call, listed) {
-        Some(config) => probe::test(&call.app.clients, &config, model).await,
+        Some(subject) => probe::test(&subject, model).await,
         None => local("validation_error", "the connection is not complete"),
     }
 }
 
-/// The configuration a connection runs with, or would run with.
-fn prepared(call: &Call, listed: &Listed) -> Option<ConnectionConfig> {
+/// A connection as it runs, or as it would run.
+fn prepared<'a>(call: &'a Call, listed: &Listed) -> Option<Subject<'a>> {
     let running = live::handles(&call.app).into_iter().find(|handle| handle.id().as_str() == listed.row.id);
-    running
-        .map(|handle| ConnectionConfig::clone(&handle.config()))
-        .or_else(|| call.app.directory.prepare(&listed.row).ok())
+    let config = match &running {
+        Some(handle) => ConnectionConfig::clone(&handle.config()),
+        None => call.app.directory.prepare(&listed.row).ok()?,
+    };
+    Some(Subject { app: &call.app, running, config })
 }
 
 async fn note(call: &Call, id: &str, diagnosis: &Diagnosis, now: i64) -> Result<(), Refusal> {
@@ -228,7 +231,7 @@ async fn models(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refus
     let known: Vec<String> =
         Catalog::builtin().get(&listed.row.provider).map(|spec| spec.models.clone()).unwrap_or_default();
     let asked = match prepared(&call, &listed) {
-        Some(config) => probe::models(&call.app.clients, &config).await.map_err(|diagnosis| diagnosis.message),
+        Some(subject) => probe::models(&subject).await.map_err(|diagnosis| diagnosis.message),
         None => Err(Some("the connection is not complete")),
     };
     let (models, source, warning) = match asked {
@@ -265,7 +268,7 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let diagnosis = if row.credential.is_none() && !home.key_optional() {
         Diagnosis { kind: "auth_missing", source: "validation", message: Some("there is no credential"), status: None }
     } else {
-        probe::test(&call.app.clients, &config, model.as_deref()).await
+        probe::test(&Subject { app: &call.app, running: None, config }, model.as_deref()).await
     };
     Ok(HttpResponse::Ok().json(json!({
         "valid": diagnosis.valid(),
@@ -288,17 +291,21 @@ fn home_of(call: &Call, provider: &str) -> Result<Home, Refusal> {
 
 /// Where the connection would send its requests must be a place that may be reached. Checked again at each connect.
 async fn check_address(call: &Call, row: &ConnectionRow) -> Result<ConnectionConfig, Refusal> {
-    let field = "providerSpecificData.baseUrl";
     let refuse = |message: String| {
         let mut form = Form::default();
-        form.problem(field, message);
+        form.problem(BASE_URL, message);
         form.finish()
     };
     let config = match call.app.directory.prepare(row) {
         Ok(config) => config,
         Err(message) => return Err(refuse(message).err().unwrap_or_else(Refusal::internal)),
     };
-    for text in std::iter::once(&config.target.chat_url).chain(&config.target.models_url) {
+    for (field, text) in places(&config) {
+        let refuse = |message: String| {
+            let mut form = Form::default();
+            form.problem(field, message);
+            form.finish()
+        };
         let checked = match Url::parse(text) {
             Ok(url) => call.app.clients.policy().check_url(&url).map_err(|refusal| refusal.to_string()),
             Err(_) => Err("Is no valid URL".to_owned()),
@@ -312,16 +319,28 @@ async fn check_address(call: &Call, row: &ConnectionRow) -> Result<ConnectionCon
     Ok(config)
 }
 
-/// Whether requests would go to another origin than before. When that cannot be told they would.
+/// Every place that the connection sends something to, with the field to blame.
+fn places(config: &ConnectionConfig) -> Vec<(&'static str, &String)> {
+    let own = [&*config.target].into_iter().chain(config.target.by_model.iter().map(|(_, target)| &**target));
+    let urls =
+        own.flat_map(|target| std::iter::once(&target.chat_url).chain(&target.stream_url).chain(&target.models_url));
+    let tokens = config.exchange.iter().map(|exchange| ("providerSpecificData.tokenUrl", &exchange.token_url));
+    urls.map(|url| (BASE_URL, url)).chain(tokens).collect()
+}
+
+/// Whether requests, or the credential itself, would go to another origin than before. When that cannot be told they would.
 fn has_moved(call: &Call, before: &ConnectionRow, after: &ConnectionRow) -> bool {
     if before.provider_specific_data == after.provider_specific_data {
         return false;
     }
-    let origin = |row: &ConnectionRow| -> Option<Origin> {
+    let origins = |row: &ConnectionRow| -> Option<Vec<Origin>> {
         let config = call.app.directory.prepare(row).ok()?;
-        Some(Url::parse(&config.target.chat_url).ok()?.origin())
+        let origins = places(&config).into_iter().map(|(_, place)| Some(Url::parse(place).ok()?.origin()));
+        let mut origins = origins.collect::<Option<Vec<_>>>()?;
+        origins.dedup();
+        Some(origins)
     };
-    let (before, after) = (origin(before), origin(after));
+    let (before, after) = (origins(before), origins(after));
     before.is_none() || before != after
 }
 

@@ -7,6 +7,7 @@ use super::json::{Members, is_json};
 use super::{citation, stop};
 use crate::chat::ids::call_id;
 use crate::chat::{Answer, BadAnswer, Begin, Choice, Family, Part, PartKind, Seal, Stop, Thinking, ToolCall};
+use crate::minimax;
 use crate::openai_error::UpstreamErrorBody;
 use crate::usage::Usage;
 
@@ -22,6 +23,9 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
     let members = Members::of_text(std::str::from_utf8(body).unwrap_or_default());
     if members.get("error").is_some() || members.text("type").as_deref() == Some("error") {
         return Err(BadAnswer::Error(Box::new(UpstreamErrorBody::parse(body))));
+    }
+    if let Some(error) = minimax::error_in(members.get("base_resp")) {
+        return Err(BadAnswer::Error(Box::new(error)));
     }
     let (blocks, reason) = (members.list("content"), members.text("stop_reason"));
     if blocks.is_none() && reason.is_none() {

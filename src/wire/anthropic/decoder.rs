@@ -11,6 +11,7 @@ use super::json::Members;
 use super::usage::Counts;
 use super::{citation, stop};
 use crate::chat::{BadAnswer, Delta, Event, Family, Opening, Part, PartKind, Seal, Stop, StreamDecoder, Truncated};
+use crate::minimax;
 use crate::openai_error::UpstreamErrorBody;
 use crate::usage::Usage;
 
@@ -76,6 +77,9 @@ struct Frame<'a> {
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+    /// MiniMax's errors.
+    #[serde(borrow, default)]
+    base_resp: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -132,6 +136,9 @@ impl Decoder {
         data: &[u8],
         out: &mut Vec<Event>,
     ) -> Result<bool, BadAnswer> {
+        if let Some(error) = minimax::error_in(frame.base_resp) {
+            return Err(BadAnswer::Error(Box::new(error)));
+        }
         let kind = if frame.kind.is_empty() { name.unwrap_or_default() } else { frame.kind.as_ref() };
         let index = frame.index.unwrap_or(0);
         match kind {

@@ -43,6 +43,7 @@ mod tests;
 mod tools;
 mod usage;
 mod version;
+mod vertex;
 
 pub use count::{count_answer, decode_count_request};
 pub use decode_answer::decode_answer;
@@ -59,3 +60,4 @@ pub use rewrite::rewrite;
 pub(crate) use sampling::Words;
 pub(crate) use tools::object_schema;
 pub(crate) use version::Version;
+pub use vertex::vertex_body;

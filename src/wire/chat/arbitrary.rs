@@ -106,6 +106,7 @@ impl Shape {
             Format::Anthropic => Self { hints: Hints::Ends, errors: true, asks: Asks::Cap, ..written },
             Format::Gemini => Self { texts: true, errors: true, ..common },
             Format::Bedrock | Format::Cohere | Format::Ollama => common,
+            Format::NlpCloud | Format::GitLab | Format::Petals => common,
         }
     }
 

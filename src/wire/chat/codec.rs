@@ -27,6 +27,12 @@ pub enum Format {
     Cohere,
     /// AWS Bedrock Converse; providers only.
     Bedrock,
+    /// NLP Cloud's chatbot; providers only.
+    NlpCloud,
+    /// GitLab's code suggestions; providers only.
+    GitLab,
+    /// Petals' text generation; providers only.
+    Petals,
 }
 
 impl Format {
@@ -40,6 +46,9 @@ impl Format {
             Self::Ollama => "ollama",
             Self::Cohere => "cohere",
             Self::Bedrock => "bedrock",
+            Self::NlpCloud => "nlpcloud",
+            Self::GitLab => "gitlab",
+            Self::Petals => "petals",
         }
     }
 
@@ -49,7 +58,7 @@ impl Format {
             Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
             Self::Anthropic | Self::Bedrock => Family::Anthropic,
             Self::Gemini => Family::Google,
-            Self::Ollama | Self::Cohere => Family::Other,
+            Self::Ollama | Self::Cohere | Self::NlpCloud | Self::GitLab | Self::Petals => Family::Other,
         }
     }
 }
@@ -108,6 +117,10 @@ pub struct Traits {
     pub reasoning_content: bool,
     /// Chat: `response_format` of type `json_schema` is unknown.
     pub no_json_schema: bool,
+    /// Chat: after the instructions, user and model must take turns.
+    pub alternate_roles: bool,
+    /// Chat: ids of calls are nine letters or digits.
+    pub short_call_ids: bool,
     /// The cap to name where the format demands one and the client named none.
     pub default_max_tokens: Option<u64>,
 }

@@ -53,6 +53,16 @@ impl Spelling {
     }
 }
 
+/// An id of nine letters or digits, for Mistral, which takes no other.
+pub fn nine(id: &str) -> String {
+    if is_nine(id) { id.to_owned() } else { short_hash(&[id]).chars().chain(['0']).collect() }
+}
+
+/// Whether an id is nine letters or digits.
+pub fn is_nine(id: &str) -> bool {
+    id.len() == 9 && id.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
 /// An id for a call of a format without ids: from where it stands and what it calls.
 pub fn call_id(turn: usize, call: usize, name: &str) -> String {
     format!("call_{}", short_hash(&[&turn.to_string(), &call.to_string(), name]))

@@ -36,6 +36,19 @@ pub fn merged(messages: Vec<Message>) -> Vec<Message> {
     merged
 }
 
+/// After the instructions at the head user and model take turns: later instructions are told in the user's, and neighbours
+/// of one role are one message.
+pub fn alternating(messages: Vec<Message>) -> Vec<Message> {
+    let (mut whole, mut turns) = split_instructions(messages);
+    for message in turns.iter_mut().filter(|message| message.role.instructs()) {
+        let words: Vec<&str> = message.parts.iter().filter_map(Part::as_text).collect();
+        let reminder = format!("<system-reminder>\n{}\n</system-reminder>", words.join("\n\n"));
+        *message = Message::text(Role::User, reminder);
+    }
+    whole.extend(merged(turns));
+    whole
+}
+
 /// Every call is answered in the message that follows it, and every result answers such a call: missing results are put
 /// in, orphans are taken out. Expects [`merged`] messages.
 pub fn answered(messages: Vec<Message>) -> Vec<Message> {

@@ -146,7 +146,7 @@ pub(super) fn numbered(entries: Vec<Value>) -> Value {
 fn written_call(writer: &Writer<'_>, call: &ToolCall) -> Value {
     let name = writer.names.upstream(&call.name, call.namespace.as_deref(), Spelling::OPENAI);
     let mut object = Map::new();
-    object.insert("id".into(), Spelling::OPENAI.fit(&call.id).into());
+    object.insert("id".into(), writer.call_id(&call.id).into());
     if call.custom && writer.is_own() {
         object.insert("type".into(), "custom".into());
         object.insert("custom".into(), json!({"name": name, "input": call.arguments}));

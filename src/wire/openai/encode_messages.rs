@@ -5,16 +5,18 @@ use serde_json::{Map, Value, json};
 use super::encode_assistant::assistant;
 use super::encode_parts::{Place, content, part};
 use super::encode_request::{Writer, put};
-use crate::chat::ids::Spelling;
+use crate::chat::ids::is_nine;
 use crate::chat::repair;
-use crate::chat::{Message, OutputFormat, Part, PartKind, Refused, Role, ToolResult};
+use crate::chat::{Message, OutputFormat, Part, PartKind, Refused, Request, Role, ToolResult, Traits};
 
 /// Writes the conversation.
 ///
 /// # Errors
 /// When the last message of the user holds what this format has no place for.
 pub(super) fn messages(writer: &mut Writer<'_>) -> Result<Value, Refused> {
-    let messages = repair::answered(gathered(writer.request.messages.clone()));
+    let messages = gathered(writer.request.messages.clone());
+    let alternates = writer.target.traits.alternate_roles;
+    let messages = repair::answered(if alternates { repair::alternating(messages) } else { messages });
     let last = messages.iter().rposition(|message| message.role == Role::User && !only_results(message));
     let mut written = Vec::with_capacity(messages.len().saturating_add(1));
     for (index, message) in messages.iter().enumerate() {
@@ -47,6 +49,27 @@ pub(crate) fn gathered(messages: Vec<Message>) -> Vec<Message> {
         message.parts.sort_by_key(|part| !is_result(part));
     }
     gathered
+}
+
+/// Whether a conversation of this format must be written anew, because the provider refuses it as it is.
+pub fn must_mend(request: &Request, traits: Traits) -> bool {
+    (traits.alternate_roles && !alternates(&request.messages))
+        || (traits.short_call_ids && call_ids(request).any(|id| !is_nine(id)))
+}
+
+fn alternates(messages: &[Message]) -> bool {
+    let head = messages.iter().take_while(|message| message.role.instructs()).count();
+    let turns = || messages.iter().skip(head);
+    turns().all(|message| !message.role.instructs())
+        && turns().zip(turns().skip(1)).all(|(one, next)| one.role != next.role)
+}
+
+fn call_ids(request: &Request) -> impl Iterator<Item = &str> {
+    request.messages.iter().flat_map(|message| &message.parts).filter_map(|part| match &part.kind {
+        PartKind::ToolCall(call) => Some(call.id.as_str()),
+        PartKind::ToolResult(result) => Some(result.call_id.as_str()),
+        _ => None,
+    })
 }
 
 fn only_results(message: &Message) -> bool {
@@ -117,7 +140,7 @@ fn result(
         let mark = if result.is_error { "Error: " } else { "" };
         text = vec![json!({"type": "text", "text": format!("{mark}{}", words.join("\n"))})];
     }
-    let id = Spelling::OPENAI.fit(&result.call_id);
+    let id = writer.call_id(&result.call_id);
     for (nth, one) in media.into_iter().enumerate() {
         let Some(written) = part(writer, one, place)? else { continue };
         if nth == 0 {

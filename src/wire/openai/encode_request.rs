@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{encode_messages, encode_tools};
-use crate::chat::ids::{Names, Spelling};
+use crate::chat::ids::{Names, Spelling, nine};
 use crate::chat::{
     Dropped, EncodeTarget, Encoded, Family, Format, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Sampling,
 };
@@ -75,6 +75,11 @@ impl Writer<'_> {
     }
 
     /// What stands beside the pieces of the conversation, and goes back to its own format or maker only.
+    /// The id of a call as the provider takes it; a call and its result get the same one.
+    pub(super) fn call_id(&self, id: &str) -> String {
+        if self.target.traits.short_call_ids { nine(id) } else { Spelling::OPENAI.fit(id) }
+    }
+
     fn marks(&mut self) {
         let request = self.request;
         self.dropped.extend(Dropped::foreign_seals(request, self.family()));

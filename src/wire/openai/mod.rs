@@ -42,6 +42,7 @@ pub use decoder::Decoder;
 pub use encode_answer::encode_answer;
 pub(crate) use encode_answer::usage;
 pub(crate) use encode_messages::gathered;
+pub use encode_messages::must_mend;
 pub use encode_request::encode_request;
 pub(crate) use encode_request::put;
 pub(crate) use encode_tools::{described, text_argument};

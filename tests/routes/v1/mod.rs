@@ -8,4 +8,6 @@ mod keys;
 mod messages;
 mod model_strings;
 mod models;
+mod quirks;
 mod responses;
+mod tokens;

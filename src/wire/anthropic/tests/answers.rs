@@ -256,3 +256,18 @@ fn models_are_listed_by_the_page(
         assert_eq!(first["created_at"], "2023-11-14T22:13:20Z");
     }
 }
+
+#[test]
+fn an_error_of_minimax_beside_an_empty_answer_is_an_error() {
+    let body = br#"{"id":"","type":"message","role":"assistant","content":[],"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#;
+    let good = br#"{"id":"m","type":"message","role":"assistant","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","base_resp":{"status_code":0,"status_msg":""}}"#;
+
+    let refused = decode_answer(body).unwrap_err();
+    let streamed = Decoder::default().frame(None, body, &mut Vec::new()).unwrap_err();
+
+    for bad in [refused, streamed] {
+        let BadAnswer::Error(error) = bad else { panic!("{bad:?}") };
+        assert_eq!((error.kind.as_deref(), error.code.as_deref()), (Some("insufficient_balance"), Some("402")));
+    }
+    assert!(decode_answer(good).is_ok());
+}

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{decode_request, encode_request};
+use super::super::{decode_request, encode_request, must_mend};
 use super::target;
 use crate::chat::arbitrary::{self, Shape};
 use crate::chat::*;
@@ -419,4 +419,41 @@ fn a_choice_among_some_tools_offers_no_others_to_strangers() {
 
     assert_eq!(body["tools"].as_array().unwrap().len(), 1);
     assert_eq!((&body["tools"][0]["function"]["name"], &body["tool_choice"]), (&json!("b"), &json!("required")));
+}
+
+#[test]
+fn where_user_and_model_must_take_turns_they_do() {
+    let traits = Traits { alternate_roles: true, ..Traits::default() };
+    let odd = decoded(json!({"model": "m", "messages": [{"role": "system", "content": "s"}, user("a"), user("b"),
+        {"role": "assistant", "content": "c"}, {"role": "system", "content": "late"}, user("d")]}));
+    let even =
+        decoded(json!({"model": "m", "messages": [user("a"), {"role": "assistant", "content": "c"}, user("d")]}));
+
+    let (body, _) = encoded(&odd, traits);
+
+    let roles: Vec<&str> =
+        body["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["system", "user", "assistant", "user"]);
+    assert_eq!(body["messages"][1]["content"][1]["text"], "b");
+    assert!(body["messages"][3].to_string().contains("late"), "{body}");
+    assert!(must_mend(&odd, traits) && !must_mend(&even, traits) && !must_mend(&odd, Traits::default()));
+}
+
+#[test]
+fn mistral_gets_ids_of_nine_characters_that_still_pair() {
+    let traits = Traits { short_call_ids: true, ..Traits::default() };
+    let turns = |id: &str| {
+        decoded(json!({"model": "m", "messages": [user("hi"),
+            {"role": "assistant", "tool_calls": [{"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": id, "content": "r"}]}))
+    };
+    let (foreign, own) = (turns("call_0123456789abcdef"), turns("AbC123xyZ"));
+
+    let (body, _) = encoded(&foreign, traits);
+
+    let id = body["messages"][1]["tool_calls"][0]["id"].as_str().unwrap();
+    assert!(id.len() == 9 && id.chars().all(|c| c.is_ascii_alphanumeric()), "{id}");
+    assert_eq!(body["messages"][2]["tool_call_id"], id);
+    assert!(must_mend(&foreign, traits) && !must_mend(&own, traits));
+    assert_eq!(encoded(&own, traits).0["messages"][2]["tool_call_id"], "AbC123xyZ");
 }
