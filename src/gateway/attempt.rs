@@ -98,7 +98,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
     if !response.status.is_success() {
         return Err(refused(response, &secret(&lease.config), means.now).await);
     }
-    let reading = Reading { config: means.config, inbound, lease, translation: outgoing.translation };
+    let reading = Reading { config: means.config, inbound, lease, asked: now, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
         let stream = reading.hold(response.body, head_by).await?;
         Answer::Stream(Box::new(stream))
@@ -150,6 +150,8 @@ struct Reading<'a> {
     config: &'a Config,
     inbound: &'a Inbound,
     lease: &'a Lease,
+    /// When the provider was asked.
+    asked: Instant,
     translation: Option<Translation>,
 }
 
@@ -183,7 +185,8 @@ impl Reading<'_> {
                 if let Some(seals) = &self.inbound.ask.seals {
                     seals.keep(&answer);
                 }
-                let answer = chat::Answer { usage: Some(usage), ..way_back.restore(answer) };
+                let took = answer.took.or_else(|| Some(self.inbound.deadlines.took(self.asked, None)));
+                let answer = chat::Answer { usage: Some(usage), took, ..way_back.restore(answer) };
                 self.inbound.ask.client.encode_answer(&answer, &reply)
             }
         };
@@ -197,7 +200,7 @@ impl Reading<'_> {
 
     /// Read until the first content, or to the end of a stream that has none and is whole all the same.
     async fn hold(self, mut upstream: Body, content_by: Instant) -> Result<OpenStream, Fault> {
-        let inbound = self.inbound;
+        let (inbound, asked) = (self.inbound, self.asked);
         let mut relay = self.relay();
         let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
         loop {
@@ -207,7 +210,7 @@ impl Reading<'_> {
                 None => Progress::Done,
             };
             if progress == Progress::Done {
-                relay.close()?;
+                relay.close(inbound.deadlines.took(asked, None))?;
                 release(upstream);
                 return Ok(OpenStream { relay, upstream: None });
             }

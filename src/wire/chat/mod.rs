@@ -46,7 +46,7 @@ mod sequence;
 mod tests;
 mod way_back;
 
-pub use answer::{Answer, Choice, Collector, Stop};
+pub use answer::{Answer, Choice, Collector, Stop, Took};
 pub use codec::{
     BadAnswer, Dropped, EncodeTarget, Encoded, Family, Format, Refused, Reply, StreamDecoder, StreamEncoder, Traits,
     Truncated,

@@ -56,6 +56,7 @@ fn some_answer() -> impl Strategy<Value = Answer> {
             .map(|(index, parts)| Choice { index, parts, stop: Stop::Length, logprobs: None })
             .collect(),
         usage: Some(Usage::default()),
+        took: Some(Took { answer: std::time::Duration::from_millis(5), ..Took::default() }),
     })
 }
 

@@ -311,6 +311,7 @@ impl StreamEncoder for Encoder {
             Event::Logprobs { choice, logprobs } => self.logprobs(*choice, logprobs, out),
             Event::Stop { choice, stop } => self.stop(*choice, stop, out),
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Took(_) => {}
         }
     }
 
