@@ -32,6 +32,7 @@ pub(crate) mod json;
 mod messages;
 mod models;
 pub(crate) mod native;
+pub(crate) mod open_blocks;
 mod output;
 mod reasoning;
 mod rest;
