@@ -97,7 +97,8 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
         // NVIDIA's cloud functions: the answer would have to be fetched elsewhere, later.
         return Err(Fault::own(Outcome::Overloaded, "the provider put the request into a queue instead of answering"));
     }
-    let reading = Reading { config: means.config, inbound, lease, secret, translation: outgoing.translation };
+    let reading =
+        Reading { config: means.config, inbound, lease, secret, asked: now, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
         let stream = reading.hold(response.body, head_by).await?;
         Answer::Stream(Box::new(stream))
@@ -206,6 +207,8 @@ struct Reading<'a> {
     lease: &'a Lease,
     /// Taken out of whatever the provider says.
     secret: String,
+    /// When the provider was asked.
+    asked: Instant,
     translation: Option<Translation>,
 }
 
@@ -239,7 +242,8 @@ impl Reading<'_> {
                 if let Some(seals) = &self.inbound.ask.seals {
                     seals.keep(&answer);
                 }
-                let answer = chat::Answer { usage: Some(usage), ..way_back.restore(answer) };
+                let took = answer.took.or_else(|| Some(self.inbound.deadlines.took(self.asked, None)));
+                let answer = chat::Answer { usage: Some(usage), took, ..way_back.restore(answer) };
                 self.inbound.ask.client.encode_answer(&answer, &reply)
             }
         };
@@ -253,7 +257,7 @@ impl Reading<'_> {
 
     /// Read until the first content, or to the end of a stream that has none and is whole all the same.
     async fn hold(self, mut upstream: Body, content_by: Instant) -> Result<OpenStream, Fault> {
-        let (inbound, format, secret) = (self.inbound, self.format(), self.secret.clone());
+        let (inbound, asked, format, secret) = (self.inbound, self.asked, self.format(), self.secret.clone());
         let mut relay = self.relay();
         let mut begun = false;
         let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
@@ -270,7 +274,7 @@ impl Reading<'_> {
                 None => Progress::Done,
             };
             if progress == Progress::Done {
-                relay.close()?;
+                relay.close(inbound.deadlines.took(asked, None))?;
                 release(upstream);
                 return Ok(OpenStream { relay, upstream: None });
             }

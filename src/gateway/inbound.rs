@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use crate::config::Config;
+use crate::wire::chat::Took;
 
 /// A client may shorten the total deadline, in milliseconds.
 pub const TIMEOUT_HEADER: &str = "x-omniroute-timeout-ms";
@@ -59,6 +60,18 @@ impl Deadlines {
     /// When the first content of an attempt that starts now must be there.
     pub fn first_content_of_attempt(&self, now: Instant) -> Instant {
         (now + self.first_content).min(self.total)
+    }
+
+    /// How long an answer took that ends now, of a provider that was asked at `asked` and whose first content was seen at
+    /// `content`, if it was seen before the end.
+    pub fn took(&self, asked: Instant, content: Option<Instant>) -> Took {
+        let (now, read) = (Instant::now(), content.unwrap_or(asked));
+        Took {
+            total: now.duration_since(self.started),
+            load: asked.duration_since(self.started),
+            prompt: read.duration_since(asked),
+            answer: now.duration_since(read),
+        }
     }
 
     /// Whether the whole request is out of time.

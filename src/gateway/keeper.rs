@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::fault::Fault;
 use super::relay::{Progress, Relay};
 use crate::store::{ResponseRow, Store};
+use crate::wire::chat::Took;
 use crate::wire::openai_error::ErrorBody;
 use crate::wire::responses::stored::StoredResponse;
 use crate::wire::sse::SseScanner;
@@ -113,8 +114,8 @@ impl Relay for KeptRelay {
         self.inner.absorb(chunk)
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
-        self.inner.close()
+    fn close(&mut self, took: Took) -> Result<(), Fault> {
+        self.inner.close(took)
     }
 
     fn must_commit(&self) -> bool {

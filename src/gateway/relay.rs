@@ -12,6 +12,7 @@ pub use neutral::{NeutralRelay, Way};
 use bytes::Bytes;
 
 use super::fault::Fault;
+use crate::wire::chat::Took;
 use crate::wire::openai_error::ErrorBody;
 use crate::wire::usage::Usage;
 
@@ -35,11 +36,12 @@ pub trait Relay: std::fmt::Debug {
     /// The upstream's error, or a breach of the protocol.
     fn absorb(&mut self, chunk: Bytes) -> Result<Progress, Fault>;
 
-    /// The upstream closed. The end marker is in [`Self::take_out`] when the answer is whole.
+    /// The upstream closed. The end marker is in [`Self::take_out`] when the answer is whole; some clients read in it how long
+    /// the answer took.
     ///
     /// # Errors
     /// Why it is not whole.
-    fn close(&mut self) -> Result<(), Fault>;
+    fn close(&mut self, took: Took) -> Result<(), Fault>;
 
     /// Whether the client must see something now: content came, or more is held than is wise.
     fn must_commit(&self) -> bool;

@@ -138,7 +138,8 @@ impl RunningStream {
     }
 
     fn close(&mut self) -> Bytes {
-        match self.relay.close() {
+        let content = self.attempt_started + self.first_content;
+        match self.relay.close(self.deadlines.took(self.attempt_started, Some(content))) {
             Ok(()) => {
                 if let Some(upstream) = self.upstream.take() {
                     release(upstream);

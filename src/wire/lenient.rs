@@ -6,6 +6,8 @@
 use std::{fmt, marker::PhantomData};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 /// What each shape of JSON value means to this type; the default is the answer to any shape not overridden.
 pub(crate) trait FromJson<'de>: Sized + Default {
@@ -97,6 +99,72 @@ impl FromJson<'_> for Index {
     fn from_count(count: u64) -> Self {
         Self(u32::try_from(count).ok())
     }
+}
+
+/// A text, empty if there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Text(pub(crate) String);
+
+impl FromJson<'_> for Text {
+    fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// A list that mostly has one entry; a missing or null one is not an empty one.
+#[derive(Debug)]
+pub(crate) struct Listed<T> {
+    pub(crate) given: bool,
+    pub(crate) list: SmallVec<[T; 1]>,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { given: false, list: SmallVec::new() }
+    }
+}
+
+impl<'de, T: FromJson<'de>> FromJson<'de> for Listed<T> {
+    fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        let mut list = SmallVec::new();
+        while let Some(Any(item)) = items.next_element::<Any<T>>()? {
+            list.push(item);
+        }
+        Ok(Self { given: true, list })
+    }
+}
+
+/// A list of any length; providers that have one thing to say may leave the list out.
+#[derive(Debug)]
+pub(crate) struct OneOrMore<T>(pub(crate) Vec<T>);
+
+impl<T> Default for OneOrMore<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: FromJson<'de>> FromJson<'de> for OneOrMore<T> {
+    fn from_text(text: &str) -> Self {
+        if text.is_empty() { Self::default() } else { Self(vec![T::from_text(text)]) }
+    }
+
+    fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Any(item)) = items.next_element::<Any<T>>()? {
+            all.push(item);
+        }
+        Ok(Self(all))
+    }
+
+    fn from_object<A: MapAccess<'de>>(members: A) -> Result<Self, A::Error> {
+        T::from_object(members).map(|one| Self(vec![one]))
+    }
+}
+
+/// An error that says something: some upstreams send the member empty beside a good answer.
+pub(crate) fn said(error: Option<&RawValue>) -> Option<&RawValue> {
+    error.filter(|error| !matches!(error.get(), "null" | "\"\"" | "false" | "{}" | "[]"))
 }
 
 /// How much a value holds: the characters of its texts, and whether it holds anything at all.

@@ -54,4 +54,5 @@ pub mod responses;
 pub mod retry_hint;
 mod splice;
 pub mod sse;
+mod uncut;
 pub mod usage;

@@ -1,12 +1,13 @@
 //! Lines of JSON out of bytes that are cut anywhere, and into bytes that no client cuts wrongly.
 //!
-//! A line that lies whole inside one input chunk is a slice of that chunk; only a line that spans chunks is copied. Lines end with LF
-//! alone (a CR before it is white space to JSON), and blank lines are none. Some clients split at U+2028, U+2029 and U+0085 too, so
+//! Lines end with LF alone (a CR before it is white space to JSON), and blank lines are none. Some clients split at U+2028, U+2029 and U+0085 too, so
 //! everything written here escapes them.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 use serde::Serialize;
+
+use crate::uncut::Uncut;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -35,32 +36,20 @@ pub enum LineError {
 /// Cuts a stream of bytes into lines.
 #[derive(Debug)]
 pub struct LineScanner {
-    max_line_bytes: usize,
-    chunk: Bytes,
-    tail: BytesMut,
+    bytes: Uncut,
     started: bool,
-    failed: bool,
 }
 
 impl LineScanner {
-    /// A scanner that refuses lines of more than `max_line_bytes` and never holds more than that of an unfinished one.
+    /// A scanner that refuses lines of more than `max_line_bytes`, their ends included, and never holds more than that of an
+    /// unfinished one.
     pub fn new(max_line_bytes: usize) -> Self {
-        Self { max_line_bytes, chunk: Bytes::new(), tail: BytesMut::new(), started: false, failed: false }
+        Self { bytes: Uncut::new(max_line_bytes), started: false }
     }
 
     /// Takes the next bytes of the stream. Ask [`Self::next_line`] until it has none before pushing more.
     pub fn push(&mut self, chunk: Bytes) {
-        if self.failed {
-            return;
-        }
-        if self.chunk.is_empty() {
-            self.chunk = chunk;
-        } else {
-            let mut joined = BytesMut::with_capacity(self.chunk.len().saturating_add(chunk.len()));
-            joined.extend_from_slice(&self.chunk);
-            joined.extend_from_slice(&chunk);
-            self.chunk = joined.freeze();
-        }
+        self.bytes.push(chunk);
     }
 
     /// The next line that says something, or none until more bytes come. After an error the scanner only repeats it.
@@ -68,21 +57,15 @@ impl LineScanner {
     /// # Errors
     /// When a line is too long.
     pub fn next_line(&mut self) -> Result<Option<Line>, LineError> {
+        let too_long = LineError::TooLong(self.bytes.cap());
         loop {
-            if self.failed {
-                return Err(LineError::TooLong(self.max_line_bytes));
+            if self.bytes.has_failed() {
+                return Err(too_long);
             }
-            let Some(end) = memchr(b'\n', &self.chunk) else { return self.keep_tail().map(|()| None) };
-            if self.tail.len().saturating_add(end) > self.max_line_bytes {
-                return Err(self.fail());
-            }
-            let part = self.chunk.split_to(end.saturating_add(1));
-            let raw = if self.tail.is_empty() {
-                part
-            } else {
-                self.tail.extend_from_slice(&part);
-                self.tail.split().freeze()
+            let Some(end) = memchr(b'\n', &self.bytes.chunk) else {
+                return self.bytes.keep().map(|()| None).map_err(|_| too_long);
             };
+            let raw = self.bytes.take(end.saturating_add(1)).map_err(|_| too_long)?;
             if let Some(line) = self.read(raw) {
                 return Ok(Some(line));
             }
@@ -91,11 +74,7 @@ impl LineScanner {
 
     /// A last line that lacks its end. It may be whole or half of one: its JSON tells. Ask [`Self::next_line`] first.
     pub fn finish(&mut self) -> Option<Line> {
-        if self.failed {
-            return None;
-        }
-        self.tail.extend_from_slice(&std::mem::take(&mut self.chunk));
-        let raw = self.tail.split().freeze();
+        let raw = self.bytes.take(self.bytes.chunk.len()).ok().filter(|_| !self.bytes.has_failed())?;
         self.read(raw)
     }
 
@@ -106,22 +85,6 @@ impl LineScanner {
         }
         let data = raw.slice_ref(raw.trim_ascii());
         (!data.is_empty()).then_some(Line { raw, data })
-    }
-
-    fn keep_tail(&mut self) -> Result<(), LineError> {
-        if self.tail.len().saturating_add(self.chunk.len()) > self.max_line_bytes {
-            return Err(self.fail());
-        }
-        self.tail.extend_from_slice(&self.chunk);
-        self.chunk = Bytes::new();
-        Ok(())
-    }
-
-    fn fail(&mut self) -> LineError {
-        self.failed = true;
-        self.chunk = Bytes::new();
-        self.tail = BytesMut::new();
-        LineError::TooLong(self.max_line_bytes)
     }
 }
 

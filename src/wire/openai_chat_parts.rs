@@ -2,9 +2,8 @@
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 
-use super::lenient::{Any, Filled, FromJson};
+use super::lenient::{Any, Filled, FromJson, Listed};
 
 /// Why a choice ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,22 +60,8 @@ pub(super) struct Body {
     pub(super) reasoning_chars: u64,
 }
 
-/// The list of choices; `given` tells an empty list from a missing or null one.
-#[derive(Debug, Default)]
-pub(super) struct Choices<'a> {
-    pub(super) given: bool,
-    pub(super) list: SmallVec<[Choice<'a>; 1]>,
-}
-
-impl<'de> FromJson<'de> for Choices<'de> {
-    fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
-        let mut list = SmallVec::new();
-        while let Some(Any(choice)) = items.next_element::<Any<Choice<'de>>>()? {
-            list.push(choice);
-        }
-        Ok(Self { given: true, list })
-    }
-}
+/// The list of choices.
+pub(super) type Choices<'a> = Listed<Choice<'a>>;
 
 impl<'de> FromJson<'de> for Choice<'de> {
     fn from_object<A: MapAccess<'de>>(mut members: A) -> Result<Self, A::Error> {

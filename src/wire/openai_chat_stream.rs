@@ -6,21 +6,17 @@
 
 use bytes::Bytes;
 use memchr::memchr;
-use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+mod chunk;
 mod stencil;
 
 pub use super::openai_chat_parts::FinishReason;
 use super::{
-    lenient::{Any, FromJson},
-    openai_chat_parts::{Body, Choices},
-    openai_error::UpstreamErrorBody,
-    splice,
-    sse::SseEvent,
-    usage::Usage,
+    lenient::Any, openai_chat_parts::Body, openai_error::UpstreamErrorBody, splice, sse::SseEvent, usage::Usage,
 };
+pub(crate) use chunk::Chunk;
 use stencil::Stencil;
 
 /// What closes a complete chat stream.
@@ -335,66 +331,6 @@ fn framed(parts: &[&str]) -> Bytes {
 pub(super) fn label(raw: &RawValue) -> Option<String> {
     let text = serde_json::from_str::<String>(raw.get()).ok()?;
     Some(text.chars().filter(|c| !c.is_control()).take(MAX_LABEL).collect()).filter(|text: &String| !text.is_empty())
-}
-
-/// The top level of a chunk or of a whole answer.
-#[derive(Debug, Default)]
-pub(super) struct Chunk<'a> {
-    pub(super) object: bool,
-    pub(super) id: Option<&'a RawValue>,
-    pub(super) model: Option<&'a RawValue>,
-    pub(super) choices: Choices<'a>,
-    pub(super) usage: Option<&'a RawValue>,
-    pub(super) error: Option<&'a RawValue>,
-}
-
-impl Chunk<'_> {
-    /// The error that this chunk is, wherever it is told.
-    pub(super) fn error_body(&self, text: &str) -> Option<UpstreamErrorBody> {
-        let failed = self.choices.list.iter().find(|choice| choice.finish == Some(FinishReason::Error));
-        let told = self.error.is_some_and(|error| !matches!(error.get(), "null" | "\"\"" | "false" | "{}" | "[]"));
-        let bare = !self.choices.given && self.usage.is_none() && self.id.is_none();
-        if told || bare {
-            let found = serde_json::from_str(text).ok().as_ref().and_then(UpstreamErrorBody::from_json);
-            if found.is_some() || (bare && failed.is_none()) {
-                return found;
-            }
-            return Some(UpstreamErrorBody::parse(self.error.map_or(text, RawValue::get).as_bytes()));
-        }
-        let inner = failed?.error.map_or("the provider ended the answer with an error", RawValue::get);
-        Some(UpstreamErrorBody::parse(inner.as_bytes()))
-    }
-}
-
-impl<'de> FromJson<'de> for Chunk<'de> {
-    fn from_object<A: MapAccess<'de>>(mut members: A) -> Result<Self, A::Error> {
-        let mut out = Self { object: true, ..Self::default() };
-        while let Some(key) = members.next_key::<ChunkKey>()? {
-            match key {
-                ChunkKey::Id => out.id = Some(members.next_value()?),
-                ChunkKey::Model => out.model = Some(members.next_value()?),
-                ChunkKey::Choices => out.choices = members.next_value::<Any<Choices<'de>>>()?.0,
-                ChunkKey::Usage => out.usage = Some(members.next_value()?),
-                ChunkKey::Error => out.error = Some(members.next_value()?),
-                ChunkKey::Other => {
-                    members.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(out)
-    }
-}
-
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum ChunkKey {
-    Id,
-    Model,
-    Choices,
-    Usage,
-    Error,
-    #[serde(other)]
-    Other,
 }
 
 #[cfg(test)]

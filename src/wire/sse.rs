@@ -1,13 +1,14 @@
 //! Server-sent events out of bytes that are cut anywhere.
 //!
-//! An event that lies whole inside one input chunk is a slice of that chunk; only an event that spans chunks is copied. Lines end
-//! with LF, CRLF or CR and with nothing else: U+2028 and its kind are content.
+//! Lines end with LF, CRLF or CR and with nothing else: U+2028 and its kind are content.
 //!
 //! A CR at the very end of the bytes seen so far may be half of a CRLF, so the event it would close waits for the next byte (or for
 //! [`SseScanner::finish`]). That makes the events independent of how the stream was cut. Streams with bare CRs are next to extinct.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
+
+use crate::uncut::Uncut;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -46,12 +47,9 @@ pub enum Remainder {
 /// Cuts a stream of bytes into events.
 #[derive(Debug)]
 pub struct SseScanner {
-    max_event_bytes: usize,
-    chunk: Bytes,
-    tail: BytesMut,
+    bytes: Uncut,
     place: Place,
     started: bool,
-    failed: bool,
 }
 
 /// Where the scan stands inside the current event.
@@ -66,42 +64,30 @@ enum Place {
 impl SseScanner {
     /// A scanner that refuses events of more than `max_event_bytes` and never holds more than that of an unfinished one.
     pub fn new(max_event_bytes: usize) -> Self {
-        Self {
-            max_event_bytes,
-            chunk: Bytes::new(),
-            tail: BytesMut::new(),
-            place: Place::InLine,
-            started: false,
-            failed: false,
-        }
+        Self { bytes: Uncut::new(max_event_bytes), place: Place::InLine, started: false }
     }
 
     /// Takes the next bytes of the stream. Ask [`Self::next_event`] until it has none before pushing more.
     pub fn push(&mut self, chunk: Bytes) {
-        if self.failed {
-            return;
-        }
-        if self.chunk.is_empty() {
-            self.chunk = chunk;
-        } else {
-            let mut joined = BytesMut::with_capacity(self.chunk.len().saturating_add(chunk.len()));
-            joined.extend_from_slice(&self.chunk);
-            joined.extend_from_slice(&chunk);
-            self.chunk = joined.freeze();
-        }
+        self.bytes.push(chunk);
     }
 
     /// The next whole event, or none until more bytes come. After an error the scanner only repeats it.
     pub fn next_event(&mut self) -> Result<Option<SseEvent>, SseError> {
-        if self.failed {
-            return Err(self.too_large());
+        let too_large = SseError::EventTooLarge(self.bytes.cap());
+        if self.bytes.has_failed() {
+            return Err(too_large);
         }
-        if self.tail.is_empty() && !self.skip_to_event() {
+        if self.bytes.tail.is_empty() && !self.skip_to_event() {
             return Ok(None);
         }
-        match self.place.scan(&self.chunk) {
-            Some(end) => self.take_event(end).map(Some),
-            None => self.keep_tail().map(|()| None),
+        match self.place.scan(&self.bytes.chunk) {
+            Some(end) => {
+                self.place = Place::InLine;
+                let raw = self.bytes.take(end).map_err(|_| too_large)?;
+                Ok(Some(SseEvent::read(raw)))
+            }
+            None => self.bytes.keep().map(|()| None).map_err(|_| too_large),
         }
     }
 
@@ -111,41 +97,41 @@ impl SseScanner {
         if let Some(event) = self.next_event()? {
             return Ok(Remainder::Event(event));
         }
-        if self.tail.is_empty() {
+        if self.bytes.tail.is_empty() {
             return Ok(Remainder::Nothing);
         }
         let place = std::mem::replace(&mut self.place, Place::InLine);
         let missing: &[u8] = match place {
             Place::AfterBlankCr => b"",
             Place::AfterCr => b"\r",
-            Place::LineStart if self.tail.ends_with(b"\r\n") => b"\r\n",
+            Place::LineStart if self.bytes.tail.ends_with(b"\r\n") => b"\r\n",
             Place::LineStart => b"\n",
             Place::InLine => b"\n\n",
         };
-        self.tail.extend_from_slice(missing);
-        let event = SseEvent::read(self.tail.split().freeze());
+        self.bytes.tail.extend_from_slice(missing);
+        let event = SseEvent::read(self.bytes.tail.split().freeze());
         Ok(if place == Place::InLine { Remainder::Cut(event) } else { Remainder::Event(event) })
     }
 
     /// Passes over a byte order mark and blank lines; false when no event has begun.
     fn skip_to_event(&mut self) -> bool {
         if !self.started {
-            if self.chunk.len() < BOM.len() && BOM.starts_with(&self.chunk) {
+            if self.bytes.chunk.len() < BOM.len() && BOM.starts_with(&self.bytes.chunk) {
                 return self.wait_for_mark();
             }
             self.started = true;
-            if self.chunk.starts_with(BOM) {
-                let _ = self.chunk.split_to(BOM.len());
+            if self.bytes.chunk.starts_with(BOM) {
+                let _ = self.bytes.chunk.split_to(BOM.len());
             }
         }
-        match self.chunk.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) {
+        match self.bytes.chunk.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) {
             Some(0) => true,
             Some(blank) => {
-                let _ = self.chunk.split_to(blank);
+                let _ = self.bytes.chunk.split_to(blank);
                 true
             }
             None => {
-                self.chunk = Bytes::new();
+                self.bytes.chunk = Bytes::new();
                 false
             }
         }
@@ -153,41 +139,8 @@ impl SseScanner {
 
     /// Keeps the first one or two bytes of what may become a byte order mark, without tying up the chunk they lie in.
     fn wait_for_mark(&mut self) -> bool {
-        self.chunk = Bytes::copy_from_slice(&self.chunk);
+        self.bytes.chunk = Bytes::copy_from_slice(&self.bytes.chunk);
         false
-    }
-
-    fn take_event(&mut self, end: usize) -> Result<SseEvent, SseError> {
-        if self.tail.len().saturating_add(end) > self.max_event_bytes {
-            return Err(self.fail());
-        }
-        self.place = Place::InLine;
-        let part = self.chunk.split_to(end);
-        if self.tail.is_empty() {
-            return Ok(SseEvent::read(part));
-        }
-        self.tail.extend_from_slice(&part);
-        Ok(SseEvent::read(self.tail.split().freeze()))
-    }
-
-    fn keep_tail(&mut self) -> Result<(), SseError> {
-        if self.tail.len().saturating_add(self.chunk.len()) > self.max_event_bytes {
-            return Err(self.fail());
-        }
-        self.tail.extend_from_slice(&self.chunk);
-        self.chunk = Bytes::new();
-        Ok(())
-    }
-
-    fn fail(&mut self) -> SseError {
-        self.failed = true;
-        self.chunk = Bytes::new();
-        self.tail = BytesMut::new();
-        self.too_large()
-    }
-
-    fn too_large(&self) -> SseError {
-        SseError::EventTooLarge(self.max_event_bytes)
     }
 }
 

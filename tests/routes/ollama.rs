@@ -31,6 +31,26 @@ async fn a_chat_is_streamed_unless_it_says_otherwise() {
 }
 
 #[tokio::test]
+async fn how_long_an_answer_took_is_measured() {
+    let site = Site::open(calm()).await;
+
+    let streamed = site.gateway.ask(&Request::post("/api/chat", &chat(None)).key(KEY)).await;
+    let whole = site.gateway.ask(&Request::post("/api/chat", &chat(Some(false))).key(KEY)).await.json();
+
+    let last = lines(&streamed.text()).pop().unwrap();
+    for answer in [&last, &whole] {
+        let nanos = |name: &str| answer[name].as_u64().unwrap();
+        assert!(nanos("total_duration") > 0 && nanos("eval_duration") > 0, "{answer}");
+        assert_eq!(
+            nanos("total_duration"),
+            nanos("load_duration") + nanos("prompt_eval_duration") + nanos("eval_duration"),
+            "{answer}"
+        );
+    }
+    assert!(last["prompt_eval_duration"].as_u64().unwrap() > 0, "{last}");
+}
+
+#[tokio::test]
 async fn a_prompt_is_completed_and_a_model_is_loaded_at_once() {
     let site = Site::open(calm()).await;
     let prompt = json!({"model": "a/m", "prompt": "once upon", "stream": false});

@@ -5,6 +5,7 @@ use omniroute_actors::resilience::outcome::Outcome;
 
 use super::{MOST_HELD, Progress, Relay};
 use crate::gateway::fault::Fault;
+use crate::wire::chat::Took;
 use crate::wire::openai_chat_stream::{DONE_FRAME, EndRules, Kind, StreamWatch};
 use crate::wire::openai_error::{ErrorBody, HEARTBEAT};
 use crate::wire::sse::{Remainder, SseEvent, SseScanner};
@@ -46,7 +47,7 @@ impl Relay for ChatRelay {
         Ok(Progress::More)
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
+    fn close(&mut self, _: Took) -> Result<(), Fault> {
         if let Remainder::Event(event) | Remainder::Cut(event) = self.scanner.finish()? {
             self.step(&event)?;
         }

@@ -8,7 +8,7 @@ use super::{MOST_HELD, Progress, Relay};
 use crate::gateway::fault::Fault;
 use crate::gateway::frames::{Frame, Frames};
 use crate::gateway::seals::SealWatch;
-use crate::wire::chat::{Delta, Event, Restorer, StreamDecoder, StreamEncoder};
+use crate::wire::chat::{Delta, Event, Restorer, StreamDecoder, StreamEncoder, Took};
 use crate::wire::openai_error::ErrorBody;
 use crate::wire::usage::Usage;
 
@@ -36,6 +36,8 @@ pub struct NeutralRelay {
     told: Vec<Event>,
     out: BytesMut,
     usage: Option<Usage>,
+    /// The provider said how long it took.
+    took: bool,
     chars_out: u64,
     contents: u64,
     /// The decoder heard the end.
@@ -55,6 +57,7 @@ impl NeutralRelay {
             told: Vec::new(),
             out: BytesMut::new(),
             usage: None,
+            took: false,
             chars_out: 0,
             contents: 0,
             done: false,
@@ -90,6 +93,7 @@ impl NeutralRelay {
         for event in self.heard.drain(..) {
             match &event {
                 Event::Usage(usage) => self.usage = Some(*usage),
+                Event::Took(_) => self.took = true,
                 Event::Delta { delta: Delta::Text(text) | Delta::Arguments(text), .. } => {
                     self.chars_out += text.chars().count() as u64;
                 }
@@ -120,14 +124,19 @@ impl Relay for NeutralRelay {
         Ok(Progress::More)
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
+    fn close(&mut self, took: Took) -> Result<(), Fault> {
         if let Some(frame) = self.frames.finish()? {
             self.step(&frame)?;
         }
         self.decoder.end(&mut self.heard).map_err(|cut| Fault::own(Outcome::BrokenAnswer, cut.to_string()))?;
         self.tell();
         match &mut self.way {
-            Way::Translate(_, encoder) => encoder.finish(&mut self.out),
+            Way::Translate(_, encoder) => {
+                if !self.took {
+                    encoder.event(&Event::Took(took), &mut self.out);
+                }
+                encoder.finish(&mut self.out);
+            }
             Way::Pass { closing, .. } if !self.done => self.out.extend_from_slice(closing),
             Way::Pass { .. } => {}
         }

@@ -21,6 +21,11 @@ pub(crate) fn read(raw: &RawValue) -> Citation {
     }
 }
 
+/// Whether a provider reads it.
+pub(crate) const fn is_read(citation: &Citation) -> bool {
+    matches!(&citation.native, Some((Family::Anthropic, _)))
+}
+
 /// As a provider may read it: only what is its own.
 pub(crate) fn for_provider(citation: &Citation) -> Option<Box<RawValue>> {
     match &citation.native {

@@ -44,6 +44,7 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
         begin: begin(&members),
         choices: vec![Choice { index: 0, parts, stop: stop.given(has_calls), logprobs: None }],
         usage: members.get("usage").and_then(Usage::from_anthropic),
+        took: None,
     })
 }
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::decode_answer::{begin, named_call};
 use super::json::Members;
+use super::open_blocks::{OpenBlock, OpenBlocks};
 use super::usage::Counts;
 use super::{citation, stop};
 use crate::chat::{BadAnswer, Delta, Event, Family, Opening, Part, PartKind, Seal, Stop, StreamDecoder, Truncated};
@@ -15,31 +16,15 @@ use crate::minimax;
 use crate::openai_error::UpstreamErrorBody;
 use crate::usage::Usage;
 
-/// What is held back of one stream at most.
-const MAX_HELD: usize = 8 * 1024 * 1024;
-/// Blocks that may be open at once. The format has one; this only bounds nonsense.
-const MAX_OPEN: usize = 256;
-
 /// Reads a stream.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    open: Vec<OpenBlock>,
-    blocks: u32,
-    held: usize,
+    open: OpenBlocks<OpenKind>,
     has_calls: bool,
     counts: Counts,
     reported: Option<Usage>,
     stopped: bool,
     over: bool,
-}
-
-/// A block that is not closed yet.
-#[derive(Debug)]
-struct OpenBlock {
-    /// The provider's number for it.
-    index: u64,
-    block: u32,
-    kind: OpenKind,
 }
 
 #[derive(Debug)]
@@ -179,7 +164,7 @@ impl Decoder {
         if let Some(reason) = &delta.stop_reason {
             self.close_all(out);
             if let Some(text) = stop::explanation(delta.stop_details).filter(|_| !self.stopped) {
-                let block = self.next_block();
+                let block = self.open.number();
                 out.push(Event::Open { block, choice: 0, what: Opening::Refusal });
                 out.push(Event::Delta { block, delta: Delta::Text(text) });
                 out.push(Event::Close { block });
@@ -200,84 +185,58 @@ impl Decoder {
     fn start(&mut self, index: u64, block: Option<&RawValue>, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
         self.stop_block(index, out);
         let Some(raw) = block.filter(|_| !self.stopped) else { return Ok(()) };
-        if self.open.len() >= MAX_OPEN {
-            return Err(BadAnswer::Broken("too many blocks are open at once".to_owned()));
-        }
         let members = Members::of(raw);
         let first = |name: &str| members.text(name).filter(|text| !text.is_empty());
         match members.text("type").as_deref() {
             Some("text") => {
-                let block = self.open(index, OpenKind::Text, Some(Opening::Text), out);
+                let block = self.open.open(index, OpenKind::Text, Some(Opening::Text), out)?;
                 say(block, first("text").map(Delta::Text), out);
                 let citations = members.list("citations").unwrap_or_default();
                 citations.into_iter().for_each(|raw| say(block, Some(Delta::Citation(citation::read(raw))), out));
             }
             Some("thinking") => {
                 let signature = first("signature").unwrap_or_default();
-                let block = self.open(index, OpenKind::Thinking { signature }, Some(thinking(false)), out);
+                let block = self.open.open(index, OpenKind::Thinking { signature }, Some(thinking(false)), out)?;
                 say(block, first("thinking").map(Delta::Text), out);
             }
             Some("redacted_thinking") => {
                 let signature = first("data").unwrap_or_default();
-                self.open(index, OpenKind::Thinking { signature }, Some(thinking(true)), out);
+                self.open.open(index, OpenKind::Thinking { signature }, Some(thinking(true)), out)?;
             }
-            Some("tool_use") => self.start_call(index, &members, out),
+            Some("tool_use") => self.start_call(index, &members, out)?,
             Some(_) => {
-                self.hold(raw.get().len())?;
+                self.open.hold(raw.get().len())?;
                 let value = serde_json::from_str(raw.get()).unwrap_or_default();
-                self.open(index, OpenKind::Native { value, input: String::new() }, None, out);
+                self.open.open(index, OpenKind::Native { value, input: String::new() }, None, out)?;
             }
-            None => drop(self.open(index, OpenKind::Ignored, None, out)),
+            None => drop(self.open.open(index, OpenKind::Ignored, None, out)?),
         }
         Ok(())
     }
 
-    fn start_call(&mut self, index: u64, members: &Members<'_>, out: &mut Vec<Event>) {
+    fn start_call(&mut self, index: u64, members: &Members<'_>, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
         let Some((id, name)) = named_call(members, usize::try_from(index).unwrap_or_default()) else {
-            self.open(index, OpenKind::Ignored, None, out);
-            return;
+            return self.open.open(index, OpenKind::Ignored, None, out).map(drop);
         };
         let input = members.get("input").map(RawValue::get);
         let opening_input = input.filter(|input| !is_empty_object(input)).map(str::to_owned);
         self.has_calls = true;
         let what = Opening::ToolCall { id, name, namespace: None, custom: false };
-        self.open(index, OpenKind::Call { opening_input }, Some(what), out);
-    }
-
-    fn next_block(&mut self) -> u32 {
-        let block = self.blocks;
-        self.blocks = self.blocks.saturating_add(1);
-        block
-    }
-
-    /// Kinds without an opening get their number when they are told.
-    fn open(&mut self, index: u64, kind: OpenKind, what: Option<Opening>, out: &mut Vec<Event>) -> u32 {
-        let block = if what.is_some() { self.next_block() } else { u32::MAX };
-        self.open.push(OpenBlock { index, block, kind });
-        out.extend(what.map(|what| Event::Open { block, choice: 0, what }));
-        block
-    }
-
-    fn hold(&mut self, bytes: usize) -> Result<(), BadAnswer> {
-        self.held = self.held.saturating_add(bytes);
-        if self.held > MAX_HELD {
-            return Err(BadAnswer::Broken("a block is larger than 8 MiB".to_owned()));
-        }
-        Ok(())
+        self.open.open(index, OpenKind::Call { opening_input }, Some(what), out).map(drop)
     }
 
     fn delta(&mut self, index: u64, piece: Option<Piece<'_>>, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
         let Some(piece) = piece.filter(|_| !self.stopped) else { return Ok(()) };
-        if !self.open.iter().any(|open| open.index == index) {
-            self.open_unannounced(index, &piece, out);
+        if self.open.find(index).is_none() {
+            self.open_unannounced(index, &piece, out)?;
         }
         if let Some(held) = piece.signature.as_ref().or(piece.partial_json.as_ref()) {
-            let holds = |open: &OpenBlock| matches!(open.kind, OpenKind::Thinking { .. } | OpenKind::Native { .. });
-            if self.open.iter().any(|open| open.index == index && holds(open)) {
-                self.hold(held.len())?;
+            let holds = |kind: &OpenKind| matches!(kind, OpenKind::Thinking { .. } | OpenKind::Native { .. });
+            if self.open.find(index).is_some_and(|open| holds(&open.kind)) {
+                self.open.hold(held.len())?;
             }
         }
-        let Some(open) = self.open.iter_mut().find(|open| open.index == index) else { return Ok(()) };
+        let Some(open) = self.open.find(index) else { return Ok(()) };
         let block = open.block;
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         match (&mut open.kind, piece.kind.as_ref()) {
@@ -304,34 +263,28 @@ impl Decoder {
     }
 
     /// Some providers leave out the openings of plain blocks.
-    fn open_unannounced(&mut self, index: u64, piece: &Piece<'_>, out: &mut Vec<Event>) {
-        if self.open.len() >= MAX_OPEN {
-            return;
-        }
-        match piece.kind.as_ref() {
-            "text_delta" => drop(self.open(index, OpenKind::Text, Some(Opening::Text), out)),
-            "thinking_delta" => {
-                let kind = OpenKind::Thinking { signature: String::new() };
-                self.open(index, kind, Some(thinking(false)), out);
-            }
-            _ => {}
-        }
+    fn open_unannounced(&mut self, index: u64, piece: &Piece<'_>, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
+        let (kind, what) = match piece.kind.as_ref() {
+            "text_delta" => (OpenKind::Text, Opening::Text),
+            "thinking_delta" => (OpenKind::Thinking { signature: String::new() }, thinking(false)),
+            _ => return Ok(()),
+        };
+        self.open.open(index, kind, Some(what), out).map(drop)
     }
 
     fn stop_block(&mut self, index: u64, out: &mut Vec<Event>) {
-        if let Some(at) = self.open.iter().position(|open| open.index == index) {
-            let open = self.open.remove(at);
+        if let Some(open) = self.open.take(index) {
             self.close(open, out);
         }
     }
 
     fn close_all(&mut self, out: &mut Vec<Event>) {
-        for open in std::mem::take(&mut self.open) {
+        for open in self.open.take_all() {
             self.close(open, out);
         }
     }
 
-    fn close(&mut self, open: OpenBlock, out: &mut Vec<Event>) {
+    fn close(&mut self, open: OpenBlock<OpenKind>, out: &mut Vec<Event>) {
         let mut block = open.block;
         match open.kind {
             OpenKind::Ignored => return,
@@ -342,7 +295,7 @@ impl Decoder {
             }
             OpenKind::Call { opening_input } => say(block, opening_input.map(Delta::Arguments), out),
             OpenKind::Native { mut value, input } => {
-                block = self.next_block();
+                block = self.open.number();
                 if let (Value::Object(members), Ok(input)) = (&mut value, serde_json::from_str(&input)) {
                     members.insert("input".to_owned(), input);
                 }

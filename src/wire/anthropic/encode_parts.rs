@@ -11,10 +11,8 @@ use super::cache::CacheControl;
 use super::json::arguments_object;
 use super::{citation, native};
 use crate::chat::ids::{Names, Spelling};
-use crate::chat::{
-    self, Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Thinking, ToolCall,
-    ToolResult,
-};
+use crate::chat::lost::Misfit;
+use crate::chat::{self, Family, Format, Media, Part, PartKind, Request, Thinking, ToolCall, ToolResult};
 
 /// What writing a piece needs to know.
 #[derive(Debug)]
@@ -23,74 +21,32 @@ pub(crate) struct PartWriter<'a> {
     pub(crate) names: &'a Names,
     /// Who may have called a tool, by the call's id.
     pub(crate) callers: HashMap<String, Value>,
-    pub(crate) dropped: &'a mut Vec<Dropped>,
 }
 
 impl PartWriter<'_> {
-    /// Take out what the format has no place for, and report it. What the model was asked about must not be missing: a
-    /// picture of an earlier turn goes, one of the question does not.
-    pub(crate) fn carried(&mut self, mut messages: Vec<Message>) -> Result<Vec<Message>, Refused> {
-        let last_answer = messages.iter().rposition(|message| message.role == Role::Assistant);
-        for (index, message) in messages.iter_mut().enumerate() {
-            let asks = message.role == Role::User && last_answer.is_none_or(|answer| index > answer);
-            let place = format!("messages[{index}]");
-            if message.name.take().is_some() {
-                self.drop(format!("{place}.name"), "messages have no names");
-            }
-            self.keep_carried(&mut message.parts, &place, asks)?;
-        }
-        Ok(messages)
-    }
-
-    fn keep_carried(&mut self, parts: &mut Vec<Part>, place: &str, asks: bool) -> Result<(), Refused> {
-        let mut kept = Vec::with_capacity(parts.len());
-        for mut part in std::mem::take(parts) {
-            let Some((name, why, content)) = self.misfit(&part) else {
-                if let PartKind::ToolResult(result) = &mut part.kind {
-                    self.keep_carried(&mut result.parts, place, asks)?;
-                }
-                kept.push(part);
-                continue;
-            };
-            let field = format!("{place}.{name}");
-            if content && asks {
-                return Err(Refused::new(field, format!("this model's provider takes no such part: {why}")));
-            }
-            self.drop(field, why);
-        }
-        *parts = kept;
-        Ok(())
-    }
-
-    /// Why a part has no place here: its name, the reason, and whether it is content of the client.
-    fn misfit(&self, part: &Part) -> Option<(String, &'static str, bool)> {
+    /// Why a part has no place here.
+    pub(crate) fn misfit(&self, part: &Part) -> Option<Misfit> {
         let own = self.request.from == Format::Anthropic;
-        match &part.kind {
-            PartKind::Audio(_) => Some(("audio".into(), "the format has no audio", true)),
-            PartKind::Video(_) => Some(("video".into(), "the format has no video", true)),
-            PartKind::Image(media) => {
-                source(media, own, true).is_none().then(|| ("image".into(), "the file is another provider's", true))
+        let (word, is_carried, why) = match &part.kind {
+            PartKind::Audio(_) => ("audio", false, "the format has no audio"),
+            PartKind::Video(_) => ("video", false, "the format has no video"),
+            PartKind::Image(media) => ("image", source(media, own, true).is_some(), "the file is another provider's"),
+            PartKind::File(media) => {
+                let why = "the format takes only PDF and text, and no other provider's files";
+                ("file", source(media, own, false).is_some(), why)
             }
-            PartKind::File(media) => source(media, own, false)
-                .is_none()
-                .then(|| ("file".into(), "the format takes only PDF and text, and no other provider's files", true)),
-            PartKind::Thinking(thinking) => (!is_own(thinking))
-                .then(|| ("thinking".into(), "thoughts without the provider's own signature are refused", false)),
+            PartKind::Thinking(thinking) if !is_own(thinking) => {
+                return Some(Misfit::aside("thinking", "thoughts without the provider's own signature are refused"));
+            }
             PartKind::Native(value) if !own => {
-                Some((native::kind(value).to_owned(), "only its own format knows it", false))
+                return Some(Misfit::aside(native::kind(value).to_owned(), "only its own format knows it"));
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        (!is_carried).then(|| Misfit::content(word, why))
     }
 
-    fn drop(&mut self, field: String, why: &'static str) {
-        let dropped = Dropped::new(field, why);
-        if !self.dropped.contains(&dropped) {
-            self.dropped.push(dropped);
-        }
-    }
-
-    /// A message's blocks. Expects [`Self::carried`] parts.
+    /// A message's blocks. Expects parts without a [`Self::misfit`].
     pub(crate) fn blocks(&self, parts: &[Part]) -> Vec<Block> {
         parts.iter().filter_map(|part| self.block(part)).collect()
     }

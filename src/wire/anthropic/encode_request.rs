@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::block::Content;
 use super::cache;
+use super::citation::is_read;
 use super::encode_parts::PartWriter;
 use super::messages::{self, Conversation, WireMessage};
 use super::output::{self, ANSWER_TOOL, Asked};
@@ -16,6 +17,7 @@ use super::sampling::Words;
 use super::tools::{self, WireChoice, WireTool};
 use super::version::Version;
 use crate::chat::ids::{Names, Spelling};
+use crate::chat::lost;
 use crate::chat::{Dropped, EncodeTarget, Encoded, Family, Format, Refused, Request};
 
 /// The cap where neither client nor provider names one.
@@ -26,13 +28,12 @@ const DEFAULT_MAX_TOKENS: u64 = 4_096;
 /// # Errors
 /// When the format cannot carry it without changing what it means.
 pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<Encoded, Refused> {
-    refuse(request)?;
+    lost::only_one_text(request)?;
     let version = Version::of(target.model);
     let names = Names::of(request, Spelling::ANTHROPIC);
-    let mut dropped = Vec::new();
-    report_unknown(request, &mut dropped);
-    let mut writer = PartWriter { request, names: &names, callers: HashMap::new(), dropped: &mut dropped };
-    let conversation = messages::write(&mut writer, version)?;
+    let mut dropped = losses(request);
+    let mut writer = PartWriter { request, names: &names, callers: HashMap::new() };
+    let conversation = messages::write(&mut writer, version, &mut dropped)?;
     let mut plan = Plan::of(request, version, &mut dropped);
     if plan.has_budget() && reasoning::in_open_tool_loop(&conversation.turns) {
         plan.give_up();
@@ -44,34 +45,28 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     Ok(Encoded { body, dropped: draft.dropped, way_back: draft.way_back })
 }
 
-fn refuse(request: &Request) -> Result<(), Refused> {
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        return Err(Refused::new("n", "this model's provider gives one answer at a time"));
-    }
-    match request.modalities.iter().find(|kind| *kind != "text") {
-        Some(kind) => Err(Refused::new("modalities", format!("this model's provider answers in text, not in {kind}"))),
-        None => Ok(()),
-    }
-}
-
-fn report_unknown(request: &Request, dropped: &mut Vec<Dropped>) {
-    let sampling = &request.sampling;
-    let absent = [
-        ("seed", sampling.seed.is_some()),
-        ("min_p", sampling.min_p.is_some()),
-        ("presence_penalty", sampling.presence_penalty.is_some()),
-        ("frequency_penalty", sampling.frequency_penalty.is_some()),
-        ("logit_bias", sampling.logit_bias.is_some()),
-        ("logprobs", sampling.logprobs == Some(true)),
-        ("top_logprobs", sampling.top_logprobs.is_some()),
-        ("verbosity", request.verbosity.is_some()),
-        ("metadata", request.metadata.is_some()),
-        ("cache_key", request.cache_key.is_some()),
+/// What the format has no place for.
+fn losses(request: &Request) -> Vec<Dropped> {
+    const ABSENT: [&str; 10] = [
+        "seed",
+        "min_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "verbosity",
+        "metadata",
+        "cache_key",
     ];
-    let unknown = absent.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
-    let rest = request.rest.keys().filter(|_| request.from != Format::Anthropic).cloned();
-    dropped.extend(Dropped::foreign_seals(request, Family::Anthropic));
-    dropped.extend(unknown.chain(rest).map(|name| Dropped::new(name, "the format has no such member")));
+    let why = "the format has no such member";
+    let mut dropped: Vec<Dropped> = lost::foreign_seals(request, Family::Anthropic).collect();
+    dropped.extend(lost::names(request, "messages have no names"));
+    dropped.extend(lost::details(request, "the model looks at every picture alike"));
+    dropped.extend(lost::citations(request, "only its own sources are read", |_, citation| is_read(citation)));
+    dropped.extend(lost::fields(request, &ABSENT, why));
+    dropped.extend(lost::rest(request, why, |_| request.from == Format::Anthropic));
+    dropped
 }
 
 #[derive(Debug, Serialize)]
@@ -125,15 +120,17 @@ impl<'a> Draft<'a> {
     fn body(&mut self, target: &EncodeTarget<'a>, conversation: Conversation, names: &Names) -> Body<'a> {
         let request = self.request;
         let mut tools = tools::write(request, names, self.version, &mut self.dropped);
-        let choice = tools::write_choice(request, names, &mut tools);
+        let choice = tools::write_choice(request, names, &mut tools, &mut self.dropped);
         let mut output_config = self.output_config();
         let choice = self.ask_for_output(&mut tools, choice, &mut output_config);
         let choice = self.unforced(choice);
         if let Some(effort) = self.plan.effort {
             output_config.insert("effort".into(), effort.into());
         }
-        let words = Words::of(request, self.version, self.plan.thinks(), &mut self.dropped);
         let own = request.from == Format::Anthropic;
+        let words = Words::of(request, self.version, self.plan.thinks(), &mut self.dropped);
+        // A client of this format is told by its provider.
+        let words = if own { words } else { words.one(self.version, &mut self.dropped) };
         let mut body = Body {
             model: target.model,
             max_tokens: self.max_tokens(target),
@@ -178,6 +175,7 @@ impl<'a> Draft<'a> {
         match output::asked(self.request, self.version) {
             Asked::Freely => choice,
             Asked::ByFormat(format) => {
+                self.name_words(format.get("schema"));
                 output_config.insert("format".into(), format);
                 choice
             }
@@ -186,6 +184,8 @@ impl<'a> Draft<'a> {
                 choice
             }
             Asked::ByTool(schema) => {
+                self.name_words(Some(&schema));
+                self.dropped.extend(lost::strict_schema(self.request, "the model makes no such promise"));
                 if self.plan.thinks() {
                     // The shape is a promise to a program; thinking is none.
                     self.plan.give_up();
@@ -198,6 +198,12 @@ impl<'a> Draft<'a> {
                 output::ask_by_tool(schema, tools, choice)
             }
         }
+    }
+
+    fn name_words(&mut self, schema: Option<&Value>) {
+        let why = "the format takes the schema alone";
+        let written = schema.unwrap_or(&Value::Null);
+        self.dropped.extend(lost::schema_words(self.request, written, why));
     }
 
     /// A model that thinks cannot be forced to call.

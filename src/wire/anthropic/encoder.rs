@@ -105,6 +105,7 @@ impl StreamEncoder for Encoder {
                 self.stop = Some(stop.clone());
             }
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Took(_) => {}
             Event::Stop { .. } | Event::Logprobs { .. } => {}
         }
     }

@@ -9,10 +9,10 @@ use super::block::{Block, Content, Kind};
 use super::encode_parts::PartWriter;
 use super::rest;
 use super::version::Version;
-use crate::chat::{Format, Message, Part, PartKind, Refused, Request, Role, repair};
+use crate::chat::{Dropped, Format, Message, Part, PartKind, Refused, Request, Role, lost, repair};
 
 /// What the user says where a conversation begins with the model.
-pub(crate) const OPENING: &str = "(conversation continues)";
+const OPENING: &str = "(conversation continues)";
 
 /// A message as it is written.
 #[derive(Debug, Serialize)]
@@ -31,7 +31,11 @@ pub(crate) struct Conversation {
 }
 
 /// Write the conversation.
-pub(crate) fn write(writer: &mut PartWriter<'_>, version: Version) -> Result<Conversation, Refused> {
+pub(crate) fn write(
+    writer: &mut PartWriter<'_>,
+    version: Version,
+    dropped: &mut Vec<Dropped>,
+) -> Result<Conversation, Refused> {
     let request = writer.request;
     let mut messages = request.messages.clone();
     if request.from == Format::Anthropic {
@@ -39,19 +43,26 @@ pub(crate) fn write(writer: &mut PartWriter<'_>, version: Version) -> Result<Con
         writer.callers = callers(&mut messages, &request.rest);
         put_back_extras(&mut messages, writer);
     }
-    let (head, turns) = repair::split_instructions(writer.carried(messages)?);
+    lost::keep_fitting(&mut messages, dropped, &|_, part| writer.misfit(part))?;
+    let (head, turns) = repair::split_instructions(messages);
     let keeps_instructions = request.from == Format::Anthropic && version.takes_mid_instructions();
     let turns = if keeps_instructions { turns } else { turns.into_iter().map(demoted).collect() };
-    let mut turns = repair::answered(repair::merged(repair::without_empty(turns)));
-    if turns.first().is_none_or(|turn| turn.role != Role::User) {
-        turns.insert(0, Message::text(Role::User, OPENING));
-    }
+    let mut turns = begun_by_user(turns);
     trim_prefill(&mut turns);
     let messages = turns
         .iter()
         .map(|turn| WireMessage { role: role(turn.role), content: Content::of(writer.blocks(&turn.parts)) });
     let messages = messages.collect();
     Ok(Conversation { system: system(writer, head), messages, turns })
+}
+
+/// Turns that alternate and answer every call at once, the user first.
+pub(crate) fn begun_by_user(turns: Vec<Message>) -> Vec<Message> {
+    let mut turns = repair::answered(repair::merged(repair::without_empty(turns)));
+    if turns.first().is_none_or(|turn| turn.role != Role::User) {
+        turns.insert(0, Message::text(Role::User, OPENING));
+    }
+    turns
 }
 
 fn system(writer: &PartWriter<'_>, head: Vec<Message>) -> Option<Content> {

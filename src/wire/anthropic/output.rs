@@ -9,10 +9,12 @@ use super::tools::{WireChoice, WireTool, object_schema};
 use super::version::Version;
 use crate::bad_request::BadRequest;
 use crate::chat::read::Fields;
-use crate::chat::{Format, OutputFormat, Request};
+use crate::chat::{Format, OutputFormat, Request, worded_schema};
 
 /// The tool whose call is the answer.
 pub(crate) const ANSWER_TOOL: &str = "json_output";
+/// What the model is told of it.
+pub(crate) const ASK_BY_TOOL: &str = "Give the answer by calling this tool, with the answer's members as its input.";
 const DEFAULT_NAME: &str = "output";
 
 /// Read it from `output_config`, or from the member that was its first place.
@@ -49,18 +51,18 @@ pub(crate) fn asked(request: &Request, version: Version) -> Asked {
         OutputFormat::Text => Asked::Freely,
         OutputFormat::JsonObject => Asked::ByTool(json!({"type": "object"})),
         OutputFormat::JsonSchema { schema, .. } if version.takes_schemas() => {
-            let closed = if request.from == Format::Anthropic { schema.clone() } else { closed(schema) };
-            Asked::ByFormat(json!({"type": "json_schema", "schema": closed}))
+            let own = request.from == Format::Anthropic;
+            let schema = if own { schema.clone() } else { closed(&worded_schema(request, schema)) };
+            Asked::ByFormat(json!({"type": "json_schema", "schema": schema}))
         }
-        OutputFormat::JsonSchema { schema, .. } => Asked::ByTool(object_schema(Some(schema))),
+        OutputFormat::JsonSchema { schema, .. } => Asked::ByTool(object_schema(Some(&worded_schema(request, schema)))),
     }
 }
 
 /// Put the tool in whose call is the answer. With tools of the client beside it, one of all must be called.
 pub(crate) fn ask_by_tool(schema: Value, tools: &mut Vec<WireTool>, choice: Option<WireChoice>) -> Option<WireChoice> {
     let alone = tools.is_empty() || choice.as_ref().is_some_and(|choice| choice.r#type == "none");
-    let says = "Give the answer by calling this tool, with the answer's members as its input.";
-    tools.push(WireTool::function(ANSWER_TOOL, Some(says), schema));
+    tools.push(WireTool::function(ANSWER_TOOL, Some(ASK_BY_TOOL), schema));
     let disable_parallel_tool_use = choice.and_then(|choice| choice.disable_parallel_tool_use);
     let forced = if alone { WireChoice::named(ANSWER_TOOL.into()) } else { WireChoice::plain("any") };
     Some(WireChoice { disable_parallel_tool_use, ..forced })

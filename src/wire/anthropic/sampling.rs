@@ -1,7 +1,7 @@
 //! How words are chosen: within 0 and 1, hardly at all while the model thinks, and not at all on the newest models.
 
 use super::version::Version;
-use crate::chat::{Dropped, Format, Request};
+use crate::chat::{Dropped, Request};
 
 /// With thinking on, the share of likely words must not be smaller.
 const LEAST_TOP_P: f64 = 0.95;
@@ -42,10 +42,19 @@ impl Words {
             *hot = 1.0;
             leave_out("temperature", "it was cut to 1, the most that the format allows");
         }
-        let foreign = request.from != Format::Anthropic;
-        if words.temperature.is_some() && foreign && version.wants_one_of_sampling() && words.top_p.take().is_some() {
-            leave_out("top_p", "the model takes either temperature or top_p");
-        }
         words
+    }
+
+    /// One of the two where the model refuses both. Who says 1 says nothing, so the other one is what was asked for.
+    pub(crate) fn one(mut self, version: Version, dropped: &mut Vec<Dropped>) -> Self {
+        if !version.wants_one_of_sampling() || self.temperature.is_none() || self.top_p.is_none() {
+            return self;
+        }
+        if self.temperature == Some(1.0) {
+            self.temperature = None;
+        } else if self.top_p.take() != Some(1.0) {
+            dropped.push(Dropped::new("top_p", "the model takes either temperature or top_p"));
+        }
+        self
     }
 }

@@ -10,7 +10,7 @@ use super::version::Version;
 use crate::bad_request::BadRequest;
 use crate::chat::ids::{Names, Spelling};
 use crate::chat::read::Fields;
-use crate::chat::{Dropped, Format, Request, Tool, ToolChoice, ToolKind};
+use crate::chat::{Dropped, Format, Request, Tool, ToolChoice, ToolKind, lost};
 
 type Read<T> = Result<T, BadRequest>;
 
@@ -106,6 +106,10 @@ pub(crate) fn write(request: &Request, names: &Names, version: Version, dropped:
                 let name = names.upstream(name, namespace.as_deref(), Spelling::ANTHROPIC);
                 WireTool::function(&name, description.as_deref(), input_schema())
             }
+            ToolKind::Native(_) if matches!(request.tool_choice, Some(ToolChoice::Allowed { .. })) => {
+                dropped.push(Dropped::new(place, "the choice is among other tools"));
+                continue;
+            }
             ToolKind::Native(value) => match native(value, request.from, version) {
                 Some(members) => WireTool { members, cache_control: None },
                 None => {
@@ -188,7 +192,12 @@ impl WireChoice {
 }
 
 /// Write the choice. One among several tools is forced or left free with the others taken out of `tools`.
-pub(crate) fn write_choice(request: &Request, names: &Names, tools: &mut Vec<WireTool>) -> Option<WireChoice> {
+pub(crate) fn write_choice(
+    request: &Request,
+    names: &Names,
+    tools: &mut Vec<WireTool>,
+    dropped: &mut Vec<Dropped>,
+) -> Option<WireChoice> {
     let mut choice = match &request.tool_choice {
         None => None,
         Some(ToolChoice::Auto) => Some(WireChoice::plain("auto")),
@@ -203,6 +212,7 @@ pub(crate) fn write_choice(request: &Request, names: &Names, tools: &mut Vec<Wir
         }
     };
     if tools.is_empty() {
+        dropped.extend(lost::choice_of_nothing(request));
         return None;
     }
     if let Some(parallel) = request.parallel_tools {

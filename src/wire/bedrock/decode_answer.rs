@@ -36,6 +36,7 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
         begin: Begin::default(),
         choices: vec![Choice { index: 0, parts, stop, logprobs: None }],
         usage: members.get("usage").and_then(usage::read),
+        took: None,
     })
 }
 

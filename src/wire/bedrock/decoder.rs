@@ -8,33 +8,19 @@ use super::decode_answer::{citation, error_of, stop_of};
 use super::errors::status_of_exception;
 use super::usage;
 use crate::anthropic::json::Members;
+use crate::anthropic::open_blocks::{OpenBlock, OpenBlocks};
 use crate::chat::ids::call_id;
 use crate::chat::{BadAnswer, Begin, Delta, Event, Family, Opening, Seal, Stop, StreamDecoder, Truncated};
 use crate::openai_error::UpstreamErrorBody;
 use crate::usage::Usage;
 
-/// What is held back of one stream at most.
-const MAX_HELD: usize = 8 * 1024 * 1024;
-/// Blocks that may be open at once. The format has one or two; this only bounds nonsense.
-const MAX_OPEN: usize = 256;
-
 /// Reads a stream.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    open: Vec<OpenBlock>,
-    blocks: u32,
-    held: usize,
+    open: OpenBlocks<OpenKind>,
     has_calls: bool,
     stopped: bool,
     over: bool,
-}
-
-#[derive(Debug)]
-struct OpenBlock {
-    /// The provider's number for it.
-    index: u64,
-    block: u32,
-    kind: OpenKind,
 }
 
 #[derive(Debug)]
@@ -143,19 +129,8 @@ impl Decoder {
         let place = usize::try_from(index).unwrap_or_default();
         let id = call.text("toolUseId").filter(|id| !id.is_empty()).unwrap_or_else(|| call_id(0, place, &name));
         self.has_calls = true;
-        self.open(index, OpenKind::Call, Opening::ToolCall { id, name, namespace: None, custom: false }, out)?;
-        Ok(())
-    }
-
-    fn open(&mut self, index: u64, kind: OpenKind, what: Opening, out: &mut Vec<Event>) -> Result<u32, BadAnswer> {
-        if self.open.len() >= MAX_OPEN {
-            return Err(BadAnswer::Broken("too many blocks are open at once".to_owned()));
-        }
-        let block = self.blocks;
-        self.blocks = self.blocks.saturating_add(1);
-        self.open.push(OpenBlock { index, block, kind });
-        out.push(Event::Open { block, choice: 0, what });
-        Ok(block)
+        let what = Opening::ToolCall { id, name, namespace: None, custom: false };
+        self.open.open(index, OpenKind::Call, Some(what), out).map(drop)
     }
 
     fn delta(&mut self, index: u64, piece: Piece<'_>, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
@@ -167,7 +142,7 @@ impl Decoder {
         }
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         if let Some(input) = filled(piece.tool_use.and_then(|call| call.input)) {
-            let call = self.open.iter().find(|open| open.index == index && matches!(open.kind, OpenKind::Call));
+            let call = self.open.find(index).filter(|open| matches!(open.kind, OpenKind::Call));
             out.extend(call.map(|call| Event::Delta { block: call.block, delta: Delta::Arguments(input) }));
         }
         let text = filled(piece.text).map(Delta::Text);
@@ -181,28 +156,25 @@ impl Decoder {
 
     /// Texts and thoughts are not announced; one block may change from one to the other.
     fn text_block(&mut self, index: u64, out: &mut Vec<Event>) -> Result<u32, BadAnswer> {
-        match self.open.iter().find(|open| open.index == index) {
+        match self.open.find(index) {
             Some(OpenBlock { block, kind: OpenKind::Text, .. }) => Ok(*block),
             _ => {
                 self.stop_block(index, out);
-                self.open(index, OpenKind::Text, Opening::Text, out)
+                self.open.open(index, OpenKind::Text, Some(Opening::Text), out)
             }
         }
     }
 
     fn thought(&mut self, index: u64, thought: Thought, out: &mut Vec<Event>) -> Result<(), BadAnswer> {
-        let is_thinking = |open: &OpenBlock| open.index == index && matches!(open.kind, OpenKind::Thinking { .. });
-        if !self.open.iter().any(is_thinking) {
+        let thinks = self.open.find(index).is_some_and(|open| matches!(open.kind, OpenKind::Thinking { .. }));
+        if !thinks {
             self.stop_block(index, out);
             let what = Opening::Thinking { id: None, summary: false, redacted: thought.redacted_content.is_some() };
-            self.open(index, OpenKind::Thinking { seal: String::new() }, what, out)?;
+            self.open.open(index, OpenKind::Thinking { seal: String::new() }, Some(what), out)?;
         }
         let more = thought.signature.or(thought.redacted_content).unwrap_or_default();
-        self.held = self.held.saturating_add(more.len());
-        if self.held > MAX_HELD {
-            return Err(BadAnswer::Broken("a signature is larger than 8 MiB".to_owned()));
-        }
-        let Some(open) = self.open.iter_mut().find(|open| open.index == index) else { return Ok(()) };
+        self.open.hold(more.len())?;
+        let Some(open) = self.open.find(index) else { return Ok(()) };
         if let OpenKind::Thinking { seal } = &mut open.kind {
             seal.push_str(&more);
         }
@@ -221,17 +193,17 @@ impl Decoder {
     }
 
     fn stop_block(&mut self, index: u64, out: &mut Vec<Event>) {
-        if let Some(at) = self.open.iter().position(|open| open.index == index) {
-            close(self.open.remove(at), out);
+        if let Some(open) = self.open.take(index) {
+            close(open, out);
         }
     }
 
     fn close_all(&mut self, out: &mut Vec<Event>) {
-        std::mem::take(&mut self.open).into_iter().for_each(|open| close(open, out));
+        self.open.take_all().into_iter().for_each(|open| close(open, out));
     }
 }
 
-fn close(open: OpenBlock, out: &mut Vec<Event>) {
+fn close(open: OpenBlock<OpenKind>, out: &mut Vec<Event>) {
     let block = open.block;
     if let OpenKind::Thinking { seal } = open.kind
         && !seal.is_empty()

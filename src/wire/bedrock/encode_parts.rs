@@ -5,10 +5,10 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::block::{Block, Bytes, CachePoint, Document, Reasoning, Source};
 use crate::anthropic::json::arguments_object;
+use crate::anthropic::native;
 use crate::chat::ids::{Names, Spelling};
-use crate::chat::{
-    self, Dropped, Family, Media, Message, Part, PartKind, Refused, Request, Role, Thinking, ToolResult,
-};
+use crate::chat::lost::Misfit;
+use crate::chat::{self, Dropped, Family, Media, Part, PartKind, Request, Thinking, ToolResult};
 
 /// Points of one request at most.
 const MAX_POINTS: usize = 4;
@@ -54,9 +54,7 @@ const VIDEOS: &[(&str, &str)] = &[
 /// What writing a piece needs to know.
 #[derive(Debug)]
 pub(crate) struct PartWriter<'a> {
-    request: &'a Request,
     names: &'a Names,
-    dropped: &'a mut Vec<Dropped>,
     /// How many documents were written: their names must differ.
     documents: usize,
     /// Cache points that must be left out yet, from the front.
@@ -65,7 +63,7 @@ pub(crate) struct PartWriter<'a> {
 
 impl<'a> PartWriter<'a> {
     /// A writer for this request.
-    pub(crate) fn new(request: &'a Request, names: &'a Names, dropped: &'a mut Vec<Dropped>) -> Self {
+    pub(crate) fn new(request: &Request, names: &'a Names, dropped: &mut Vec<Dropped>) -> Self {
         let hinted = |part: &&Part| part.cache.is_some();
         let parts = request.messages.iter().flat_map(|message| &message.parts).filter(hinted).count();
         let tools = request.tools.iter().filter(|tool| tool.cache.is_some()).count();
@@ -73,7 +71,7 @@ impl<'a> PartWriter<'a> {
         if surplus > 0 {
             dropped.push(Dropped::new("cache_control", "the format takes four points; the first ones were left out"));
         }
-        Self { request, names, dropped, documents: 0, surplus }
+        Self { names, documents: 0, surplus }
     }
 
     /// The point behind something, unless it is one too many.
@@ -84,42 +82,7 @@ impl<'a> PartWriter<'a> {
         kept.then_some(point)
     }
 
-    /// Take out what the format has no place for, and report it; what the model is asked about must not be missing.
-    pub(crate) fn carried(&mut self) -> Result<Vec<Message>, Refused> {
-        let last_answer = self.request.messages.iter().rposition(|message| message.role == Role::Assistant);
-        let mut carried = self.request.messages.clone();
-        for (index, message) in carried.iter_mut().enumerate() {
-            let asks = message.role == Role::User && last_answer.is_none_or(|answer| index > answer);
-            let place = format!("messages[{index}]");
-            if message.name.take().is_some() {
-                self.dropped.push(Dropped::new(format!("{place}.name"), "messages have no names"));
-            }
-            self.keep_carried(&mut message.parts, &place, asks)?;
-        }
-        Ok(carried)
-    }
-
-    fn keep_carried(&mut self, parts: &mut Vec<Part>, place: &str, asks: bool) -> Result<(), Refused> {
-        let mut kept = Vec::with_capacity(parts.len());
-        for mut part in std::mem::take(parts) {
-            if let PartKind::ToolResult(result) = &mut part.kind {
-                self.keep_carried(&mut result.parts, place, asks)?;
-            }
-            let Some((name, why)) = misfit(&part) else {
-                kept.push(part);
-                continue;
-            };
-            let field = format!("{place}.{name}");
-            if asks && !matches!(part.kind, PartKind::Thinking(_) | PartKind::Native(_)) {
-                return Err(Refused::new(field, format!("this model's provider takes no such part: {why}")));
-            }
-            self.dropped.push(Dropped::new(field, why));
-        }
-        *parts = kept;
-        Ok(())
-    }
-
-    /// A message's blocks. Expects [`Self::carried`] parts.
+    /// A message's blocks. Expects parts without a [`misfit`].
     pub(crate) fn blocks(&mut self, parts: &[Part]) -> Vec<Block> {
         let mut blocks = Vec::with_capacity(parts.len());
         for part in parts {
@@ -173,23 +136,22 @@ impl<'a> PartWriter<'a> {
 }
 
 /// Why a part has no place here.
-fn misfit(part: &Part) -> Option<(String, &'static str)> {
-    let only_bytes = "the format takes bytes of the usual kinds, neither URLs nor stored files";
-    let (name, fits) = match &part.kind {
-        PartKind::Image(media) => ("image", bytes(media, IMAGES).is_some()),
-        PartKind::Audio(media) => ("audio", bytes(media, SOUNDS).is_some()),
-        PartKind::Video(media) => ("video", bytes(media, VIDEOS).is_some()),
-        PartKind::File(media) => ("file", bytes(media, DOCUMENTS).is_some()),
+pub(super) fn misfit(part: &Part) -> Option<Misfit> {
+    let fits = match &part.kind {
+        PartKind::Image(media) => bytes(media, IMAGES).is_some(),
+        PartKind::Audio(media) => bytes(media, SOUNDS).is_some(),
+        PartKind::Video(media) => bytes(media, VIDEOS).is_some(),
+        PartKind::File(media) => bytes(media, DOCUMENTS).is_some(),
         PartKind::Thinking(thinking) if reasoning(thinking).is_none() => {
-            return Some(("thinking".to_owned(), "thoughts without the provider's own signature are refused"));
+            return Some(Misfit::aside("thinking", "thoughts without the provider's own signature are refused"));
         }
         PartKind::Native(value) => {
-            let kind = value.get("type").and_then(serde_json::Value::as_str).unwrap_or("block");
-            return Some((kind.to_owned(), "only its own format knows it"));
+            return Some(Misfit::aside(native::kind(value).to_owned(), "only its own format knows it"));
         }
         _ => return None,
     };
-    (!fits).then(|| (name.to_owned(), only_bytes))
+    let only_bytes = "the format takes bytes of the usual kinds, neither URLs nor stored files";
+    (!fits).then(|| Misfit::content(part.kind.word(), only_bytes))
 }
 
 fn bytes(media: &Media, formats: &[(&str, &'static str)]) -> Option<Bytes> {

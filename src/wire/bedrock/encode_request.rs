@@ -5,17 +5,17 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::block::Block;
-use super::encode_parts::PartWriter;
+use super::encode_parts::{PartWriter, misfit};
 use super::tools::{self, ToolConfig, WireTool};
-use crate::anthropic::{OPENING, Plan, Version, Words, demoted, in_open_tool_loop, object_schema};
+use crate::anthropic::{
+    ANSWER_TOOL, ASK_BY_TOOL, Plan, Version, Words, begun_by_user, demoted, in_open_tool_loop, object_schema,
+};
 use crate::chat::ids::{Names, Spelling};
 use crate::chat::{
-    Dropped, EncodeTarget, Encoded, Family, Message, OutputFormat, ReasoningMode, Refused, Request, Role, ToolChoice,
-    WayBack, repair,
+    Dropped, EncodeTarget, Encoded, Family, Format, Message, OutputFormat, ReasoningMode, Refused, Request, Role,
+    ToolChoice, WayBack, lost, repair, worded_schema,
 };
 
-/// The tool whose call is the answer.
-const ANSWER_TOOL: &str = "json_output";
 /// The cap that a thinking budget is added to where the client names none.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
 
@@ -24,13 +24,14 @@ const DEFAULT_MAX_TOKENS: u64 = 4_096;
 /// # Errors
 /// When the format cannot carry it without changing what it means.
 pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<Encoded, Refused> {
-    refuse(request)?;
+    lost::only_one_text(request)?;
     let version = Version::of(target.model);
     let names = Names::of(request, Spelling::OPENAI);
-    let mut dropped = unknown(request);
+    let mut dropped = losses(request);
+    let messages = lost::fitting(request, Format::Bedrock, &mut dropped, |_, part| misfit(part))?;
     let mut writer = PartWriter::new(request, &names, &mut dropped);
-    let (head, turns) = repair::split_instructions(writer.carried()?);
-    let turns = repaired(turns);
+    let (head, turns) = repair::split_instructions(messages);
+    let turns = begun_by_user(turns.into_iter().map(demoted).collect());
     let (mut offered, lost) = tools::write(request, &names, &mut writer);
     let system = writer.blocks(&instructions(head));
     let messages: Vec<WireMessage> =
@@ -39,7 +40,7 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let mut draft = Draft { request, version, names: &names, way_back: names.way_back(false), dropped };
     let mut plan = draft.plan(&turns);
     let tool_config = draft.tool_config(&mut offered, &turns, &mut plan);
-    let words = Words::of(request, version, plan.thinks(), &mut draft.dropped);
+    let words = Words::of(request, version, plan.thinks(), &mut draft.dropped).one(version, &mut draft.dropped);
     let body = Body {
         messages,
         system,
@@ -52,45 +53,30 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     Ok(Encoded { body, dropped: draft.dropped, way_back: draft.way_back })
 }
 
-fn refuse(request: &Request) -> Result<(), Refused> {
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        return Err(Refused::new("n", "this model's provider gives one answer at a time"));
-    }
-    match request.modalities.iter().find(|kind| *kind != "text") {
-        Some(kind) => Err(Refused::new("modalities", format!("this model's provider answers in text, not in {kind}"))),
-        None => Ok(()),
-    }
-}
-
-fn unknown(request: &Request) -> Vec<Dropped> {
-    let sampling = &request.sampling;
-    let absent = [
-        ("seed", sampling.seed.is_some()),
-        ("min_p", sampling.min_p.is_some()),
-        ("presence_penalty", sampling.presence_penalty.is_some()),
-        ("frequency_penalty", sampling.frequency_penalty.is_some()),
-        ("logit_bias", sampling.logit_bias.is_some()),
-        ("logprobs", sampling.logprobs == Some(true)),
-        ("top_logprobs", sampling.top_logprobs.is_some()),
-        ("parallel_tools", request.parallel_tools == Some(false)),
-        ("verbosity", request.verbosity.is_some()),
-        ("user", request.user.is_some()),
-        ("metadata", request.metadata.is_some()),
-        ("cache_key", request.cache_key.is_some()),
+/// What the format has no place for.
+fn losses(request: &Request) -> Vec<Dropped> {
+    const ABSENT: [&str; 12] = [
+        "seed",
+        "min_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "parallel_tools",
+        "verbosity",
+        "user",
+        "metadata",
+        "cache_key",
     ];
-    let absent = absent.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
-    let names = absent.chain(request.rest.keys().cloned());
-    let unknown = names.map(|name| Dropped::new(name, "the format has no such member"));
-    unknown.chain(Dropped::foreign_seals(request, Family::Anthropic)).collect()
-}
-
-fn repaired(turns: Vec<Message>) -> Vec<Message> {
-    let turns = turns.into_iter().map(demoted).collect();
-    let mut turns = repair::answered(repair::merged(repair::without_empty(turns)));
-    if turns.first().is_none_or(|turn| turn.role != Role::User) {
-        turns.insert(0, Message::text(Role::User, OPENING));
-    }
-    turns
+    let why = "the format has no such member";
+    let mut dropped: Vec<Dropped> = lost::foreign_seals(request, Family::Anthropic).collect();
+    dropped.extend(lost::names(request, "messages have no names"));
+    dropped.extend(lost::details(request, "the model looks at every picture alike"));
+    dropped.extend(lost::citations(request, "sources of earlier answers are not sent", |_, _| false));
+    dropped.extend(lost::fields(request, &ABSENT, why));
+    dropped.extend(lost::rest(request, why, |_| false));
+    dropped
 }
 
 fn instructions(head: Vec<Message>) -> Vec<crate::chat::Part> {
@@ -184,6 +170,9 @@ impl Draft<'_> {
         if let Some(schema) = self.answer_schema() {
             tool_choice = self.ask_by_tool(&schema, tools, tool_choice, plan);
         }
+        if tools.is_empty() {
+            self.dropped.extend(lost::choice_of_nothing(self.request));
+        }
         if tools.is_empty() && has_calls {
             *tools = tools::called(turns, self.names);
             tool_choice = None;
@@ -196,11 +185,16 @@ impl Draft<'_> {
         (!tools.is_empty()).then(|| ToolConfig { tools: std::mem::take(tools), tool_choice })
     }
 
-    fn answer_schema(&self) -> Option<Value> {
+    fn answer_schema(&mut self) -> Option<Value> {
         match &self.request.output {
             OutputFormat::Text => None,
             OutputFormat::JsonObject => Some(json!({"type": "object"})),
-            OutputFormat::JsonSchema { schema, .. } => Some(object_schema(Some(schema))),
+            OutputFormat::JsonSchema { schema, .. } => {
+                let schema = object_schema(Some(&worded_schema(self.request, schema)));
+                self.dropped.extend(lost::schema_words(self.request, &schema, "the format takes the schema alone"));
+                self.dropped.extend(lost::strict_schema(self.request, "the format makes no such promise"));
+                Some(schema)
+            }
         }
     }
 
@@ -222,8 +216,7 @@ impl Draft<'_> {
             self.drop("reasoning", "the answer's shape is asked for by a forced call, which rules out thinking");
         }
         let alone = tools.is_empty() || self.request.tool_choice == Some(ToolChoice::None);
-        let says = "Give the answer by calling this tool, with the answer's members as its input.";
-        tools.push(WireTool::function(ANSWER_TOOL.into(), Some(says), schema));
+        tools.push(WireTool::function(ANSWER_TOOL.into(), Some(ASK_BY_TOOL), schema));
         self.way_back.answered_by(ANSWER_TOOL);
         Some(if alone { json!({"tool": {"name": ANSWER_TOOL}}) } else { json!({"any": {}}) })
     }

@@ -1,6 +1,7 @@
 //! What a model answers, whole.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -17,6 +18,21 @@ pub struct Answer {
     pub choices: Vec<Choice>,
     /// What was used, if the provider said so.
     pub usage: Option<Usage>,
+    /// How long it took, as the provider says or as whoever asked it has measured: there is no clock here.
+    pub took: Option<Took>,
+}
+
+/// How long an answer took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Took {
+    /// From the question to the end.
+    pub total: Duration,
+    /// Until the model that answers was asked, or loaded.
+    pub load: Duration,
+    /// From then to the first content; zero where the answer came in one and nobody can tell.
+    pub prompt: Duration,
+    /// From there to the end.
+    pub answer: Duration,
 }
 
 /// One of the answers.
@@ -90,6 +106,7 @@ impl Answer {
             events.push(Event::Stop { choice: choice.index, stop: choice.stop.clone() });
         }
         events.extend(self.usage.map(Event::Usage));
+        events.extend(self.took.map(Event::Took));
         events
     }
 }
@@ -125,6 +142,7 @@ pub struct Collector {
     begin: Begin,
     choices: BTreeMap<u32, Choice>,
     usage: Option<Usage>,
+    took: Option<Took>,
     /// Of each block: its choice, and its place there.
     places: BTreeMap<u32, (u32, usize)>,
 }
@@ -149,12 +167,14 @@ impl Collector {
             Event::Logprobs { choice, logprobs } => add_logprobs(&mut self.choice(*choice).logprobs, logprobs),
             Event::Stop { choice, stop } => self.choice(*choice).stop = stop.clone(),
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Took(took) => self.took = Some(*took),
         }
     }
 
     /// What came together.
     pub fn finish(self) -> Answer {
-        Answer { begin: self.begin, choices: self.choices.into_values().collect(), usage: self.usage }
+        let choices = self.choices.into_values().collect();
+        Answer { begin: self.begin, choices, usage: self.usage, took: self.took }
     }
 
     fn choice(&mut self, index: u32) -> &mut Choice {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::event::Event;
-use super::part::{Part, PartKind};
 use super::request::Request;
 use super::way_back::WayBack;
 use crate::openai_error::{ErrorBody, UpstreamErrorBody};
@@ -166,16 +165,6 @@ impl Dropped {
     /// This field, for this reason.
     pub fn new(field: impl Into<String>, why: &'static str) -> Self {
         Self { field: field.into(), why }
-    }
-
-    /// The proofs of calls that only models of another family can read.
-    pub fn foreign_seals(request: &Request, family: Family) -> impl Iterator<Item = Self> {
-        let foreign = move |part: &Part| match &part.kind {
-            PartKind::ToolCall(call) => call.seal.as_ref().is_some_and(|seal| seal.family != family),
-            _ => false,
-        };
-        let sealed = request.messages.iter().enumerate().filter(move |(_, message)| message.parts.iter().any(foreign));
-        sealed.map(|(index, _)| Self::new(format!("messages[{index}].seal"), "another provider sealed it"))
     }
 }
 

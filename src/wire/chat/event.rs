@@ -1,12 +1,12 @@
 //! What a stream says, piece by piece.
 //!
 //! ```text
-//! Begin  (Open Delta* Close)*  Logprobs*  Stop (one per choice)  Usage*
+//! Begin  (Open Delta* Close)*  Logprobs*  Stop (one per choice)  Usage*  Took?
 //! ```
 //! A decoder may give `Begin` again when it learns more, deltas of several open blocks may alternate, a `Usage` replaces the
 //! one before it, and every block that was opened is closed before its choice's `Stop`.
 
-use super::answer::Stop;
+use super::answer::{Stop, Took};
 use super::part::{Citation, Part, PartKind, Seal, Thinking, ToolCall};
 use crate::usage::Usage;
 
@@ -52,6 +52,8 @@ pub enum Event {
     },
     /// What was used so far.
     Usage(Usage),
+    /// How long it took.
+    Took(Took),
 }
 
 impl Event {
@@ -62,7 +64,7 @@ impl Event {
             Self::Delta { delta, .. } => matches!(delta, Delta::Seal(_) | Delta::Citation(_)),
             Self::Open { what, .. } => matches!(what, Opening::ToolCall { .. } | Opening::Whole(_)),
             Self::Stop { .. } => true,
-            Self::Begin(_) | Self::Close { .. } | Self::Logprobs { .. } | Self::Usage(_) => false,
+            Self::Begin(_) | Self::Close { .. } | Self::Logprobs { .. } | Self::Usage(_) | Self::Took(_) => false,
         }
     }
 }

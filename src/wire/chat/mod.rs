@@ -34,7 +34,9 @@ pub mod arbitrary;
 mod codec;
 mod event;
 pub mod ids;
+pub mod lost;
 pub mod media;
+mod output;
 mod part;
 pub mod read;
 pub mod repair;
@@ -44,15 +46,14 @@ mod sequence;
 mod tests;
 mod way_back;
 
-pub use answer::{Answer, Choice, Collector, Stop};
+pub use answer::{Answer, Choice, Collector, Stop, Took};
 pub use codec::{
     BadAnswer, Dropped, EncodeTarget, Encoded, Family, Format, Refused, Reply, StreamDecoder, StreamEncoder, Traits,
     Truncated,
 };
 pub use event::{Begin, Delta, Event, Opening};
+pub use output::{OutputFormat, worded_schema};
 pub use part::{CacheHint, Citation, Media, Part, PartKind, Seal, Source, Thinking, ToolCall, ToolResult};
-pub use request::{
-    Effort, Message, OutputFormat, Reasoning, ReasoningMode, Request, Role, Sampling, Tool, ToolChoice, ToolKind,
-};
+pub use request::{Effort, Message, Reasoning, ReasoningMode, Request, Role, Sampling, Tool, ToolChoice, ToolKind};
 pub use sequence::Sequencer;
 pub use way_back::{Original, Restorer, WayBack};

@@ -77,6 +77,24 @@ pub enum PartKind {
     Native(Value),
 }
 
+impl PartKind {
+    /// What it is called where it is reported.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "text",
+            Self::Image(_) => "image",
+            Self::Audio(_) => "audio",
+            Self::Video(_) => "video",
+            Self::File(_) => "file",
+            Self::ToolCall(_) => "tool_call",
+            Self::ToolResult(_) => "tool_result",
+            Self::Thinking(_) => "thinking",
+            Self::Refusal(_) => "refusal",
+            Self::Native(_) => "native",
+        }
+    }
+}
+
 /// Bytes that are not text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::codec::Format;
+use super::output::OutputFormat;
 use super::part::{CacheHint, Part};
 
 /// One request for an answer of a model.
@@ -76,12 +77,28 @@ impl Request {
         }
     }
 
+    /// The name under which OpenAI finds a cached prompt: the client's own, or its session, or its user, where a client of
+    /// Anthropic's format tells them.
+    pub fn cache_name(&self) -> Option<String> {
+        let told = || self.user.as_deref().filter(|_| self.from == Format::Anthropic).map(session);
+        self.cache_key.clone().or_else(told)
+    }
+
     /// Characters of the conversation and the tools, bytes that are not text left out.
     pub fn prompt_chars(&self) -> u64 {
         let messages = self.messages.iter().flat_map(|message| &message.parts).map(Part::chars);
         let tools = self.tools.iter().map(|tool| tool.kind.chars());
         messages.chain(tools).sum()
     }
+}
+
+/// The session that a `metadata.user_id` names; Anthropic's own client has written it in two ways. Else the user itself.
+fn session(user: &str) -> String {
+    let members: Option<Map<String, Value>> = serde_json::from_str(user).ok();
+    let member = members.as_ref().and_then(|members| members.get("session_id")).and_then(Value::as_str);
+    let suffix = || user.rsplit_once("_session_").map(|(_, session)| session);
+    let named = member.or_else(suffix).filter(|session| !session.is_empty());
+    named.unwrap_or(user).to_owned()
 }
 
 /// One turn, or one instruction.
@@ -321,24 +338,4 @@ impl Effort {
         let [first, ..] = &Self::ALL;
         Self::ALL.iter().find(|row| row.0 == self).unwrap_or(first)
     }
-}
-
-/// What shape the answer's text has.
-#[derive(Debug, Clone, PartialEq)]
-pub enum OutputFormat {
-    /// Any.
-    Text,
-    /// Some JSON object.
-    JsonObject,
-    /// JSON that fits a schema.
-    JsonSchema {
-        /// A name for it.
-        name: String,
-        /// What it is for.
-        description: Option<String>,
-        /// The JSON Schema.
-        schema: Value,
-        /// It must fit exactly.
-        strict: Option<bool>,
-    },
 }

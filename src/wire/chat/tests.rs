@@ -56,6 +56,7 @@ fn some_answer() -> impl Strategy<Value = Answer> {
             .map(|(index, parts)| Choice { index, parts, stop: Stop::Length, logprobs: None })
             .collect(),
         usage: Some(Usage::default()),
+        took: Some(Took { answer: std::time::Duration::from_millis(5), ..Took::default() }),
     })
 }
 
@@ -220,4 +221,21 @@ fn data_urls_are_bytes_and_other_urls_are_urls() {
     assert_eq!(png.to_url().unwrap(), "data:image/png;base64,AAAA");
     assert_eq!(Source::from_url("data:,hi"), Source::Base64 { mime: "text/plain".into(), data: "aGk=".into() });
     assert!(matches!(Source::from_url("https://x/y.png"), Source::Url { .. }));
+}
+
+#[rstest::rstest]
+#[case("{\"device_id\":\"d\",\"session_id\":\"s-1\"}", "s-1")]
+#[case("user_ab_account_cd_session_s-2", "s-2")]
+#[case("{\"device_id\":\"d\"}", "{\"device_id\":\"d\"}")]
+#[case("ada", "ada")]
+fn the_session_of_an_anthropic_client_names_its_cached_prompt(#[case] user: &str, #[case] name: &str) {
+    let mut request = Request::new(Format::Anthropic, "m");
+    request.user = Some(user.into());
+
+    let told = request.cache_name();
+    request.cache_key = Some("own".into());
+    let own = request.cache_name();
+    let chat = Request { from: Format::OpenAiChat, cache_key: None, ..request };
+
+    assert_eq!((told.as_deref(), own.as_deref(), chat.cache_name()), (Some(name), Some("own"), None));
 }

@@ -6,38 +6,46 @@ use serde_json::{Map, Value, json};
 
 use super::encode_request::Writer;
 use crate::chat::ids::Spelling;
-use crate::chat::{Media, Message, Part, PartKind, ReasoningMode, Refused, Role, Source, ToolCall, ToolResult, repair};
+use crate::chat::lost::{self, Misfit};
+use crate::chat::{
+    Format, Media, Message, Part, PartKind, ReasoningMode, Refused, Role, Source, ToolCall, ToolResult, repair,
+};
 use crate::openai::gathered;
 
 /// Writes the conversation.
 ///
 /// # Errors
-/// When the last message of the user holds what Cohere cannot see.
+/// When the user asks about something that Cohere cannot see.
 pub(super) fn messages(writer: &mut Writer<'_>) -> Result<Value, Refused> {
-    let messages = repair::answered(gathered(repair::without_empty(writer.request.messages.clone())));
-    let says = |part: &Part| !matches!(part.kind, PartKind::ToolResult(_));
-    let last = messages.iter().rposition(|message| message.role == Role::User && message.parts.iter().any(says));
+    let (mut dropped, takes_thoughts) = (std::mem::take(&mut writer.dropped), thinks(writer));
+    let misfit = |role: Role, part: &Part| misfit(role, part, takes_thoughts);
+    let fitting = lost::fitting(writer.request, Format::Cohere, &mut dropped, misfit);
+    writer.dropped = dropped;
+    let messages = repair::answered(gathered(repair::without_empty(fitting?)));
     let mut written = Vec::with_capacity(messages.len());
-    for (index, message) in messages.iter().enumerate() {
-        if message.name.is_some() {
-            writer.drop(format!("messages[{index}].name"), "Cohere knows no names of speakers");
-        }
-        let place = Place { message: index, asked_now: last == Some(index) };
+    for message in &messages {
         match message.role {
             // Instructions stand at the head only; a later one is told in the user's turn.
             Role::System | Role::Developer if written.iter().any(is_turn) => written.extend(reminder(message)),
             Role::System | Role::Developer => written.extend(instruction(message)),
-            Role::User => user(writer, message, place, &mut written)?,
-            Role::Assistant => written.extend(assistant(writer, message, index)),
+            Role::User => user(message, &mut written),
+            Role::Assistant => written.extend(assistant(writer, message)),
         }
     }
     Ok(Value::Array(written))
 }
 
-#[derive(Clone, Copy)]
-struct Place {
-    message: usize,
-    asked_now: bool,
+/// Why Cohere has no place for a part.
+fn misfit(role: Role, part: &Part, takes_thoughts: bool) -> Option<Misfit> {
+    let (word, no_place) = (part.kind.word(), "Cohere has no place for it");
+    match &part.kind {
+        PartKind::Text { .. } | PartKind::Refusal(_) | PartKind::ToolCall(_) | PartKind::ToolResult(_) => None,
+        PartKind::Thinking(thought) if thought.seal.is_none() && takes_thoughts => None,
+        PartKind::Thinking(_) => Some(Misfit::aside(word, "Cohere does not want it back")),
+        PartKind::Native(_) => Some(Misfit::aside(word, no_place)),
+        _ if role != Role::User => Some(Misfit::aside(word, no_place)),
+        _ => self::part(part).is_none().then(|| Misfit::content(word, no_place)),
+    }
 }
 
 fn is_turn(message: &Value) -> bool {
@@ -59,34 +67,26 @@ fn words(message: &Message) -> Option<String> {
 }
 
 /// A message for each result, then what they cannot hold and what else the user says.
-fn user(writer: &mut Writer<'_>, message: &Message, place: Place, out: &mut Vec<Value>) -> Result<(), Refused> {
+fn user(message: &Message, out: &mut Vec<Value>) {
     let (mut moved, mut said) = (Vec::new(), Vec::new());
     for one in &message.parts {
         match &one.kind {
-            PartKind::ToolResult(found) => out.push(result(writer, found, place, &mut moved)?),
-            _ => said.extend(part(writer, one, place)?),
+            PartKind::ToolResult(found) => out.push(result(found, &mut moved)),
+            _ => said.extend(part(one)),
         }
     }
     moved.extend(said);
     if !moved.is_empty() {
         out.push(json!({"role": "user", "content": content(moved)}));
     }
-    Ok(())
 }
 
-fn result(
-    writer: &mut Writer<'_>,
-    result: &ToolResult,
-    place: Place,
-    moved: &mut Vec<Value>,
-) -> Result<Value, Refused> {
+fn result(result: &ToolResult, moved: &mut Vec<Value>) -> Value {
     let texts: Vec<&str> = result.parts.iter().filter_map(Part::as_text).collect();
     let mark = if result.is_error { "Error: " } else { "" };
-    for one in result.parts.iter().filter(|one| one.as_text().is_none()) {
-        moved.extend(part(writer, one, Place { asked_now: false, ..place })?);
-    }
+    moved.extend(result.parts.iter().filter(|one| one.as_text().is_none()).filter_map(part));
     let id = Spelling::OPENAI.fit(&result.call_id);
-    Ok(json!({"role": "tool", "tool_call_id": id, "content": format!("{mark}{}", texts.join("\n"))}))
+    json!({"role": "tool", "tool_call_id": id, "content": format!("{mark}{}", texts.join("\n"))})
 }
 
 /// A text where one text is all there is.
@@ -97,24 +97,13 @@ fn content(parts: Vec<Value>) -> Value {
     }
 }
 
-fn part(writer: &mut Writer<'_>, part: &Part, place: Place) -> Result<Option<Value>, Refused> {
-    let (written, kind) = match &part.kind {
-        PartKind::Text { text, .. } | PartKind::Refusal(text) => (Some(json!({"type": "text", "text": text})), "text"),
-        PartKind::Image(media) => (image(media), "image"),
-        PartKind::File(media) => (document(media), "file"),
-        PartKind::Audio(_) => (None, "audio"),
-        PartKind::Video(_) => (None, "video"),
-        PartKind::Native(_) => (None, "native"),
-        PartKind::ToolCall(_) | PartKind::ToolResult(_) | PartKind::Thinking(_) => return Ok(None),
-    };
-    if written.is_none() {
-        let field = format!("messages[{}].{kind}", place.message);
-        if place.asked_now && kind != "native" {
-            return Err(Refused::new(field, format!("Cohere cannot read this kind of {kind}")));
-        }
-        writer.drop(field, "Cohere has no place for it");
+fn part(part: &Part) -> Option<Value> {
+    match &part.kind {
+        PartKind::Text { text, .. } | PartKind::Refusal(text) => Some(json!({"type": "text", "text": text})),
+        PartKind::Image(media) => image(media),
+        PartKind::File(media) => document(media),
+        _ => None,
     }
-    Ok(written)
 }
 
 fn image(media: &Media) -> Option<Value> {
@@ -138,17 +127,14 @@ fn document(media: &Media) -> Option<Value> {
 }
 
 /// What the model said before its calls is its plan.
-fn assistant(writer: &mut Writer<'_>, message: &Message, index: usize) -> Option<Value> {
+fn assistant(writer: &Writer<'_>, message: &Message) -> Option<Value> {
     let (mut text, mut thoughts, mut calls) = (String::new(), Vec::new(), Vec::new());
     for one in &message.parts {
         match &one.kind {
             PartKind::Text { text: more, .. } | PartKind::Refusal(more) => text.push_str(more),
-            PartKind::Thinking(thought) if thought.seal.is_none() && thinks(writer) => {
-                thoughts.push(json!({"type": "thinking", "thinking": thought.text}));
-            }
-            PartKind::Thinking(_) => writer.drop(format!("messages[{index}].thinking"), "Cohere does not want it back"),
+            PartKind::Thinking(thought) => thoughts.push(json!({"type": "thinking", "thinking": thought.text})),
             PartKind::ToolCall(call) => calls.push(tool_call(writer, call)),
-            _ => writer.drop(format!("messages[{index}].native"), "Cohere has no place for it"),
+            _ => {}
         }
     }
     let mut said = Map::new();

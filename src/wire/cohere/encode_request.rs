@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::encode_messages;
-use crate::chat::ids::{Names, Spelling, chosen_names};
+use crate::chat::ids::{Names, Spelling};
+use crate::chat::lost;
 use crate::chat::{
     Dropped, EncodeTarget, Encoded, Family, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Tool, ToolChoice,
     ToolKind,
@@ -25,12 +26,12 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     body.insert("stream".into(), target.stream.into());
     let messages = encode_messages::messages(&mut writer)?;
     body.insert("messages".into(), messages);
-    writer.dropped.extend(Dropped::foreign_seals(request, Family::Other));
+    writer.losses();
     writer.tools(&mut body);
     writer.sampling(&mut body)?;
     writer.output(&mut body)?;
     put(&mut body, "thinking", request.reasoning.as_ref().and_then(thinking));
-    writer.others(&mut body);
+    writer.rest(&mut body);
     let body_bytes = serde_json::to_vec(&body).unwrap_or_default().into();
     Ok(Encoded { body: body_bytes, way_back: writer.names.way_back(false), dropped: writer.dropped })
 }
@@ -39,36 +40,57 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
 pub(super) struct Writer<'a> {
     pub(super) request: &'a Request,
     pub(super) names: Names,
-    dropped: Vec<Dropped>,
+    pub(super) dropped: Vec<Dropped>,
 }
 
 impl Writer<'_> {
-    pub(super) fn drop(&mut self, field: impl Into<String>, why: &'static str) {
+    fn drop(&mut self, field: impl Into<String>, why: &'static str) {
         self.dropped.push(Dropped::new(field, why));
     }
 
-    fn drop_if(&mut self, given: bool, field: &str) {
-        if given {
-            self.drop(field, "unknown to Cohere");
-        }
+    /// What Cohere has no place for.
+    fn losses(&mut self) {
+        const ABSENT: [&str; 9] = [
+            "min_p",
+            "logit_bias",
+            "top_logprobs",
+            "parallel_tools",
+            "verbosity",
+            "modalities",
+            "user",
+            "metadata",
+            "cache_key",
+        ];
+        let request = self.request;
+        self.dropped.extend(lost::foreign_seals(request, Family::Other));
+        self.dropped.extend(lost::names(request, "Cohere knows no names of speakers"));
+        self.dropped.extend(lost::citations(request, "sources of earlier answers are not sent", |_, _| false));
+        self.dropped.extend(lost::cache_marks(request, "Cohere takes no marks for its cache"));
+        self.dropped.extend(lost::fields(request, &ABSENT, "unknown to Cohere"));
+        self.dropped.extend(lost::fields(request, &["service_tier"], "Cohere has one class of service"));
+        self.dropped.extend(lost::rest(request, "unknown to Cohere", |name| OWN.contains(&name)));
     }
 
     fn tools(&mut self, body: &mut Map<String, Value>) {
         let request = self.request;
         let mut written = Vec::new();
-        for (index, tool) in request.tools.iter().enumerate().filter(|(_, tool)| offered(request, tool)) {
+        for (index, tool) in request.tools.iter().enumerate() {
+            if lost::is_left_out(request, &tool.kind) {
+                continue;
+            }
+
             match self.tool(&tool.kind) {
                 Some(tool) => written.push(tool),
                 None => self.drop(format!("tools[{index}]"), "a tool that only its own format's provider runs"),
             }
         }
-        self.drop_if(request.parallel_tools == Some(false), "parallel_tool_calls");
         if written.is_empty() {
+            self.dropped.extend(lost::choice_of_nothing(request));
             return;
         }
         body.insert("tools".into(), written.into());
         let strict = |tool: &Tool| matches!(&tool.kind, ToolKind::Function { strict: Some(true), .. });
-        if request.tools.iter().filter(|tool| offered(request, tool)).all(strict) {
+        if request.tools.iter().filter(|tool| !lost::is_left_out(request, &tool.kind)).all(strict) {
             body.insert("strict_tools".into(), true.into());
         } else if request.tools.iter().any(strict) {
             self.drop("strict", "Cohere makes the promise for all tools or for none");
@@ -129,9 +151,6 @@ impl Writer<'_> {
         if sampling.stop.len() > MAX_STOPS {
             self.drop("stop", "only the first five stop sequences fit");
         }
-        self.drop_if(sampling.min_p.is_some(), "min_p");
-        self.drop_if(sampling.logit_bias.is_some(), "logit_bias");
-        self.drop_if(sampling.top_logprobs.is_some_and(|count| count > 0), "top_logprobs");
         Ok(())
     }
 
@@ -139,14 +158,19 @@ impl Writer<'_> {
         let seed = self.request.sampling.seed;
         let fits = seed.and_then(|seed| u64::try_from(seed).ok());
         put(body, "seed", fits);
-        self.drop_if(seed.is_some() && fits.is_none(), "seed");
+        if seed.is_some() && fits.is_none() {
+            self.drop("seed", "Cohere takes no negative seed");
+        }
     }
 
-    fn output(&self, body: &mut Map<String, Value>) -> Result<(), Refused> {
+    fn output(&mut self, body: &mut Map<String, Value>) -> Result<(), Refused> {
         let format = match &self.request.output {
             OutputFormat::Text => return Ok(()),
             OutputFormat::JsonObject => json!({"type": "json_object"}),
-            OutputFormat::JsonSchema { schema, .. } => json!({"type": "json_object", "json_schema": schema}),
+            OutputFormat::JsonSchema { schema, .. } => {
+                self.dropped.extend(lost::schema_words(self.request, schema, "Cohere takes the schema alone"));
+                json!({"type": "json_object", "json_schema": schema})
+            }
         };
         if body.contains_key("tools") {
             return Err(Refused::new("response_format", "Cohere takes either tools or a format of the answer"));
@@ -155,31 +179,10 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn others(&mut self, body: &mut Map<String, Value>) {
-        let request = self.request;
-        self.drop_if(request.verbosity.is_some(), "verbosity");
-        self.drop_if(request.modalities.iter().any(|kind| kind != "text"), "modalities");
-        let parts = request.messages.iter().flat_map(|message| &message.parts);
-        let marked = parts.map(|part| &part.cache).chain(request.tools.iter().map(|tool| &tool.cache));
-        self.drop_if(marked.into_iter().any(Option::is_some), "cache_control");
-        self.drop_if(request.user.is_some(), "user");
-        self.drop_if(request.metadata.is_some(), "metadata");
-        self.drop_if(request.service_tier.is_some(), "service_tier");
-        self.drop_if(request.cache_key.is_some(), "prompt_cache_key");
-        for (name, value) in &request.rest {
-            if OWN.contains(&name.as_str()) {
-                body.insert(name.clone(), value.clone());
-            } else {
-                self.drop(name.as_str(), "unknown to Cohere");
-            }
-        }
+    fn rest(&self, body: &mut Map<String, Value>) {
+        let own = self.request.rest.iter().filter(|(name, _)| OWN.contains(&name.as_str()));
+        body.extend(own.map(|(name, value)| (name.clone(), value.clone())));
     }
-}
-
-/// A choice among some tools is made by offering no others.
-fn offered(request: &Request, tool: &Tool) -> bool {
-    let chosen = request.tool_choice.as_ref().map(chosen_names).unwrap_or_default();
-    chosen.is_empty() || tool.kind.name().is_some_and(|name| chosen.iter().any(|one| one == name))
 }
 
 fn thinking(reasoning: &Reasoning) -> Option<Value> {

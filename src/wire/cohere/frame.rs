@@ -1,10 +1,10 @@
 //! A piece of Cohere's stream, and the message of a whole answer, read without building a tree.
 
-use serde::de::{IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
-use crate::lenient::{Any, FromJson, Index};
-use crate::openai::{Call, Text};
+use crate::lenient::{Any, FromJson, Index, OneOrMore, Text};
+use crate::openai::Call;
 
 /// A piece of a stream, or a whole answer: the members of both.
 #[derive(Debug, Default)]
@@ -24,15 +24,11 @@ pub(super) struct Frame<'a> {
 /// What is said. In a stream each member is one thing, in an answer a list of them.
 #[derive(Debug, Default)]
 pub(super) struct Message<'a> {
-    pub(super) content: Contents,
+    pub(super) content: OneOrMore<Content>,
     pub(super) plan: Text,
-    pub(super) calls: Calls<'a>,
+    pub(super) calls: OneOrMore<Call<'a>>,
     pub(super) citations: Option<&'a RawValue>,
 }
-
-/// Pieces of content.
-#[derive(Debug, Default)]
-pub(super) struct Contents(pub(super) Vec<Content>);
 
 /// A piece of content.
 #[derive(Debug, Default)]
@@ -40,10 +36,6 @@ pub(super) struct Content {
     pub(super) text: String,
     pub(super) thinking: String,
 }
-
-/// Calls, or fragments of one.
-#[derive(Debug, Default)]
-pub(super) struct Calls<'a>(pub(super) Vec<Call<'a>>);
 
 impl<'de> FromJson<'de> for Frame<'de> {
     fn from_object<A: MapAccess<'de>>(mut members: A) -> Result<Self, A::Error> {
@@ -76,9 +68,9 @@ impl<'de> FromJson<'de> for Message<'de> {
         let mut out = Self::default();
         while let Some(key) = members.next_key::<MessageKey>()? {
             match key {
-                MessageKey::Content => out.content = members.next_value::<Any<Contents>>()?.0,
+                MessageKey::Content => out.content = members.next_value::<Any<OneOrMore<Content>>>()?.0,
                 MessageKey::ToolPlan => out.plan = members.next_value::<Any<Text>>()?.0,
-                MessageKey::ToolCalls => out.calls = members.next_value::<Any<Calls<'de>>>()?.0,
+                MessageKey::ToolCalls => out.calls = members.next_value::<Any<OneOrMore<Call<'de>>>>()?.0,
                 MessageKey::Citations => out.citations = Some(members.next_value()?),
                 MessageKey::Other => drop(members.next_value::<IgnoredAny>()?),
             }
@@ -87,25 +79,11 @@ impl<'de> FromJson<'de> for Message<'de> {
     }
 }
 
-impl<'de> FromJson<'de> for Contents {
-    fn from_text(text: &str) -> Self {
-        Self(vec![Content { text: text.to_owned(), thinking: String::new() }])
-    }
-
-    fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
-        let mut all = Vec::new();
-        while let Some(Any(content)) = items.next_element::<Any<Content>>()? {
-            all.push(content);
-        }
-        Ok(Self(all))
-    }
-
-    fn from_object<A: MapAccess<'de>>(members: A) -> Result<Self, A::Error> {
-        Content::from_object(members).map(|content| Self(vec![content]))
-    }
-}
-
 impl<'de> FromJson<'de> for Content {
+    fn from_text(text: &str) -> Self {
+        Self { text: text.to_owned(), thinking: String::new() }
+    }
+
     fn from_object<A: MapAccess<'de>>(mut members: A) -> Result<Self, A::Error> {
         let mut out = Self::default();
         while let Some(key) = members.next_key::<ContentKey>()? {
@@ -116,20 +94,6 @@ impl<'de> FromJson<'de> for Content {
             }
         }
         Ok(out)
-    }
-}
-
-impl<'de> FromJson<'de> for Calls<'de> {
-    fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
-        let mut all = Vec::new();
-        while let Some(Any(call)) = items.next_element::<Any<Call<'de>>>()? {
-            all.push(call);
-        }
-        Ok(Self(all))
-    }
-
-    fn from_object<A: MapAccess<'de>>(members: A) -> Result<Self, A::Error> {
-        Call::from_object(members).map(|call| Self(vec![call]))
     }
 }
 

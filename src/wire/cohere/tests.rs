@@ -162,18 +162,18 @@ fn what_cohere_does_not_know_is_named() {
     assert_eq!(
         dropped,
         [
-            "messages[0].name",
             "messages[1].thinking",
-            "tools[0]",
-            "parallel_tool_calls",
-            "seed",
+            "messages[0].name",
             "min_p",
             "logit_bias",
             "top_logprobs",
+            "parallel_tools",
             "verbosity",
             "user",
-            "prompt_cache_key",
-            "store"
+            "cache_key",
+            "store",
+            "tools[0]",
+            "seed",
         ]
     );
     assert_eq!(body.as_object().unwrap().len(), 3);

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::encode_request::{Writing, schema_member};
-use crate::chat::{Effort, OutputFormat, Reasoning, ReasoningMode, Refused, ToolChoice};
+use crate::chat::lost;
+use crate::chat::{Effort, OutputFormat, Part, PartKind, Reasoning, ReasoningMode, Refused, ToolChoice, worded_schema};
 
 /// Stop sequences at most.
 const MOST_STOPS: usize = 5;
@@ -23,6 +24,7 @@ pub(super) fn write(
         thinking(writing, &reasoning, &mut config);
     }
     output(writing, has_functions, &mut config)?;
+    media_resolution(writing, &mut config);
     let kinds: Vec<String> = writing.request.modalities.iter().map(|kind| kind.to_ascii_uppercase()).collect();
     if kinds.iter().any(|kind| kind != "TEXT") || (writing.own() && !kinds.is_empty()) {
         config.insert("responseModalities".to_owned(), json!(kinds));
@@ -55,13 +57,8 @@ fn sampling(writing: &mut Writing<'_>, config: &mut Map<String, Value>) -> Resul
     if !stops.is_empty() {
         config.insert("stopSequences".to_owned(), json!(stops));
     }
-    let lost = [
-        ("stop", sampling.stop.len() > stops.len()),
-        ("min_p", sampling.min_p.is_some()),
-        ("logit_bias", sampling.logit_bias.is_some()),
-    ];
-    for (field, _) in lost.iter().filter(|row| row.1) {
-        writing.drop(*field, "Gemini does not take it, or not so many");
+    if sampling.stop.len() > stops.len() {
+        writing.drop("stop", "Gemini takes five texts that end an answer, and no empty one");
     }
     Ok(())
 }
@@ -99,7 +96,35 @@ fn thinking(writing: &mut Writing<'_>, reasoning: &Reasoning, config: &mut Map<S
     }
 }
 
-fn output(writing: &Writing<'_>, has_functions: bool, config: &mut Map<String, Value>) -> Result<(), Refused> {
+/// How closely to look is said once for all that is no text, so it is said where all of that is pictures to be looked at
+/// alike.
+fn media_resolution(writing: &mut Writing<'_>, config: &mut Map<String, Value>) {
+    let mut asked: Vec<Option<&str>> = Vec::new();
+    writing.request.messages.iter().for_each(|message| gather_details(&message.parts, &mut asked));
+    let level = match asked.first() {
+        Some(first) if asked.iter().any(|other| other != first) => None,
+        Some(Some("low")) => Some("MEDIA_RESOLUTION_LOW"),
+        Some(Some("high")) => Some("MEDIA_RESOLUTION_HIGH"),
+        _ => None,
+    };
+    match level {
+        Some(level) => drop(config.insert("mediaResolution".to_owned(), json!(level))),
+        None => writing.dropped.extend(lost::details(writing.request, "Gemini looks at everything alike")),
+    }
+}
+
+fn gather_details<'a>(parts: &'a [Part], asked: &mut Vec<Option<&'a str>>) {
+    for part in parts {
+        match &part.kind {
+            PartKind::Image(media) => asked.push(media.detail.as_deref()),
+            PartKind::Video(_) | PartKind::File(_) => asked.push(None),
+            PartKind::ToolResult(result) => gather_details(&result.parts, asked),
+            _ => {}
+        }
+    }
+}
+
+fn output(writing: &mut Writing<'_>, has_functions: bool, config: &mut Map<String, Value>) -> Result<(), Refused> {
     if writing.request.output == OutputFormat::Text {
         return Ok(());
     }
@@ -109,7 +134,14 @@ fn output(writing: &Writing<'_>, has_functions: bool, config: &mut Map<String, V
     }
     config.insert("responseMimeType".to_owned(), json!("application/json"));
     if let OutputFormat::JsonSchema { schema, .. } = &writing.request.output {
-        let (member, schema) = schema_member(writing, schema, "responseJsonSchema", "responseSchema");
+        let schema = worded_schema(writing.request, schema);
+        let (member, schema) = schema_member(writing, &schema, "responseJsonSchema", "responseSchema");
+        let written = schema.as_ref().unwrap_or(&Value::Null);
+        writing.dropped.extend(lost::schema_words(writing.request, written, "Gemini takes the schema alone"));
+        if !writing.model.json_schema() {
+            let why = "the model knows a part of JSON Schema only";
+            writing.dropped.extend(lost::strict_schema(writing.request, why));
+        }
         config.extend(schema.map(|schema| (member.to_owned(), schema)));
     }
     Ok(())

@@ -6,85 +6,39 @@ use serde_json::{Value, json};
 use super::encode_request::Writing;
 use super::media;
 use crate::chat::ids::Spelling;
-use crate::chat::{Family, Media, Message, Part, PartKind, Refused, Role, Seal, Source, ToolCall, ToolResult};
+use crate::chat::lost::Misfit;
+use crate::chat::{Family, Message, Part, PartKind, Role, Seal, Source, ToolCall, ToolResult};
 
 /// What Google publishes for calls that another model made.
 const SKIP: &str = "skip_thought_signature_validator";
 
-/// The messages without what can never reach Google: other models' thoughts, files of other stores, other providers' own
-/// pieces. A file that the last question needs is refused.
-pub(super) fn without_foreign(writing: &mut Writing<'_>, messages: Vec<Message>) -> Result<Vec<Message>, Refused> {
-    let offset = writing.request.messages.len().saturating_sub(messages.len());
-    let last_question = messages.iter().rposition(is_question);
-    let mut kept = Vec::with_capacity(messages.len());
-    for (at, mut message) in messages.into_iter().enumerate() {
-        let place = format!("messages[{}]", at + offset);
-        let mut parts = Vec::with_capacity(message.parts.len());
-        for part in message.parts {
-            if let (Some(kind), true) = (lost_file(&part), last_question == Some(at)) {
-                let words = format!("The {kind} lies in the file store of another provider; send its bytes or a URL");
-                return Err(Refused::new(format!("{place}.{kind}"), words));
-            }
-            if may_stay(writing, &part, &place) {
-                parts.push(part);
+/// Why a part can never reach Google: another model's thought, a file of another store, another provider's own piece.
+pub(super) fn misfit(own: bool, role: Role, part: &Part) -> Option<Misfit> {
+    let word = part.kind.word();
+    match &part.kind {
+        PartKind::Thinking(thinking) => {
+            let family = thinking.seal.as_ref().map(|seal| seal.family);
+            let stays = family == Some(Family::Google) || (family.is_none() && own);
+            (!stays).then(|| Misfit::aside(word, "another model thought it"))
+        }
+        PartKind::Native(_) if !own => Some(Misfit::aside(word, "only its own provider knows it")),
+        PartKind::Image(media) | PartKind::Audio(media) | PartKind::Video(media) | PartKind::File(media) => {
+            // Google's own files are URLs.
+            let lost = matches!(media.source, Source::FileId(_));
+            let why = "it lies in the file store of another provider; its bytes or a URL can be sent";
+            if role.instructs() {
+                Some(Misfit::aside(word, "Gemini's instructions are texts"))
+            } else {
+                lost.then(|| Misfit::content(word, why))
             }
         }
-        message.parts = parts;
-        kept.push(message);
+        _ => None,
     }
-    Ok(kept)
 }
 
 fn is_question(message: &Message) -> bool {
     let says = |part: &Part| !matches!(part.kind, PartKind::ToolResult(_));
     message.role == Role::User && message.parts.iter().any(says)
-}
-
-/// The kind of a piece that lies in a file store; Google's own files are URLs.
-fn lost_file(part: &Part) -> Option<&'static str> {
-    let (kind, media) = match &part.kind {
-        PartKind::Image(media) => ("image", media),
-        PartKind::Audio(media) => ("audio", media),
-        PartKind::Video(media) => ("video", media),
-        PartKind::File(media) => ("file", media),
-        _ => return None,
-    };
-    matches!(media.source, Source::FileId(_)).then_some(kind)
-}
-
-fn may_stay(writing: &mut Writing<'_>, part: &Part, place: &str) -> bool {
-    if let Some(kind) = lost_file(part) {
-        writing.drop(format!("{place}.{kind}"), "it lies in the file store of another provider");
-        return false;
-    }
-    match &part.kind {
-        PartKind::Thinking(thinking) => {
-            let family = thinking.seal.as_ref().map(|seal| seal.family);
-            let stays = family == Some(Family::Google) || (family.is_none() && writing.own());
-            if !stays {
-                writing.drop(format!("{place}.thinking"), "another model thought it");
-            }
-            stays
-        }
-        PartKind::Native(_) if !writing.own() => {
-            writing.drop(format!("{place}.native"), "only its own provider knows it");
-            false
-        }
-        PartKind::Image(Media { detail: Some(detail), .. }) if detail != "auto" => {
-            writing.drop(format!("{place}.detail"), "Gemini chooses how closely it looks");
-            true
-        }
-        PartKind::ToolResult(result) => {
-            if result.parts.iter().any(|part| matches!(part.kind, PartKind::Native(_))) {
-                writing.drop(format!("{place}.native"), "results hold texts and bytes");
-            }
-            for kind in result.parts.iter().filter_map(lost_file) {
-                writing.drop(format!("{place}.{kind}"), "it lies in the file store of another provider");
-            }
-            true
-        }
-        _ => true,
-    }
 }
 
 /// All turns as JSON text.

@@ -6,10 +6,9 @@ use serde_json::{Map, Value, json};
 use super::model::Abilities;
 use super::{encode_config, encode_parts, schema};
 use crate::chat::ids::{self, Names, Spelling};
+use crate::chat::lost;
 use crate::chat::repair;
-use crate::chat::{
-    Dropped, EncodeTarget, Encoded, Family, Format, Message, Part, Refused, Request, Role, ToolChoice, ToolKind,
-};
+use crate::chat::{Dropped, EncodeTarget, Encoded, Family, Format, Part, Refused, Request, Role, ToolChoice, ToolKind};
 
 /// What the writers of one request share.
 #[derive(Debug)]
@@ -43,7 +42,8 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let contents = contents(&mut writing, &mut body)?;
     let has_functions = tools(&mut writing, &mut body);
     encode_config::write(&mut writing, has_functions, &mut body)?;
-    rest(&mut writing, &mut body);
+    rest(&writing, &mut body);
+    losses(&mut writing);
     let others = Value::Object(body).to_string();
     let others = others.strip_prefix('{').filter(|others| *others != "}").map(|others| format!(",{others}"));
     let body = format!("{{\"contents\":{contents}{}", others.as_deref().unwrap_or("}"));
@@ -53,17 +53,14 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
 
 /// The turns, as JSON text: the arguments of calls in it are byte for byte the model's.
 fn contents(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> Result<String, Refused> {
-    let mut messages = writing.request.messages.clone();
-    mark_places(writing, &messages);
+    let own = writing.own();
+    let misfit = |role: Role, part: &Part| encode_parts::misfit(own, role, part);
+    let mut messages = lost::fitting(writing.request, Format::Gemini, &mut writing.dropped, misfit)?;
     repair::name_results(&mut messages);
     let (mut head, mut turns) = repair::split_instructions(messages);
     if turns.is_empty() {
         // Instructions alone are a question.
         std::mem::swap(&mut head, &mut turns);
-    }
-    let is_lost = |message: &Message| message.parts.iter().any(|part| part.as_text().is_none());
-    for (at, _) in head.iter().enumerate().filter(|(_, message)| is_lost(message)) {
-        writing.drop(format!("messages[{at}].parts"), "Gemini's instructions are texts");
     }
     let texts: Vec<Value> = head
         .iter()
@@ -78,7 +75,6 @@ fn contents(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> Result<
     for message in turns.iter_mut().filter(|message| message.role.instructs()) {
         message.role = Role::User;
     }
-    let turns = encode_parts::without_foreign(writing, turns)?;
     let turns = repair::answered(repair::merged(repair::without_empty(turns)));
     if turns.is_empty() {
         return Err(Refused::new("messages", "The conversation says nothing"));
@@ -86,26 +82,10 @@ fn contents(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> Result<
     Ok(encode_parts::contents(writing, &turns))
 }
 
-/// What is lost of messages, named by their places in the client's request.
-fn mark_places(writing: &mut Writing<'_>, messages: &[Message]) {
-    writing.dropped.extend(Dropped::foreign_seals(writing.request, Family::Google));
-    for (at, message) in messages.iter().enumerate() {
-        if message.name.is_some() {
-            writing.drop(format!("messages[{at}].name"), "Gemini has no names of speakers");
-        }
-        if message.parts.iter().any(|part| part.cache.is_some()) {
-            writing.drop(format!("messages[{at}].cache"), "Gemini caches by itself");
-        }
-    }
-}
-
 /// Writes the tools; whether there are functions among them.
 fn tools(writing: &mut Writing<'_>, body: &mut Map<String, Value>) -> bool {
     let (mut functions, mut natives) = (Vec::new(), Vec::new());
     for (at, tool) in writing.request.tools.iter().enumerate() {
-        if tool.cache.is_some() {
-            writing.drop(format!("tools[{at}].cache"), "Gemini caches by itself");
-        }
         match &tool.kind {
             ToolKind::Function { name, namespace, description, schema, strict } => {
                 if *strict == Some(true) {
@@ -201,14 +181,10 @@ fn tool_config(writing: &Writing<'_>) -> Option<Value> {
     Some(json!({"functionCallingConfig": config}))
 }
 
-/// What only this format knows goes back to where it stood; another format's is lost by name.
-fn rest(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
+/// What only this format knows goes back to where it stood.
+fn rest(writing: &Writing<'_>, body: &mut Map<String, Value>) {
     let request = writing.request;
-    for (name, value) in &request.rest {
-        if !writing.own() {
-            writing.drop(name.clone(), "unknown to Gemini");
-            continue;
-        }
+    for (name, value) in request.rest.iter().filter(|_| writing.own()) {
         match name.split_once('.') {
             Some((outer @ ("generationConfig" | "toolConfig"), inner)) => {
                 let outer = body.entry(outer).or_insert_with(|| json!({}));
@@ -219,15 +195,17 @@ fn rest(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
             _ => drop(body.insert(name.clone(), value.clone())),
         }
     }
-    let lost = [
-        ("parallel_tools", request.parallel_tools == Some(false)),
-        ("verbosity", request.verbosity.is_some()),
-        ("user", request.user.is_some()),
-        ("metadata", request.metadata.is_some()),
-        ("service_tier", request.service_tier.is_some()),
-        ("cache_key", request.cache_key.is_some()),
-    ];
-    for (field, _) in lost.iter().filter(|row| row.1) {
-        writing.drop(*field, "Gemini has no such setting");
-    }
+}
+
+/// What Gemini has no place for.
+fn losses(writing: &mut Writing<'_>) {
+    const ABSENT: [&str; 8] =
+        ["min_p", "logit_bias", "parallel_tools", "verbosity", "user", "metadata", "service_tier", "cache_key"];
+    let (request, own) = (writing.request, writing.own());
+    writing.dropped.extend(lost::foreign_seals(request, Family::Google));
+    writing.dropped.extend(lost::names(request, "Gemini has no names of speakers"));
+    writing.dropped.extend(lost::citations(request, "Gemini has no sources of earlier answers", |_, _| false));
+    writing.dropped.extend(lost::cache_marks(request, "Gemini caches by itself"));
+    writing.dropped.extend(lost::fields(request, &ABSENT, "Gemini has no such setting"));
+    writing.dropped.extend(lost::rest(request, "unknown to Gemini", |_| own));
 }

@@ -251,6 +251,7 @@ impl StreamEncoder for Encoder {
                 }
             }
             Event::Usage(usage) => self.usage = usage::json(usage),
+            Event::Took(_) => {}
         }
     }
 

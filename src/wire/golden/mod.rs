@@ -6,6 +6,7 @@
 mod answers;
 mod formats;
 mod fuzz;
+mod losses;
 mod mutate;
 mod pairs;
 mod relay;

@@ -63,7 +63,7 @@ impl Decoder {
             return Err(BadAnswer::Error(Box::new(UpstreamErrorBody::parse(json))));
         }
         self.begin(&chunk, out);
-        let counted = usage::read(&chunk);
+        let (counted, took) = (usage::read(&chunk), usage::read_took(&chunk));
         self.spoke |= chunk.message.is_some() || chunk.response.is_some();
         let said = chunk.message.unwrap_or_default();
         for thought in [said.thinking, chunk.thinking].into_iter().flatten() {
@@ -84,6 +84,7 @@ impl Decoder {
         if chunk.done == Some(true) {
             self.stop(chunk.done_reason, out);
             out.extend(counted.map(Event::Usage));
+            out.extend(took.map(Event::Took));
         }
         Ok(self.over)
     }

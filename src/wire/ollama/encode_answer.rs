@@ -32,7 +32,7 @@ fn encode(answer: &Answer, reply: &Reply, generate: bool) -> Bytes {
     let created_at = write::time(answer.begin.created.unwrap_or(reply.created));
     let model = answer.begin.model.as_deref().unwrap_or(&reply.model);
     let reason = write::word(choice.map(|choice| &choice.stop));
-    let counts = usage::json(answer.usage.as_ref());
+    let counts = usage::json(answer.usage.as_ref(), answer.took);
     let logprobs = choice.and_then(|choice| choice.logprobs.as_ref()?.get("content"));
     let logprobs = logprobs.map(|content| format!(",\"logprobs\":{content}")).unwrap_or_default();
     let rest = format!("{logprobs},\"done\":true,\"done_reason\":\"{reason}\"{counts}");

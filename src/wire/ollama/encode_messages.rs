@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 
 use super::encode_request::Writing;
 use crate::chat::ids::Spelling;
+use crate::chat::lost::{self, Misfit};
 use crate::chat::repair;
-use crate::chat::{Media, Message, Part, PartKind, Refused, Role, Source, ToolCall, ToolResult};
+use crate::chat::{Format, Media, Message, Part, PartKind, Refused, Role, Source, ToolCall, ToolResult};
 
 /// The conversation as JSON text: the arguments of calls in it are byte for byte the model's.
 pub(super) fn write(writing: &mut Writing<'_>) -> Result<String, Refused> {
-    let mut messages = fitting(writing)?;
+    let misfit = |_: Role, part: &Part| misfit(part);
+    let mut messages = lost::fitting(writing.request, Format::Ollama, &mut writing.dropped, misfit)?;
     repair::name_results(&mut messages);
     if !writing.own() {
         messages = repair::answered(repair::merged(messages));
@@ -22,60 +24,21 @@ pub(super) fn write(writing: &mut Writing<'_>) -> Result<String, Refused> {
     Ok(format!("[{}]", written.join(",")))
 }
 
-/// The messages without what Ollama does not take, by their places in the client's request.
-fn fitting(writing: &mut Writing<'_>) -> Result<Vec<Message>, Refused> {
-    let last = writing.request.messages.iter().rposition(|message| message.role == Role::User);
-    let mut fitting = Vec::with_capacity(writing.request.messages.len());
-    for (at, message) in writing.request.messages.iter().enumerate() {
-        let place = format!("messages[{at}]");
-        if message.name.is_some() {
-            writing.drop(format!("{place}.name"), "Ollama has no names of speakers");
-        }
-        if message.parts.iter().any(|part| part.cache.is_some()) {
-            writing.drop(format!("{place}.cache"), "Ollama caches by itself");
-        }
-        let mut parts = Vec::with_capacity(message.parts.len());
-        for part in &message.parts {
-            if fits(writing, part, &place, last == Some(at))? {
-                parts.push(part.clone());
-            }
-        }
-        fitting.push(Message::new(message.role, parts));
-    }
-    Ok(fitting)
-}
-
-fn fits(writing: &mut Writing<'_>, part: &Part, place: &str, is_last: bool) -> Result<bool, Refused> {
-    let (kind, media) = match &part.kind {
+/// Why Ollama has no place for a part.
+fn misfit(part: &Part) -> Option<Misfit> {
+    let (word, media) = match &part.kind {
         PartKind::Thinking(thinking) if thinking.seal.is_some() || thinking.text.is_empty() => {
-            writing.drop(format!("{place}.thinking"), "another model thought it");
-            return Ok(false);
+            return Some(Misfit::aside("thinking", "another model thought it"));
         }
-        PartKind::Native(_) => {
-            writing.drop(format!("{place}.native"), "only its own provider knows it");
-            return Ok(false);
+        PartKind::Native(_) => return Some(Misfit::aside("native", "only its own provider knows it")),
+        PartKind::Image(Media { source: Source::Base64 { .. }, .. }) => return None,
+        PartKind::Image(media) | PartKind::Audio(media) | PartKind::Video(media) | PartKind::File(media) => {
+            (part.kind.word(), media)
         }
-        PartKind::Image(media) => ("image", media),
-        PartKind::Audio(media) => ("audio", media),
-        PartKind::Video(media) => ("video", media),
-        PartKind::File(media) => ("file", media),
-        PartKind::ToolResult(result) => {
-            for part in &result.parts {
-                fits(writing, part, place, is_last)?;
-            }
-            return Ok(true);
-        }
-        _ => return Ok(true),
+        _ => return None,
     };
-    let fits = matches!((kind, &media.source), ("image", Source::Base64 { .. }) | (_, Source::Text(_)));
-    if !fits && is_last {
-        let message = format!("Ollama takes no {kind} in this form; it takes texts and the bytes of images");
-        return Err(Refused::new(format!("{place}.{kind}"), message));
-    }
-    if !fits {
-        writing.drop(format!("{place}.{kind}"), "Ollama takes texts and the bytes of images only");
-    }
-    Ok(fits)
+    let fits = matches!(&media.source, Source::Text(_));
+    (!fits).then(|| Misfit::content(word, "Ollama takes texts and the bytes of images only"))
 }
 
 /// One message, and before it those of the results in it.

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::encode_messages;
-use crate::chat::ids::{Names, Spelling, chosen_names};
+use crate::chat::ids::{Names, Spelling};
+use crate::chat::lost;
 use crate::chat::{
     Dropped, Effort, EncodeTarget, Encoded, Family, Format, OutputFormat, Reasoning, ReasoningMode, Refused, Request,
-    Tool, ToolChoice, ToolKind,
+    Tool, ToolChoice, ToolKind, worded_schema,
 };
 
 /// Members of `/api/generate` that `/api/chat` does not have.
@@ -43,15 +44,14 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let names = Names::of(request, Spelling::OPENAI);
     let mut writing = Writing { request, names, dropped: Vec::new() };
     let messages = encode_messages::write(&mut writing)?;
-    writing.dropped.extend(Dropped::foreign_seals(request, Family::Other));
     let mut body = Map::new();
     body.insert("stream".to_owned(), json!(target.stream));
     tools(&mut writing, &mut body);
-    body.extend(format(&request.output).map(|format| ("format".to_owned(), format)));
+    body.extend(format(&mut writing).map(|format| ("format".to_owned(), format)));
     let think = request.reasoning.as_ref().map(|reasoning| think(reasoning, target.model, writing.own()));
     body.extend(think.map(|think| ("think".to_owned(), think)));
     options(&mut writing, &mut body);
-    lost(&mut writing);
+    losses(&mut writing);
     let others = Value::Object(body).to_string();
     let others = others.strip_prefix('{').unwrap_or("}");
     let text = format!("{{\"model\":{},\"messages\":{messages},{others}", json!(target.model));
@@ -61,10 +61,7 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
 fn tools(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
     let mut tools = Vec::new();
     for (at, tool) in writing.request.tools.iter().enumerate() {
-        if tool.cache.is_some() {
-            writing.drop(format!("tools[{at}].cache"), "Ollama caches by itself");
-        }
-        if !offered(writing.request, tool) {
+        if lost::is_left_out(writing.request, &tool.kind) {
             continue;
         }
         tools.extend(self::tool(writing, at, tool));
@@ -78,12 +75,6 @@ fn tools(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
     if !tools.is_empty() {
         body.insert("tools".to_owned(), Value::Array(tools));
     }
-}
-
-/// A choice among some tools is made by offering no others.
-fn offered(request: &Request, tool: &Tool) -> bool {
-    let chosen = request.tool_choice.as_ref().map(chosen_names).unwrap_or_default();
-    chosen.is_empty() || tool.kind.name().is_some_and(|name| chosen.iter().any(|one| one == name))
 }
 
 fn tool(writing: &mut Writing<'_>, at: usize, tool: &Tool) -> Option<Value> {
@@ -120,11 +111,15 @@ fn tool(writing: &mut Writing<'_>, at: usize, tool: &Tool) -> Option<Value> {
     Some(json!({"type": "function", "function": function}))
 }
 
-fn format(output: &OutputFormat) -> Option<Value> {
-    match output {
+fn format(writing: &mut Writing<'_>) -> Option<Value> {
+    match &writing.request.output {
         OutputFormat::Text => None,
         OutputFormat::JsonObject => Some(json!("json")),
-        OutputFormat::JsonSchema { schema, .. } => Some(schema.clone()),
+        OutputFormat::JsonSchema { schema, .. } => {
+            let schema = worded_schema(writing.request, schema);
+            writing.dropped.extend(lost::schema_words(writing.request, &schema, "Ollama takes the schema alone"));
+            Some(schema)
+        }
     }
 }
 
@@ -163,7 +158,7 @@ fn options(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
     body.extend(sampling.top_logprobs.map(|top| ("top_logprobs".to_owned(), json!(top))));
     for (name, value) in &writing.request.rest {
         match name.strip_prefix("options.") {
-            _ if !writing.own() => writing.drop(name.clone(), "unknown to Ollama"),
+            _ if !writing.own() => {}
             _ if GENERATE_ONLY.contains(&name.as_str()) => writing.drop(name.clone(), "a conversation has none"),
             Some(option) => drop(options.insert(option.to_owned(), value.clone())),
             None => drop(body.insert(name.clone(), value.clone())),
@@ -174,19 +169,17 @@ fn options(writing: &mut Writing<'_>, body: &mut Map<String, Value>) {
     }
 }
 
-fn lost(writing: &mut Writing<'_>) {
+/// What Ollama has no place for.
+fn losses(writing: &mut Writing<'_>) {
+    const ABSENT: [&str; 8] =
+        ["parallel_tools", "logit_bias", "verbosity", "modalities", "user", "metadata", "service_tier", "cache_key"];
     let request = writing.request;
-    let lost = [
-        ("parallel_tools", request.parallel_tools == Some(false)),
-        ("logit_bias", request.sampling.logit_bias.is_some()),
-        ("verbosity", request.verbosity.is_some()),
-        ("modalities", request.modalities.iter().any(|kind| kind != "text")),
-        ("user", request.user.is_some()),
-        ("metadata", request.metadata.is_some()),
-        ("service_tier", request.service_tier.is_some()),
-        ("cache_key", request.cache_key.is_some()),
-    ];
-    for (field, _) in lost.iter().filter(|row| row.1) {
-        writing.drop(*field, "Ollama has no such setting");
-    }
+    let own = writing.own();
+    writing.dropped.extend(lost::foreign_seals(request, Family::Other));
+    writing.dropped.extend(lost::names(request, "Ollama has no names of speakers"));
+    writing.dropped.extend(lost::details(request, "Ollama looks at every picture alike"));
+    writing.dropped.extend(lost::citations(request, "Ollama has no sources of a text", |_, _| false));
+    writing.dropped.extend(lost::cache_marks(request, "Ollama caches by itself"));
+    writing.dropped.extend(lost::fields(request, &ABSENT, "Ollama has no such setting"));
+    writing.dropped.extend(lost::rest(request, "unknown to Ollama", |_| own));
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::errors;
 use super::usage;
 use super::write::{self, Called, Frame, Said};
-use crate::chat::{Begin, Delta, Event, Opening, Reply, Stop, StreamEncoder, ToolCall};
+use crate::chat::{Begin, Delta, Event, Opening, Reply, Stop, StreamEncoder, Took, ToolCall};
 use crate::openai_error::ErrorBody;
 use crate::usage::Usage;
 
@@ -23,6 +23,7 @@ pub struct Encoder {
     /// The time of the answer, once it is written.
     created_at: String,
     usage: Option<Usage>,
+    took: Option<Took>,
     stop: Option<Stop>,
     blocks: Vec<(u32, What)>,
     calls: usize,
@@ -46,6 +47,7 @@ impl Encoder {
             created: reply.created,
             created_at: write::time(reply.created),
             usage: None,
+            took: None,
             stop: None,
             blocks: Vec::new(),
             calls: 0,
@@ -144,6 +146,7 @@ impl StreamEncoder for Encoder {
             Event::Logprobs { logprobs, .. } => self.logprobs(logprobs, out),
             Event::Stop { stop, .. } => self.stop = Some(stop.clone()),
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Took(took) => self.took = Some(*took),
         }
     }
 
@@ -155,7 +158,7 @@ impl StreamEncoder for Encoder {
             self.close(block, out);
         }
         self.over = true;
-        let counts = usage::json(self.usage.as_ref());
+        let counts = usage::json(self.usage.as_ref(), self.took);
         let reason = write::word(self.stop.as_ref());
         self.line(&Said::default(), &format!(",\"done\":true,\"done_reason\":\"{reason}\"{counts}"), out);
     }

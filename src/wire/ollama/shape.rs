@@ -44,6 +44,14 @@ pub(super) struct Chunk<'a> {
     pub(super) prompt_eval_count: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) eval_count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) total_duration: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) load_duration: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) prompt_eval_duration: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) eval_duration: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]

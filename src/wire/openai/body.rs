@@ -5,9 +5,8 @@
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 
-use crate::lenient::{Any, FromJson, Index};
+use crate::lenient::{self, Any, FromJson, Index, Listed, Text};
 use crate::openai_error::UpstreamErrorBody;
 
 /// The top level.
@@ -19,16 +18,9 @@ pub(super) struct Chunk<'a> {
     pub(super) created: Option<&'a RawValue>,
     pub(super) service_tier: Option<&'a RawValue>,
     pub(super) fingerprint: Option<&'a RawValue>,
-    pub(super) choices: Choices<'a>,
+    pub(super) choices: Listed<Choice<'a>>,
     pub(super) usage: Option<&'a RawValue>,
     pub(super) error: Option<&'a RawValue>,
-}
-
-/// The choices; a missing list is not an empty one.
-#[derive(Debug, Default)]
-pub(super) struct Choices<'a> {
-    pub(super) given: bool,
-    pub(super) list: SmallVec<[Choice<'a>; 1]>,
 }
 
 /// One choice.
@@ -61,10 +53,6 @@ pub(super) struct Body<'a> {
     pub(super) audio: Option<&'a RawValue>,
 }
 
-/// A text, empty if there is none.
-#[derive(Debug, Default)]
-pub(crate) struct Text(pub(crate) String);
-
 /// The content: a text, or parts as they were written.
 #[derive(Debug)]
 pub(super) enum Content {
@@ -90,8 +78,7 @@ impl Chunk<'_> {
         if !self.object {
             return parsed();
         }
-        if let Some(error) = self.error.filter(|error| !matches!(error.get(), "null" | "\"\"" | "false" | "{}" | "[]"))
-        {
+        if let Some(error) = lenient::said(self.error) {
             return Some(parsed().unwrap_or_else(|| UpstreamErrorBody::parse(error.get().as_bytes())));
         }
         if !self.choices.given && self.usage.is_none() && self.id.is_none() {
@@ -123,23 +110,13 @@ impl<'de> FromJson<'de> for Chunk<'de> {
                 ChunkKey::Created => out.created = Some(members.next_value()?),
                 ChunkKey::ServiceTier => out.service_tier = Some(members.next_value()?),
                 ChunkKey::SystemFingerprint => out.fingerprint = Some(members.next_value()?),
-                ChunkKey::Choices => out.choices = members.next_value::<Any<Choices<'de>>>()?.0,
+                ChunkKey::Choices => out.choices = members.next_value::<Any<Listed<Choice<'de>>>>()?.0,
                 ChunkKey::Usage => out.usage = Some(members.next_value()?),
                 ChunkKey::Error => out.error = Some(members.next_value()?),
                 ChunkKey::Other => drop(members.next_value::<IgnoredAny>()?),
             }
         }
         Ok(out)
-    }
-}
-
-impl<'de> FromJson<'de> for Choices<'de> {
-    fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
-        let mut list = SmallVec::new();
-        while let Some(Any(choice)) = items.next_element::<Any<Choice<'de>>>()? {
-            list.push(choice);
-        }
-        Ok(Self { given: true, list })
     }
 }
 
@@ -173,7 +150,7 @@ impl<'de> FromJson<'de> for Body<'de> {
                 BodyKey::ReasoningContent => out.reasoning_content = members.next_value::<Any<Text>>()?.0,
                 BodyKey::Reasoning => out.reasoning = members.next_value::<Any<Text>>()?.0,
                 BodyKey::ReasoningDetails => out.details = Some(members.next_value()?),
-                BodyKey::ToolCalls => out.calls.extend(members.next_value::<Any<Calls<'de>>>()?.0.0),
+                BodyKey::ToolCalls => out.calls.extend(members.next_value::<Any<Listed<Call<'de>>>>()?.0.list),
                 BodyKey::FunctionCall => {
                     let Any(call) = members.next_value::<Any<Call<'de>>>()?;
                     out.calls.extend((!call.name.is_empty() || !call.arguments.is_empty()).then_some(call));
@@ -185,12 +162,6 @@ impl<'de> FromJson<'de> for Body<'de> {
             }
         }
         Ok(out)
-    }
-}
-
-impl<'de> FromJson<'de> for Text {
-    fn from_text(text: &str) -> Self {
-        Self(text.to_owned())
     }
 }
 
@@ -211,19 +182,6 @@ impl<'de> FromJson<'de> for Content {
             parts.push(part);
         }
         Ok(Self::Parts(parts))
-    }
-}
-
-#[derive(Debug, Default)]
-struct Calls<'a>(Vec<Call<'a>>);
-
-impl<'de> FromJson<'de> for Calls<'de> {
-    fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
-        let mut calls = Vec::new();
-        while let Some(Any(call)) = items.next_element::<Any<Call<'de>>>()? {
-            calls.push(call);
-        }
-        Ok(Self(calls))
     }
 }
 

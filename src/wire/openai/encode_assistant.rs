@@ -3,27 +3,48 @@
 use serde_json::{Map, Value, json};
 
 use super::details;
-use super::encode_parts::{Place, content, part};
+use super::encode_answer::annotation;
+use super::encode_parts::{content, part};
 use super::encode_request::{Writer, put};
 use crate::chat::ids::Spelling;
-use crate::chat::{Message, Part, PartKind, Seal, Source, Thinking, ToolCall};
+use crate::chat::lost::Misfit;
+use crate::chat::{Media, Message, Part, PartKind, Seal, Source, Thinking, ToolCall};
 
 /// A message of the model; none when nothing of it can be carried.
-pub(super) fn assistant(writer: &mut Writer<'_>, message: &Message, index: usize) -> Option<Value> {
+pub(super) fn assistant(writer: &Writer<'_>, message: &Message) -> Option<Value> {
     let mut said = Said::default();
     let mut thoughts = Vec::new();
     for one in &message.parts {
         match &one.kind {
             PartKind::Thinking(thinking) => thoughts.push(thinking),
-            _ => said.part(writer, one, index),
+            _ => said.part(writer, one),
         }
     }
-    said.into_message(writer, message, &thoughts, index)
+    said.into_message(writer, message, &thoughts)
+}
+
+/// Why what the model said has no place here. Thoughts go back only where they are wanted, and only to models that can read
+/// their seals.
+pub(super) fn assistant_misfit(writer: &Writer<'_>, kind: &PartKind) -> Option<Misfit> {
+    let why = match kind {
+        PartKind::Image(media) if writer.is_own() && media.source.to_url().is_some() => return None,
+        PartKind::Image(_) => "the model's pictures cannot be sent",
+        PartKind::Audio(Media { source: Source::FileId(_), .. }) => return None,
+        PartKind::Audio(_) => "sound of earlier answers cannot be sent",
+        PartKind::Video(_) | PartKind::File(_) => "chat completions have no place for it",
+        PartKind::Thinking(_) if !writer.target.traits.reasoning_content => "the provider wants no thoughts back",
+        PartKind::Thinking(thought) if thought.seal.as_ref().is_some_and(|seal| seal.family != writer.family()) => {
+            "sealed for another family of models"
+        }
+        _ => return None,
+    };
+    Some(Misfit::aside(kind.word(), why))
 }
 
 #[derive(Default)]
 struct Said {
     texts: Vec<Value>,
+    annotations: Vec<Value>,
     refusal: Option<String>,
     calls: Vec<Value>,
     images: Vec<Value>,
@@ -33,37 +54,22 @@ struct Said {
 }
 
 impl Said {
-    fn part(&mut self, writer: &mut Writer<'_>, one: &Part, index: usize) {
-        let place = Place { message: index, asked_now: false };
+    fn part(&mut self, writer: &Writer<'_>, one: &Part) {
         let apart = std::mem::replace(&mut self.apart, one.as_text().is_none());
         match &one.kind {
-            PartKind::Text { text, citations } => {
-                if !citations.is_empty() {
-                    writer.drop(format!("messages[{index}].citations"), "sources of earlier answers are not sent");
-                }
-                if writer.is_own() {
-                    self.texts.extend(part(writer, one, place).ok().flatten());
-                } else {
-                    self.append(text, apart);
-                }
+            PartKind::Text { citations, .. } if writer.is_own() => {
+                self.texts.extend(part(writer, one));
+                self.annotations.extend(citations.iter().filter_map(annotation));
             }
+            PartKind::Text { text, .. } => self.append(text, apart),
             PartKind::Refusal(text) => self.refusal.get_or_insert_default().push_str(text),
             PartKind::ToolCall(call) => self.calls.push(written_call(writer, call)),
-            PartKind::Image(media) if writer.is_own() => {
+            PartKind::Image(media) => {
                 self.images
                     .extend(media.source.to_url().map(|url| json!({"type": "image_url", "image_url": {"url": url}})));
             }
-            PartKind::Audio(media) => match &media.source {
-                Source::FileId(id) => self.audio = Some(json!({"id": id})),
-                _ => writer.drop(format!("messages[{index}].audio"), "sound of earlier answers cannot be sent"),
-            },
-            PartKind::Thinking(_) | PartKind::ToolResult(_) => {}
-            PartKind::Image(_) => {
-                writer.drop(format!("messages[{index}].image"), "the model's pictures cannot be sent")
-            }
-            PartKind::Video(_) | PartKind::File(_) | PartKind::Native(_) => {
-                writer.drop(format!("messages[{index}].native"), "chat completions have no place for it");
-            }
+            PartKind::Audio(Media { source: Source::FileId(id), .. }) => self.audio = Some(json!({"id": id})),
+            _ => {}
         }
     }
 
@@ -79,13 +85,7 @@ impl Said {
         }
     }
 
-    fn into_message(
-        self,
-        writer: &mut Writer<'_>,
-        message: &Message,
-        thoughts: &[&Thinking],
-        index: usize,
-    ) -> Option<Value> {
+    fn into_message(self, writer: &Writer<'_>, message: &Message, thoughts: &[&Thinking]) -> Option<Value> {
         let says = !(self.texts.is_empty() && self.calls.is_empty() && self.images.is_empty());
         let has_calls = !self.calls.is_empty();
         let mut object = Map::new();
@@ -93,7 +93,10 @@ impl Said {
         put(&mut object, "name", message.name.as_deref());
         let content = if self.texts.is_empty() { Value::Null } else { content(self.texts) };
         object.insert("content".into(), content);
-        think(writer, thoughts, index, &mut object);
+        if !self.annotations.is_empty() {
+            object.insert("annotations".into(), self.annotations.into());
+        }
+        think(thoughts, &mut object);
         if !(says || self.refusal.is_some() || self.audio.is_some()) {
             return None;
         }
@@ -112,16 +115,8 @@ impl Said {
     }
 }
 
-/// Thoughts go back only where they are wanted, and only to models that can read their seals.
-fn think(writer: &mut Writer<'_>, thoughts: &[&Thinking], index: usize, object: &mut Map<String, Value>) {
-    let family = writer.family();
-    let readable = |thought: &&&Thinking| thought.seal.as_ref().is_none_or(|seal| seal.family == family);
-    let wanted = writer.target.traits.reasoning_content;
-    let kept: Vec<&&Thinking> = thoughts.iter().filter(readable).filter(|_| wanted).collect();
-    if kept.len() < thoughts.len() {
-        let why = if wanted { "sealed for another family of models" } else { "the provider wants no thoughts back" };
-        writer.drop(format!("messages[{index}].thinking"), why);
-    }
+/// What the model thought.
+fn think(kept: &[&Thinking], object: &mut Map<String, Value>) {
     let texts: Vec<&str> = kept.iter().map(|thought| thought.text.as_str()).filter(|text| !text.is_empty()).collect();
     if !texts.is_empty() {
         object.insert("reasoning_content".into(), texts.join("\n\n").into());

@@ -2,29 +2,32 @@
 
 use serde_json::{Map, Value, json};
 
-use super::encode_assistant::assistant;
-use super::encode_parts::{Place, content, part};
+use super::encode_assistant::{assistant, assistant_misfit};
+use super::encode_parts::{self, content, part};
 use super::encode_request::{Writer, put};
 use crate::chat::ids::is_nine;
+use crate::chat::lost::{self, Misfit};
 use crate::chat::repair;
-use crate::chat::{Message, OutputFormat, Part, PartKind, Refused, Request, Role, ToolResult, Traits};
+use crate::chat::{Format, Message, OutputFormat, Part, PartKind, Refused, Request, Role, ToolResult, Traits};
 
 /// Writes the conversation.
 ///
 /// # Errors
-/// When the last message of the user holds what this format has no place for.
+/// When the user asks about something that this format has no place for.
 pub(super) fn messages(writer: &mut Writer<'_>) -> Result<Value, Refused> {
-    let messages = gathered(writer.request.messages.clone());
+    let mut dropped = std::mem::take(&mut writer.dropped);
+    let fitting =
+        lost::fitting(writer.request, Format::OpenAiChat, &mut dropped, |role, part| misfit(writer, role, part));
+    writer.dropped = dropped;
+    let messages = gathered(fitting?);
     let alternates = writer.target.traits.alternate_roles;
     let messages = repair::answered(if alternates { repair::alternating(messages) } else { messages });
-    let last = messages.iter().rposition(|message| message.role == Role::User && !only_results(message));
     let mut written = Vec::with_capacity(messages.len().saturating_add(1));
-    for (index, message) in messages.iter().enumerate() {
-        let place = Place { message: index, asked_now: last == Some(index) };
+    for message in &messages {
         match message.role {
-            Role::System | Role::Developer => instruction(writer, message, place, &mut written)?,
-            Role::User => user(writer, message, place, &mut written)?,
-            Role::Assistant => written.extend(assistant(writer, message, index)),
+            Role::System | Role::Developer => written.extend(instruction(writer, message)),
+            Role::User => user(writer, message, &mut written),
+            Role::Assistant => written.extend(assistant(writer, message)),
         }
     }
     if let Some(schema) = schema_in_words(writer) {
@@ -32,6 +35,23 @@ pub(super) fn messages(writer: &mut Writer<'_>) -> Result<Value, Refused> {
         written.insert(head.min(written.len()), json!({"role": "system", "content": schema}));
     }
     Ok(Value::Array(written))
+}
+
+/// Why a part has no place here.
+fn misfit(writer: &Writer<'_>, role: Role, part: &Part) -> Option<Misfit> {
+    let no_place = "chat completions have no place for it";
+    match &part.kind {
+        PartKind::Native(_) => Some(Misfit::aside("native", no_place)),
+        kind if role == Role::Assistant => assistant_misfit(writer, kind),
+        // Older providers take only a text here.
+        kind if role.instructs() && !writer.is_own() && part.as_text().is_none() => {
+            Some(Misfit::aside(kind.word(), "instructions are texts"))
+        }
+        PartKind::Image(_) | PartKind::Audio(_) | PartKind::Video(_) | PartKind::File(_) => {
+            encode_parts::part(writer, part).is_none().then(|| Misfit::content(part.kind.word(), no_place))
+        }
+        _ => None,
+    }
 }
 
 /// Results that answer one turn stand in one message, whatever else the client put between them.
@@ -72,29 +92,17 @@ fn call_ids(request: &Request) -> impl Iterator<Item = &str> {
     })
 }
 
-fn only_results(message: &Message) -> bool {
-    message.parts.iter().all(|part| matches!(part.kind, PartKind::ToolResult(_)))
-}
-
-fn instruction(writer: &mut Writer<'_>, message: &Message, place: Place, out: &mut Vec<Value>) -> Result<(), Refused> {
+fn instruction(writer: &Writer<'_>, message: &Message) -> Option<Value> {
     let developer = message.role == Role::Developer && !writer.target.traits.no_developer_role;
-    let place = Place { asked_now: false, ..place };
-    let mut parts = parts(writer, &message.parts, place)?;
+    let mut parts: Vec<Value> = message.parts.iter().filter_map(|one| part(writer, one)).collect();
     if !writer.is_own() {
-        // Older providers take only a text here.
         let texts: Vec<&str> = message.parts.iter().filter_map(Part::as_text).filter(|text| !text.is_empty()).collect();
         if texts.is_empty() {
-            return Ok(());
+            return None;
         }
         parts = vec![json!({"type": "text", "text": texts.join("\n\n")})];
     }
-    out.push(said(if developer { "developer" } else { "system" }, message, content(parts)));
-    Ok(())
-}
-
-fn parts(writer: &mut Writer<'_>, parts: &[Part], place: Place) -> Result<Vec<Value>, Refused> {
-    let written = parts.iter().map(|one| part(writer, one, place));
-    written.filter_map(Result::transpose).collect()
+    Some(said(if developer { "developer" } else { "system" }, message, content(parts)))
 }
 
 fn said(role: &str, message: &Message, content: Value) -> Value {
@@ -106,43 +114,32 @@ fn said(role: &str, message: &Message, content: Value) -> Value {
 }
 
 /// A message for each result, then what they cannot hold and what else the user says.
-fn user(writer: &mut Writer<'_>, message: &Message, place: Place, out: &mut Vec<Value>) -> Result<(), Refused> {
+fn user(writer: &Writer<'_>, message: &Message, out: &mut Vec<Value>) {
     let mut moved = Vec::new();
     let mut said_too = Vec::new();
     for one in &message.parts {
         match &one.kind {
-            PartKind::ToolResult(found) => out.push(result(writer, found, place, &mut moved)?),
-            _ => said_too.extend(part(writer, one, place)?),
+            PartKind::ToolResult(found) => out.push(result(writer, found, &mut moved)),
+            _ => said_too.extend(part(writer, one)),
         }
     }
     if !moved.is_empty() || !said_too.is_empty() {
         moved.extend(said_too);
         out.push(said("user", message, content(moved)));
     }
-    Ok(())
 }
 
 /// The text of a result; pictures and documents in it are moved behind all results of the turn.
-fn result(
-    writer: &mut Writer<'_>,
-    result: &ToolResult,
-    place: Place,
-    moved: &mut Vec<Value>,
-) -> Result<Value, Refused> {
+fn result(writer: &Writer<'_>, result: &ToolResult, moved: &mut Vec<Value>) -> Value {
     let (texts, media): (Vec<&Part>, Vec<&Part>) = result.parts.iter().partition(|part| part.as_text().is_some());
-    let place = Place { asked_now: false, ..place };
-    let mut text = Vec::new();
-    for one in texts {
-        text.extend(part(writer, one, place)?);
-    }
+    let mut text: Vec<Value> = texts.into_iter().filter_map(|one| part(writer, one)).collect();
     if result.is_error || !writer.is_own() {
         let words: Vec<&str> = result.parts.iter().filter_map(Part::as_text).collect();
         let mark = if result.is_error { "Error: " } else { "" };
         text = vec![json!({"type": "text", "text": format!("{mark}{}", words.join("\n"))})];
     }
     let id = writer.call_id(&result.call_id);
-    for (nth, one) in media.into_iter().enumerate() {
-        let Some(written) = part(writer, one, place)? else { continue };
+    for (nth, written) in media.into_iter().filter_map(|one| part(writer, one)).enumerate() {
         if nth == 0 {
             moved.push(json!({"type": "text", "text": format!("From the result of the tool call {id}:")}));
             if text.is_empty() {
@@ -151,7 +148,7 @@ fn result(
         }
         moved.push(written);
     }
-    Ok(json!({"role": "tool", "tool_call_id": id, "content": content(text)}))
+    json!({"role": "tool", "tool_call_id": id, "content": content(text)})
 }
 
 /// The schema as an instruction, for providers that only know "some JSON".

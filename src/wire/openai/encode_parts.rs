@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::encode_request::{Writer, put};
-use crate::chat::{CacheHint, Media, Part, PartKind, Refused, Source};
+use crate::chat::{CacheHint, Media, Part, PartKind, Source};
 
 /// A cache hint as endpoints in front of Anthropic's models take it.
 pub(super) fn cache_control(hint: &CacheHint) -> Value {
@@ -26,52 +26,20 @@ pub(super) fn content(parts: Vec<Value>) -> Value {
     }
 }
 
-/// Where a part stands, for the report, and whether it is what the user asks right now.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) message: usize,
-    pub(super) asked_now: bool,
-}
-
 /// A part of a message of the user, if this format has a place for it.
-///
-/// # Errors
-/// When it has none and the part is what the user asks about.
-pub(super) fn part(writer: &mut Writer<'_>, part: &Part, place: Place) -> Result<Option<Value>, Refused> {
+pub(super) fn part(writer: &Writer<'_>, part: &Part) -> Option<Value> {
     let mut written = match &part.kind {
         PartKind::Text { text, .. } | PartKind::Refusal(text) => json!({"type": "text", "text": text}),
-        PartKind::Image(media) => match image(media) {
-            Some(image) => image,
-            None => return missing(writer, place, "image"),
-        },
-        PartKind::Audio(media) => match audio(media) {
-            Some(audio) => audio,
-            None => return missing(writer, place, "audio"),
-        },
-        PartKind::Video(media) => match media.source.to_url() {
-            Some(url) => json!({"type": "video_url", "video_url": {"url": url}}),
-            None => return missing(writer, place, "video"),
-        },
-        PartKind::File(media) => match file(media, writer.is_own()) {
-            Some(file) => file,
-            None => return missing(writer, place, "file"),
-        },
-        PartKind::Native(_) => return missing(writer, Place { asked_now: false, ..place }, "native"),
-        PartKind::ToolCall(_) | PartKind::ToolResult(_) | PartKind::Thinking(_) => return Ok(None),
+        PartKind::Image(media) => image(media)?,
+        PartKind::Audio(media) => audio(media)?,
+        PartKind::Video(media) => json!({"type": "video_url", "video_url": {"url": media.source.to_url()?}}),
+        PartKind::File(media) => file(media, writer.is_own())?,
+        PartKind::Native(_) | PartKind::ToolCall(_) | PartKind::ToolResult(_) | PartKind::Thinking(_) => return None,
     };
     if let (Some(hint), Some(object)) = (part.cache.as_ref().filter(|_| writer.is_own()), written.as_object_mut()) {
         object.insert("cache_control".into(), cache_control(hint));
     }
-    Ok(Some(written))
-}
-
-fn missing(writer: &mut Writer<'_>, place: Place, kind: &str) -> Result<Option<Value>, Refused> {
-    let field = format!("messages[{}].{kind}", place.message);
-    if place.asked_now {
-        return Err(Refused::new(field, format!("chat completions have no place for this kind of {kind}")));
-    }
-    writer.drop(field, "chat completions have no place for it");
-    Ok(None)
+    Some(written)
 }
 
 fn image(media: &Media) -> Option<Value> {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{encode_messages, encode_tools};
 use crate::chat::ids::{Names, Spelling, nine};
+use crate::chat::lost;
 use crate::chat::{
     Dropped, EncodeTarget, Encoded, Family, Format, OutputFormat, Reasoning, ReasoningMode, Refused, Request, Sampling,
 };
@@ -24,7 +25,7 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     let mut body = Map::new();
     body.insert("model".into(), target.model.into());
     let messages = encode_messages::messages(&mut writer)?;
-    writer.marks();
+    writer.losses();
     body.insert("messages".into(), messages);
     body.insert("stream".into(), target.stream.into());
     if target.stream && !target.traits.no_stream_options {
@@ -46,7 +47,7 @@ pub(super) struct Writer<'a> {
     pub(super) request: &'a Request,
     pub(super) target: &'a EncodeTarget<'a>,
     pub(super) names: Names,
-    dropped: Vec<Dropped>,
+    pub(super) dropped: Vec<Dropped>,
 }
 
 impl Writer<'_> {
@@ -74,28 +75,22 @@ impl Writer<'_> {
         }
     }
 
-    /// What stands beside the pieces of the conversation, and goes back to its own format or maker only.
     /// The id of a call as the provider takes it; a call and its result get the same one.
     pub(super) fn call_id(&self, id: &str) -> String {
         if self.target.traits.short_call_ids { nine(id) } else { Spelling::OPENAI.fit(id) }
     }
 
-    fn marks(&mut self) {
+    /// What stands beside the pieces of the conversation, and goes back to its own format or maker only.
+    fn losses(&mut self) {
         let request = self.request;
-        self.dropped.extend(Dropped::foreign_seals(request, self.family()));
+        self.dropped.extend(lost::foreign_seals(request, self.family()));
         if self.is_own() {
             return;
         }
-        for (index, message) in request.messages.iter().enumerate() {
-            if message.parts.iter().any(|part| part.cache.is_some()) {
-                self.drop(format!("messages[{index}].cache"), "most providers cache by themselves and refuse marks");
-            }
-        }
-        for (index, tool) in request.tools.iter().enumerate() {
-            if tool.cache.is_some() {
-                self.drop(format!("tools[{index}].cache"), "most providers cache by themselves and refuse marks");
-            }
-        }
+        self.dropped.extend(lost::cache_marks(request, "most providers cache by themselves and refuse marks"));
+        self.dropped.extend(lost::citations(request, "sources of earlier answers are not sent", |_, _| false));
+        self.dropped.extend(lost::fields(request, &["top_k", "min_p"], "chat completions do not know it"));
+        self.dropped.extend(lost::rest(request, "not every provider of chat completions knows it", |_| false));
     }
 
     fn sampling(&mut self, body: &mut Map<String, Value>) {
@@ -114,19 +109,12 @@ impl Writer<'_> {
         put(body, "logit_bias", request.sampling.logit_bias.clone());
         put(body, "logprobs", request.sampling.logprobs);
         put(body, "top_logprobs", request.sampling.top_logprobs);
-        self.own_number(body, "top_k", top_k.map(Value::from));
-        self.own_number(body, "min_p", min_p.map(Value::from));
-        self.stop(body);
-    }
-
-    /// What compatible providers take and OpenAI refuses: only a client of this format knows which one it talks to.
-    fn own_number(&mut self, body: &mut Map<String, Value>, name: &str, number: Option<Value>) {
-        let Some(number) = number else { return };
         if self.is_own() {
-            body.insert(name.into(), number);
-        } else {
-            self.drop(name, "chat completions do not know it");
+            // Compatible providers take them and OpenAI refuses them: a client of this format knows which one it talks to.
+            put(body, "top_k", top_k);
+            put(body, "min_p", min_p);
         }
+        self.stop(body);
     }
 
     fn stop(&mut self, body: &mut Map<String, Value>) {
@@ -194,7 +182,7 @@ impl Writer<'_> {
             false => USER.fit(user),
         });
         put(body, "user", user);
-        put(body, "prompt_cache_key", request.cache_key.as_deref());
+        put(body, "prompt_cache_key", self.cache_name());
         if let Some(labels) = &request.metadata {
             if matches!(request.from, Format::OpenAiChat | Format::OpenAiResponses) {
                 body.insert("metadata".into(), Value::Object(labels.clone()));
@@ -211,13 +199,15 @@ impl Writer<'_> {
         }
     }
 
-    fn rest(&mut self, body: &mut Map<String, Value>) {
-        for (name, value) in &self.request.rest {
-            if self.is_own() {
-                body.entry(name.as_str()).or_insert_with(|| value.clone());
-            } else {
-                self.drop(name.as_str(), "unknown to chat completions");
-            }
+    /// Others than OpenAI, who is known by its newest name for the cap, are told no more than what a client says itself.
+    fn cache_name(&self) -> Option<String> {
+        let made = || self.request.cache_name().map(|name| USER.fit(&name));
+        self.request.cache_key.clone().or_else(|| made().filter(|_| self.target.traits.max_completion_tokens))
+    }
+
+    fn rest(&self, body: &mut Map<String, Value>) {
+        for (name, value) in self.request.rest.iter().filter(|_| self.is_own()) {
+            body.entry(name.as_str()).or_insert_with(|| value.clone());
         }
     }
 }

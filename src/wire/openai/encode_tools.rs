@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::encode_parts::cache_control;
 use super::encode_request::{Writer, put};
-use crate::chat::ids::{Spelling, chosen_names};
+use crate::chat::ids::Spelling;
+use crate::chat::lost;
 use crate::chat::{Tool, ToolChoice, ToolKind};
 
 /// Writes everything about tools.
@@ -26,6 +27,7 @@ pub(super) fn tools(writer: &mut Writer<'_>, body: &mut Map<String, Value>) {
         }
     }
     if written.is_empty() {
+        writer.dropped.extend(lost::choice_of_nothing(request));
         return;
     }
     body.insert("tools".into(), written.into());
@@ -35,8 +37,8 @@ pub(super) fn tools(writer: &mut Writer<'_>, body: &mut Map<String, Value>) {
 
 /// A choice among some tools is made by offering no others, except for clients that know the newer way.
 fn left_out(writer: &Writer<'_>, tool: &Tool) -> bool {
-    let Some(choice @ ToolChoice::Allowed { .. }) = &writer.request.tool_choice else { return false };
-    !writer.is_own() && !tool.kind.name().is_some_and(|name| chosen_names(choice).iter().any(|one| one == name))
+    let among = matches!(writer.request.tool_choice, Some(ToolChoice::Allowed { .. }));
+    among && !writer.is_own() && lost::is_left_out(writer.request, &tool.kind)
 }
 
 fn kind(writer: &Writer<'_>, kind: &ToolKind) -> Option<Map<String, Value>> {

@@ -11,9 +11,8 @@ use super::details;
 use super::encode_answer::{annotation, answer_id, audio, image};
 use super::encode_assistant::extra_content;
 use super::stop;
-use super::write::{call_begin, call_more, call_proof, json_member, member, number, text};
+use super::write::{call_begin, call_more, call_proof, json_member, member, number, stream_end, stream_head};
 use crate::chat::{Begin, Delta, Event, Opening, Part, PartKind, Reply, Seal, Stop, StreamEncoder, Thinking};
-use crate::openai_chat_stream::DONE_FRAME;
 use crate::openai_error::{ErrorBody, HEARTBEAT};
 use crate::usage::Usage;
 
@@ -85,23 +84,10 @@ impl Encoder {
         let id = self.begin.id.take().unwrap_or_else(|| answer_id(&self.reply));
         let model = self.begin.model.as_ref().unwrap_or(&self.reply.model);
         let created = self.begin.created.unwrap_or(self.reply.created);
-        let mut head = b"data: {\"id\":".to_vec();
-        text(&mut head, &id);
-        head.extend_from_slice(b",\"object\":\"chat.completion.chunk\",\"created\":");
-        let _ = serde_json::to_writer(&mut head, &created);
-        head.extend_from_slice(b",\"model\":");
-        text(&mut head, model);
         let labels = [("service_tier", &self.begin.service_tier), ("system_fingerprint", &self.begin.fingerprint)];
-        for (name, label) in labels {
-            if let Some(label) = label {
-                head.extend_from_slice(b",\"");
-                head.extend_from_slice(name.as_bytes());
-                head.extend_from_slice(b"\":");
-                text(&mut head, label);
-            }
-        }
-        head.extend_from_slice(b",\"choices\":[");
-        self.head = head;
+        let labels: SmallVec<[(&str, &str); 2]> =
+            labels.iter().filter_map(|(name, label)| Some((*name, label.as_deref()?))).collect();
+        self.head = stream_head("chat.completion.chunk", &id, created, model, &labels);
     }
 
     /// A chunk of one delta; `write` writes the members of the delta.
@@ -311,6 +297,7 @@ impl StreamEncoder for Encoder {
             Event::Logprobs { choice, logprobs } => self.logprobs(*choice, logprobs, out),
             Event::Stop { choice, stop } => self.stop(*choice, stop, out),
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Took(_) => {}
         }
     }
 
@@ -324,14 +311,8 @@ impl StreamEncoder for Encoder {
         let open: SmallVec<[u32; 1]> =
             self.choices.iter().filter(|choice| !choice.stopped).map(|choice| choice.index).collect();
         open.into_iter().for_each(|choice| self.stop(choice, &Stop::Done, out));
-        if let Some(usage) = self.usage.filter(|_| self.reply.include_usage) {
-            self.head();
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(b"],\"usage\":");
-            out.extend_from_slice(usage.to_openai().as_bytes());
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(DONE_FRAME.as_bytes());
+        self.head();
+        stream_end(&self.head, self.usage.filter(|_| self.reply.include_usage), out);
     }
 
     fn fail(&mut self, error: &ErrorBody, out: &mut BytesMut) {

@@ -34,7 +34,7 @@ mod stream_choice;
 mod tests;
 mod write;
 
-pub(crate) use body::{Call, Text, parsed};
+pub(crate) use body::{Call, parsed};
 pub use decode_answer::decode_answer;
 pub use decode_request::decode_request;
 pub(crate) use decode_request::{sampling, stream};
@@ -49,3 +49,4 @@ pub(crate) use encode_tools::{described, text_argument};
 pub use encoder::Encoder;
 pub use errors::error_body;
 pub(crate) use stop::write as finish_reason;
+pub(crate) use write::{stream_end, stream_head};

@@ -3,7 +3,9 @@
 mod answers;
 mod decoding;
 mod encoding;
+mod foreign;
 mod requests;
+mod thoughts;
 
 use std::sync::Arc;
 

@@ -3,8 +3,42 @@
 use bytes::{BufMut as _, BytesMut};
 use serde_json::Value;
 
+use crate::openai_chat_stream::DONE_FRAME;
+use crate::usage::Usage;
+
+/// The members that all chunks of a stream begin with, up to its choices; `labels` are texts behind them.
+pub(crate) fn stream_head(object: &str, id: &str, created: i64, model: &str, labels: &[(&str, &str)]) -> Vec<u8> {
+    let mut head = b"data: {\"id\":".to_vec();
+    text(&mut head, id);
+    head.extend_from_slice(b",\"object\":");
+    text(&mut head, object);
+    head.extend_from_slice(b",\"created\":");
+    let _ = serde_json::to_writer(&mut head, &created);
+    head.extend_from_slice(b",\"model\":");
+    text(&mut head, model);
+    for (name, label) in labels {
+        head.extend_from_slice(b",\"");
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(b"\":");
+        text(&mut head, label);
+    }
+    head.extend_from_slice(b",\"choices\":[");
+    head
+}
+
+/// The end of a stream: what was used, where the client wants to know, and the mark.
+pub(crate) fn stream_end(head: &[u8], usage: Option<Usage>, out: &mut BytesMut) {
+    if let Some(usage) = usage {
+        out.extend_from_slice(head);
+        out.extend_from_slice(b"],\"usage\":");
+        out.extend_from_slice(usage.to_openai().as_bytes());
+        out.extend_from_slice(b"}\n\n");
+    }
+    out.extend_from_slice(DONE_FRAME.as_bytes());
+}
+
 /// A text as JSON. Writing into memory cannot fail.
-pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+fn text(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 

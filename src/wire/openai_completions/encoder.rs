@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::encode_answer::{answer_id, reason};
 use super::logprobs::lists;
 use crate::chat::{Begin, Delta, Event, Opening, Part, Reply, Stop, StreamEncoder};
-use crate::openai_chat_stream::DONE_FRAME;
+use crate::openai::{stream_end, stream_head};
 use crate::openai_error::{ErrorBody, HEARTBEAT};
 use crate::usage::Usage;
 
@@ -52,17 +52,10 @@ impl Encoder {
         let id = self.begin.id.take().unwrap_or_else(|| answer_id(&self.reply));
         let model = self.begin.model.as_ref().unwrap_or(&self.reply.model);
         let created = self.begin.created.unwrap_or(self.reply.created);
-        // Writing into memory cannot fail.
-        let mut head = b"data: {\"id\":".to_vec();
-        let _ = serde_json::to_writer(&mut head, &id);
-        head.extend_from_slice(b",\"object\":\"text_completion\",\"created\":");
-        let _ = serde_json::to_writer(&mut head, &created);
-        head.extend_from_slice(b",\"model\":");
-        let _ = serde_json::to_writer(&mut head, model);
-        head.extend_from_slice(b",\"choices\":[");
-        self.head = head;
+        self.head = stream_head("text_completion", &id, created, model, &[]);
     }
 
+    /// Writing into memory cannot fail.
     fn chunk(&mut self, choice: u32, text: &str, logprobs: &Value, finish: Option<&str>, out: &mut BytesMut) {
         self.head();
         out.extend_from_slice(&self.head);
@@ -133,6 +126,7 @@ impl StreamEncoder for Encoder {
             Event::Logprobs { choice, logprobs } => self.logprobs(*choice, logprobs, out),
             Event::Stop { choice, stop } => self.stop(*choice, stop, out),
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Took(_) => {}
         }
     }
 
@@ -145,13 +139,7 @@ impl StreamEncoder for Encoder {
         }
         let open: SmallVec<[u32; 1]> = self.choices.iter().map(|choice| choice.index).collect();
         open.into_iter().for_each(|choice| self.stop(choice, &Stop::Done, out));
-        if let Some(usage) = self.usage.filter(|_| self.reply.include_usage) {
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(b"],\"usage\":");
-            out.extend_from_slice(usage.to_openai().as_bytes());
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(DONE_FRAME.as_bytes());
+        stream_end(&self.head, self.usage.filter(|_| self.reply.include_usage), out);
     }
 
     fn fail(&mut self, error: &ErrorBody, out: &mut BytesMut) {

@@ -27,6 +27,7 @@ fn answer() -> Answer {
         begin: Begin { id: Some("c1".into()), ..Begin::default() },
         choices: vec![Choice { index: 0, parts, stop: Stop::Length, logprobs }],
         usage: Some(Usage { input_fresh: 3, output_text: 4, ..Usage::default() }),
+        took: None,
     }
 }
 

@@ -154,7 +154,7 @@ fn answer(text: Option<&str>, model: Option<&str>, stop: Stop) -> Result<Answer,
     let text = text.ok_or_else(|| BadAnswer::Broken("it holds no text".to_owned()))?;
     let choice = Choice { index: 0, parts: vec![Part::text(text)], stop, logprobs: None };
     let begin = Begin { model: model.map(str::to_owned), ..Begin::default() };
-    Ok(Answer { begin, choices: vec![choice], usage: None })
+    Ok(Answer { begin, choices: vec![choice], usage: None, took: None })
 }
 
 /// Tells a whole answer as a stream of one piece.

@@ -32,7 +32,7 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
     let parts: Vec<Part> = output.iter().enumerate().flat_map(|(place, item)| parts_of(item, place)).collect();
     let stop = stop(status, reason(&answer), &parts);
     let choice = Choice { index: 0, parts, stop, logprobs: logprobs(output) };
-    Ok(Answer { begin: begin(&answer), choices: vec![choice], usage: usage(&answer) })
+    Ok(Answer { begin: begin(&answer), choices: vec![choice], usage: usage(&answer), took: None })
 }
 
 fn no_answer(answer: &Value) -> BadAnswer {

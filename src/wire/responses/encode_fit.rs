@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::chat::{
-    Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Source, Thinking, repair,
-};
+use crate::chat::lost::{self, Misfit};
+use crate::chat::{Dropped, Family, Format, Media, Message, Part, PartKind, Refused, Request, Role, Source, repair};
 
 const NO_PLACE: &str = "OpenAI Responses has no place for it";
 const FOREIGN: &str = "another provider sealed it";
@@ -15,22 +14,35 @@ const UNSEALED: &str = "it has no seal";
 /// # Errors
 /// When the current turn holds what cannot be written: without it the answer would be to something else.
 pub(super) fn fit(request: &Request, dropped: &mut Vec<Dropped>) -> Result<Vec<Message>, Refused> {
-    let last_answer = request.messages.iter().rposition(|message| message.role == Role::Assistant);
-    let mut messages = Vec::with_capacity(request.messages.len());
-    for (index, message) in request.messages.iter().enumerate() {
-        let current = last_answer.is_none_or(|last| index > last);
-        let mut place = Place { from: request.from, role: message.role, index, current, dropped };
-        if message.name.is_some() {
-            place.drop("name", NO_PLACE);
-        }
-        messages.push(Message::new(message.role, place.parts(&message.parts)?));
-    }
-    if request.from == Format::OpenAiResponses {
+    let from = request.from;
+    let fitting = lost::fitting(request, Format::OpenAiResponses, dropped, |role, part| misfit(from, role, part));
+    let messages = fitting?.into_iter().map(|message| written_here(message, from)).collect();
+    if from == Format::OpenAiResponses {
         return Ok(messages);
     }
     let mut messages = repair::answered(repair::merged(repair::without_empty(messages)));
     mark_customs(&mut messages);
     Ok(messages)
+}
+
+/// A message as this format writes it: without a name and foreign marks, and nobody but the model declines.
+fn written_here(message: Message, from: Format) -> Message {
+    let Message { role, mut parts, .. } = message;
+    for part in &mut parts {
+        rewrite(part, role, from);
+    }
+    Message::new(role, parts)
+}
+
+fn rewrite(part: &mut Part, role: Role, from: Format) {
+    if from != Format::OpenAiResponses {
+        part.cache = None;
+    }
+    match &mut part.kind {
+        PartKind::Refusal(text) if role != Role::Assistant => part.kind = Part::text(std::mem::take(text)).kind,
+        PartKind::ToolResult(result) => result.parts.iter_mut().for_each(|part| rewrite(part, role, from)),
+        _ => {}
+    }
 }
 
 /// A result is written as its call is.
@@ -45,99 +57,33 @@ fn mark_customs(messages: &mut [Message]) {
     }
 }
 
-struct Place<'a> {
-    from: Format,
-    role: Role,
-    index: usize,
-    /// It belongs to what the model is to answer now.
-    current: bool,
-    dropped: &'a mut Vec<Dropped>,
-}
-
-impl Place<'_> {
-    fn drop(&mut self, what: &str, why: &'static str) {
-        let dropped = Dropped::new(format!("messages[{}].{what}", self.index), why);
-        if !self.dropped.contains(&dropped) {
-            self.dropped.push(dropped);
+/// Why a part has no place here.
+fn misfit(from: Format, role: Role, part: &Part) -> Option<Misfit> {
+    let word = part.kind.word();
+    let (media, fits) = match &part.kind {
+        PartKind::Image(media) => (media, !matches!(media.source, Source::Text(_))),
+        PartKind::Audio(media) => (media, audio_format(media).is_some()),
+        PartKind::Video(media) => (media, false),
+        PartKind::File(media) => (media, true),
+        PartKind::Thinking(thinking) => {
+            let why = match &thinking.seal {
+                Some(seal) if seal.family == Family::OpenAi => return None,
+                None if from == Format::OpenAiResponses => return None,
+                Some(_) => FOREIGN,
+                None => UNSEALED,
+            };
+            return Some(Misfit::aside(word, why));
         }
-    }
-
-    fn parts(&mut self, parts: &[Part]) -> Result<Vec<Part>, Refused> {
-        let mut kept = Vec::with_capacity(parts.len());
-        for part in parts {
-            // Only the newest models know the hint, and prompts are cached by themselves.
-            if part.cache.is_some() && self.from != Format::OpenAiResponses {
-                self.drop("cache", "prompts are cached by themselves");
-            }
-            let cache = part.cache.clone().filter(|_| self.from == Format::OpenAiResponses);
-            kept.extend(self.part(part)?.map(|kind| Part { kind, cache }));
+        PartKind::Native(_) if from != Format::OpenAiResponses => {
+            return Some(Misfit::aside(word, "only its own format knows it"));
         }
-        Ok(kept)
+        _ => return None,
+    };
+    let is_ours = from.family() == Family::OpenAi;
+    if matches!(media.source, Source::FileId(_)) && !is_ours {
+        return Some(Misfit::content(word, "it is in another provider's file store"));
     }
-
-    fn part(&mut self, part: &Part) -> Result<Option<PartKind>, Refused> {
-        let kept = match &part.kind {
-            PartKind::Text { .. } => return Ok(Some(part.kind.clone())),
-            PartKind::Image(media) => return self.media("image", media, has_url(media), part),
-            PartKind::Audio(media) => return self.media("audio", media, audio_format(media).is_some(), part),
-            PartKind::Video(media) => return self.media("video", media, false, part),
-            PartKind::File(media) => return self.media("file", media, true, part),
-            PartKind::Thinking(thinking) => self.thinking(thinking),
-            PartKind::Refusal(text) if self.role != Role::Assistant => Part::text(text.clone()).kind.into(),
-            PartKind::Refusal(_) => Some(part.kind.clone()),
-            PartKind::ToolCall(call) => {
-                if call.seal.is_some() {
-                    self.drop("seal", FOREIGN);
-                }
-                Some(part.kind.clone())
-            }
-            PartKind::ToolResult(result) => {
-                let mut result = result.clone();
-                result.parts = self.parts(&result.parts)?;
-                Some(PartKind::ToolResult(result))
-            }
-            PartKind::Native(_) if self.from == Format::OpenAiResponses => Some(part.kind.clone()),
-            PartKind::Native(_) => {
-                self.drop("native", "only its own format knows it");
-                None
-            }
-        };
-        Ok(kept)
-    }
-
-    fn thinking(&mut self, thinking: &Thinking) -> Option<PartKind> {
-        let why = match &thinking.seal {
-            Some(seal) if seal.family == Family::OpenAi => None,
-            Some(_) => Some(FOREIGN),
-            None if self.from == Format::OpenAiResponses => None,
-            None => Some(UNSEALED),
-        };
-        if let Some(why) = why {
-            self.drop("thinking", why);
-            return None;
-        }
-        Some(PartKind::Thinking(thinking.clone()))
-    }
-
-    fn media(&mut self, what: &str, media: &Media, fits: bool, part: &Part) -> Result<Option<PartKind>, Refused> {
-        let is_ours = matches!(self.from, Format::OpenAiChat | Format::OpenAiResponses);
-        let foreign = matches!(media.source, Source::FileId(_)) && !is_ours;
-        if self.role != Role::Assistant && fits && !foreign {
-            return Ok(Some(part.kind.clone()));
-        }
-        if self.current {
-            let why =
-                if foreign { "is in another provider's file store" } else { "cannot be sent to OpenAI Responses" };
-            let field = format!("messages[{}].{what}", self.index);
-            return Err(Refused::new(field, format!("This {what} {why}")));
-        }
-        self.drop(what, if foreign { "it is in another provider's file store" } else { NO_PLACE });
-        Ok(None)
-    }
-}
-
-fn has_url(media: &Media) -> bool {
-    !matches!(media.source, Source::Text(_))
+    (role == Role::Assistant || !fits).then(|| Misfit::content(word, NO_PLACE))
 }
 
 /// The name of a sound's format, if it is one that can be sent.

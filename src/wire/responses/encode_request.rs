@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::encode_tools::UpstreamNames;
-use super::{encode_fit, encode_items, encode_tools};
+use super::{citation, encode_fit, encode_items, encode_tools};
 use crate::chat::ids::{Names, Spelling, chosen_names};
+use crate::chat::lost;
 use crate::chat::{
     Dropped, EncodeTarget, Encoded, Family, Format, Message, OutputFormat, Reasoning, ReasoningMode, Refused, Request,
     Role,
@@ -14,19 +15,18 @@ use crate::splice::{self, Edit, Object};
 
 /// OpenAI refuses caps below this one.
 const LEAST_MAX_TOKENS: u64 = 16;
-const LONGEST_CACHE_KEY: usize = 64;
 const NO_PLACE: &str = "OpenAI Responses has no place for it";
-/// OpenAI takes 64 characters; other formats know longer names.
+/// OpenAI takes 64 characters as the name of a user or of a cached prompt; other formats know longer ones.
 const USER: Spelling = Spelling { longest: 64, also: "@.:|", starts_with_letter: false };
 /// Members of a chat request that mean the same here.
-const SHARED_WITH_CHAT: [&str; 3] = ["safety_identifier", "prompt_cache_retention", "prompt_cache_options"];
+const SHARED_WITH_CHAT: [&str; 4] = ["safety_identifier", "prompt_cache_retention", "prompt_cache_options", "store"];
 
 /// The body for a provider.
 ///
 /// # Errors
 /// When the request would mean something else in this format.
 pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<Encoded, Refused> {
-    refuse(request)?;
+    lost::only_one_text(request)?;
     let own = request.from == Format::OpenAiResponses;
     let names = Names::of(request, Spelling::OPENAI);
     let upstream = UpstreamNames(Some(&names));
@@ -43,21 +43,12 @@ pub fn encode_request(request: &Request, target: &EncodeTarget<'_>) -> Result<En
     reasoning(request, own, &mut body);
     text(request, &mut body);
     labels(request, &mut body, &mut dropped);
-    rest(request, own, &mut body, &mut dropped);
+    rest(request, own, &mut body);
+    losses(request, own, &mut dropped);
     body.insert("stream".to_owned(), target.stream.into());
     // A map of texts and values cannot fail to be written.
     let body = serde_json::to_vec(&body).unwrap_or_default().into();
     Ok(Encoded { body, dropped, way_back: names.way_back(true) })
-}
-
-fn refuse(request: &Request) -> Result<(), Refused> {
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        return Err(Refused::new("n", "OpenAI Responses gives one answer only"));
-    }
-    match request.modalities.iter().find(|kind| !kind.eq_ignore_ascii_case("text")) {
-        Some(kind) => Err(Refused::new("modalities", format!("OpenAI Responses gives no {kind}"))),
-        None => Ok(()),
-    }
 }
 
 /// The first message of the operator, if it is plain text. In this format's own requests it was `instructions` itself.
@@ -106,16 +97,6 @@ fn sampling(request: &Request, body: &mut Map<String, Value>, dropped: &mut Vec<
     if let Some(count) = asked.top_logprobs {
         body.insert("top_logprobs".to_owned(), count.into());
     }
-    let homeless = [
-        ("top_k", asked.top_k.is_some()),
-        ("min_p", asked.min_p.is_some()),
-        ("stop", !asked.stop.is_empty()),
-        ("seed", asked.seed.is_some()),
-        ("presence_penalty", asked.presence_penalty.is_some_and(|value| value != 0.0)),
-        ("frequency_penalty", asked.frequency_penalty.is_some_and(|value| value != 0.0)),
-        ("logit_bias", asked.logit_bias.is_some()),
-    ];
-    dropped.extend(homeless.iter().filter(|(_, set)| *set).map(|(name, _)| Dropped::new(*name, NO_PLACE)));
 }
 
 fn reasoning(request: &Request, own: bool, body: &mut Map<String, Value>) {
@@ -184,8 +165,8 @@ fn labels(request: &Request, body: &mut Map<String, Value>, dropped: &mut Vec<Dr
         dropped.extend(others.keys().map(|name| Dropped::new(format!("metadata.{name}"), "only texts can be labels")));
         body.insert("metadata".to_owned(), Value::Object(texts));
     }
-    if let Some(key) = &request.cache_key {
-        let key = if key.len() > LONGEST_CACHE_KEY { Spelling::OPENAI.fit(key) } else { key.clone() };
+    if let Some(key) = request.cache_name() {
+        let key = if key.len() > USER.longest { USER.fit(&key) } else { key };
         body.insert("prompt_cache_key".to_owned(), key.into());
     }
     match request.service_tier.as_deref() {
@@ -200,15 +181,33 @@ fn labels(request: &Request, body: &mut Map<String, Value>, dropped: &mut Vec<Dr
     }
 }
 
-/// The members of other formats are named as dropped. A translated conversation carries its own state, so nothing is to be
-/// stored, and the reasoning must come back encrypted for the next turn.
-fn rest(request: &Request, own: bool, body: &mut Map<String, Value>, dropped: &mut Vec<Dropped>) {
+/// What this format has no place for.
+fn losses(request: &Request, own: bool, dropped: &mut Vec<Dropped>) {
+    const ABSENT: [&str; 7] = ["top_k", "min_p", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias"];
+    dropped.extend(lost::fields(request, &ABSENT, NO_PLACE));
+    dropped.extend(lost::names(request, NO_PLACE));
+    // Seals of calls have no place here, whoever made them.
+    dropped.extend(lost::foreign_seals(request, Family::Other));
+    dropped.extend(lost::citations(request, NO_PLACE, |role, citation| {
+        role == Role::Assistant && citation::write(citation, 0).is_some()
+    }));
+    if !own {
+        // Only the newest models know marks, and prompts are cached by themselves.
+        dropped.extend(lost::cache_marks(request, "prompts are cached by themselves"));
+    }
+    dropped.extend(lost::rest(request, NO_PLACE, |name| own || is_shared(request, name)));
+}
+
+fn is_shared(request: &Request, name: &str) -> bool {
+    request.from == Format::OpenAiChat && SHARED_WITH_CHAT.contains(&name)
+}
+
+/// A translated conversation carries its own state, so nothing is to be stored unless the client says so, and the reasoning
+/// must come back encrypted for the next turn.
+fn rest(request: &Request, own: bool, body: &mut Map<String, Value>) {
     for (name, value) in &request.rest {
-        let shared = request.from == Format::OpenAiChat && SHARED_WITH_CHAT.contains(&name.as_str());
-        if (own && !name.contains('.')) || shared {
+        if (own && !name.contains('.')) || is_shared(request, name) {
             body.insert(name.clone(), value.clone());
-        } else if !own {
-            dropped.push(Dropped::new(name.clone(), NO_PLACE));
         }
     }
     let mut include = Vec::new();
@@ -216,7 +215,7 @@ fn rest(request: &Request, own: bool, body: &mut Map<String, Value>, dropped: &m
         include.push("message.output_text.logprobs");
     }
     if !own {
-        body.insert("store".to_owned(), false.into());
+        body.entry("store").or_insert_with(|| false.into());
         if request.reasoning.as_ref().is_some_and(|asked| asked.mode != ReasoningMode::Off) {
             include.push("reasoning.encrypted_content");
         }

@@ -33,9 +33,6 @@ pub(super) fn tools(request: &Request, names: &UpstreamNames<'_>, dropped: &mut 
     let mut list = Vec::with_capacity(request.tools.len());
     let mut group: Option<&str> = None;
     for (index, tool) in request.tools.iter().enumerate() {
-        if tool.cache.is_some() && !own {
-            dropped.push(Dropped::new(format!("tools[{index}].cache"), "prompts are cached by themselves"));
-        }
         let namespace = namespace_of(tool);
         let Some(written) = written(tool, own, names) else {
             dropped.push(Dropped::new(format!("tools[{index}]"), "another provider runs it"));

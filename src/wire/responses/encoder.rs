@@ -68,6 +68,7 @@ impl StreamEncoder for Encoder {
                 self.settle(out);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Took(_) => {}
             Event::Begin(_) | Event::Logprobs { .. } | Event::Stop { .. } => {}
         }
     }

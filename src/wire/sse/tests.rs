@@ -18,7 +18,7 @@ fn read(pieces: &[&[u8]], cap: usize) -> (Vec<SseEvent>, Result<Remainder, SseEr
                 Err(error) => return (events, Err(error), held),
             }
         }
-        held = held.max(scanner.tail.len() + scanner.chunk.len());
+        held = held.max(scanner.bytes.tail.len() + scanner.bytes.chunk.len());
     }
     let rest = scanner.finish();
     (events, rest, held)
@@ -141,7 +141,7 @@ fn an_endless_line_and_an_endless_event_are_refused_and_freed() {
         assert_eq!(scanner.next_event(), Err(SseError::EventTooLarge(CAP)));
         assert_eq!(scanner.next_event(), Err(SseError::EventTooLarge(CAP)));
         assert_eq!(scanner.finish(), Err(SseError::EventTooLarge(CAP)));
-        assert_eq!(scanner.tail.capacity() + scanner.chunk.len(), 0);
+        assert_eq!(scanner.bytes.tail.capacity() + scanner.bytes.chunk.len(), 0);
     }
 }
 

@@ -166,13 +166,16 @@ fn no_tool_means_no_tools() {
 fn a_schema_is_asked_for_as_a_call() {
     let mut request = asking();
     let schema = json!({"type": "object", "properties": {}});
-    request.output =
-        OutputFormat::JsonSchema { name: "x".into(), description: None, schema: schema.clone(), strict: None };
+    request.output = OutputFormat::JsonSchema { name: "x".into(), description: None, schema, strict: Some(true) };
 
     let (body, encoded) = encoded(&request, CLAUDE);
 
     assert_eq!(body["toolConfig"]["toolChoice"], json!({"tool": {"name": "json_output"}}));
-    assert_eq!(body["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"], schema);
+    assert_eq!(
+        body["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"],
+        json!({"type": "object", "properties": {}, "title": "x"})
+    );
+    assert_eq!(dropped(&encoded), ["response_format.strict"]);
     assert!(!encoded.way_back.is_empty());
 }
 
@@ -228,4 +231,16 @@ proptest! {
         prop_assert!(text.matches("cachePoint").count() <= 4);
         prop_assert!(encoded.dropped.is_empty(), "{:?}", encoded.dropped);
     }
+}
+
+#[test]
+fn a_client_that_speaks_anthropics_format_is_spared_what_bedrock_refuses() {
+    let mut request = asking();
+    request.from = Format::Anthropic;
+    (request.sampling.temperature, request.sampling.top_p) = (Some(1.0), Some(0.95));
+
+    let (body, encoded) = encoded(&request, CLAUDE);
+
+    assert_eq!(body["inferenceConfig"], json!({"topP": 0.95}));
+    assert!(encoded.dropped.is_empty(), "{:?}", encoded.dropped);
 }

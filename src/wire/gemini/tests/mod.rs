@@ -1,6 +1,7 @@
 //! What the format promises.
 
 mod answers;
+mod pictures;
 mod requests;
 mod schemas;
 mod small;

@@ -292,7 +292,7 @@ fn what_cannot_be_carried_is_named() {
     let fields: Vec<&str> = encoded.dropped.iter().map(|dropped| dropped.field.as_str()).collect();
     assert_eq!(
         fields,
-        ["messages[0].name", "tools[0]", "stop", "min_p", "logit_bias", "store", "parallel_tools", "user"]
+        ["tools[0]", "stop", "messages[0].name", "min_p", "logit_bias", "parallel_tools", "user", "store"]
     );
     assert_eq!(json(&encoded.body)["generationConfig"]["stopSequences"], json!(["0", "1", "2", "3", "4"]));
 }

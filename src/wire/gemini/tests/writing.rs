@@ -26,7 +26,12 @@ fn call(arguments: &str) -> Part {
 fn answer(parts: Vec<Part>, stop: Stop) -> Answer {
     let usage = Usage { input_fresh: 6, cache_read: 4, output_text: 7, output_reasoning: 5, ..Usage::default() };
     let choice = Choice { index: 0, parts, stop, logprobs: None };
-    Answer { begin: Begin { id: Some("r".into()), ..Begin::default() }, choices: vec![choice], usage: Some(usage) }
+    Answer {
+        begin: Begin { id: Some("r".into()), ..Begin::default() },
+        choices: vec![choice],
+        usage: Some(usage),
+        took: None,
+    }
 }
 
 fn rich() -> Answer {

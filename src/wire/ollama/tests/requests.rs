@@ -185,7 +185,7 @@ fn what_cannot_be_carried_is_named_or_refused() {
 
     let fields: Vec<&str> = encoded.dropped.iter().map(|dropped| dropped.field.as_str()).collect();
     assert_eq!(refused.field, "messages[0].image");
-    assert_eq!(fields, ["messages[0].image", "tool_choice", "store", "user"]);
+    assert_eq!(fields, ["messages[0].image", "tool_choice", "user", "store"]);
     request.sampling.n = Some(2);
     assert_eq!(encode_request(&request, &target("m")).unwrap_err().field, "n");
 }

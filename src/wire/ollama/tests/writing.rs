@@ -1,12 +1,14 @@
 //! Writing clients' answers, streams, errors and lists.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::json;
 use crate::chat::{
-    Answer, Begin, Choice, Event, Format, Part, PartKind, Stop, StreamEncoder, Thinking, ToolCall, arbitrary,
+    Answer, Begin, Choice, Event, Format, Part, PartKind, Stop, StreamEncoder, Thinking, Took, ToolCall, arbitrary,
 };
 use crate::model_facts::ModelFacts;
 use crate::ollama::{
@@ -25,7 +27,7 @@ fn rich(parts: Vec<Part>, stop: Stop) -> Answer {
     let usage = Usage { input_fresh: 6, cache_read: 4, output_text: 7, output_reasoning: 5, ..Usage::default() };
     let parts = [Part::new(thinking), Part::text("a\u{2028}b")].into_iter().chain(parts).collect();
     let choice = Choice { index: 0, parts, stop, logprobs: None };
-    Answer { begin: Begin::default(), choices: vec![choice], usage: Some(usage) }
+    Answer { begin: Begin::default(), choices: vec![choice], usage: Some(usage), took: None }
 }
 
 fn streamed(mut encoder: Encoder, events: &[Event]) -> Vec<Value> {
@@ -171,4 +173,21 @@ fn models_are_listed_and_described() {
     assert_eq!(shown["capabilities"], json!(["completion", "tools", "thinking"]));
     assert_eq!(shown["model_info"]["gpt.context_length"], 8);
     assert!(json(&version_body())["version"].is_string());
+}
+
+#[test]
+fn how_long_it_took_is_told_whole_and_streamed_and_read_again() {
+    let millis = Duration::from_millis;
+    let took = Took { total: millis(10), load: millis(1), prompt: millis(3), answer: millis(6) };
+    let answer = Answer { took: Some(took), ..rich(vec![], Stop::Done) };
+    let reply = arbitrary::reply(Format::Ollama);
+
+    let whole = encode_answer(&answer, &reply);
+    let stream = streamed(Encoder::new(&reply), &answer.events());
+
+    for told in [&json(&whole), stream.last().unwrap()] {
+        let names = ["total_duration", "load_duration", "prompt_eval_duration", "eval_duration"];
+        assert_eq!(names.map(|name| told[name].as_u64().unwrap()), [10_000_000, 1_000_000, 3_000_000, 6_000_000]);
+    }
+    assert_eq!(decode_answer(&whole).unwrap().took, Some(took));
 }

@@ -100,6 +100,7 @@ fn some_answer() -> Answer {
         begin,
         choices: vec![Choice { index: 0, parts, stop: Stop::ToolCalls, logprobs: None }],
         usage: Some(usage),
+        took: None,
     }
 }
 
