@@ -8,4 +8,5 @@ mod keys;
 mod messages;
 mod model_strings;
 mod models;
+mod overload;
 mod responses;
