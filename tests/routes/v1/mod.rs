@@ -5,6 +5,7 @@ mod chat_completions;
 mod completions;
 mod headers;
 mod keys;
+mod media;
 mod messages;
 mod model_strings;
 mod models;
