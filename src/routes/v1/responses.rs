@@ -16,6 +16,7 @@ use crate::gateway::ask::Ask;
 use crate::gateway::client_format::ClientFormat;
 use crate::gateway::keeper::Keeper;
 use crate::gateway::pipeline::{Incoming, Reader, owner};
+use crate::store::StoreError;
 use crate::wire::bad_request::BadRequest;
 use crate::wire::responses::stored::{self, StoredResponse};
 use crate::wire::responses::{self, extras};
@@ -77,17 +78,41 @@ async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
 /// The body with all that was said before. None when it goes on from nothing and refers to nothing: then it stays byte for
 /// byte what it was.
 async fn with_history(own: &Value, reader: Reader<'_>) -> Result<Option<Bytes>, ApiError> {
+    let references = stored::references(own);
     let chain = match stored::previous_id(own) {
         Some(id) => chain(id, reader).await?,
-        None if stored::references(own).is_empty() => return Ok(None),
+        None if references.is_empty() => return Ok(None),
         None => Vec::new(),
     };
-    let said = |id: &str| {
-        let items = chain.iter().flat_map(|kept| kept.input.iter().chain(&kept.output));
-        items.into_iter().find(|item| item.get("id").and_then(Value::as_str) == Some(id)).cloned()
-    };
-    let whole = stored::with_references(stored::with_history(own.clone(), &chain), said)?;
+    let others = referred(&references, &chain, reader).await?;
+    let said = |id: &str| chain.iter().chain(&others).find_map(|kept| kept.item(id)).cloned();
+    let whole = stored::with_references(stored::with_history(own.clone(), &chain), said);
     Ok(Some(Bytes::from(whole.to_string())))
+}
+
+/// The answers beside the chain in which the items stand that the input refers to.
+async fn referred(
+    references: &[(usize, &str)],
+    chain: &[StoredResponse],
+    reader: Reader<'_>,
+) -> Result<Vec<StoredResponse>, ApiError> {
+    let mut others: Vec<StoredResponse> = Vec::new();
+    for (place, id) in references {
+        if chain.iter().chain(&others).any(|kept| kept.item(id).is_some()) {
+            continue;
+        }
+        let (owner, now) = (owner(reader.principal), reader.app.clock.wall().0);
+        let found = reader.app.store.responses().holding(id, &owner, now).await.map_err(unreadable)?;
+        let found: Option<StoredResponse> = found.and_then(|row| serde_json::from_str(&row.body).ok());
+        let found = found.filter(|kept| kept.item(id).is_some() && others.len() < LONGEST_CHAIN);
+        others.push(found.ok_or_else(|| stored::item_not_found(*place, id))?);
+    }
+    Ok(others)
+}
+
+fn unreadable(error: StoreError) -> ApiError {
+    tracing::warn!(%error, "a kept answer cannot be read");
+    ApiError::new(Problem::LedgerUnavailable, "Kept answers cannot be read at the moment.")
 }
 
 fn unsupported(field: &str, message: &str) -> ApiError {
@@ -111,10 +136,7 @@ async fn chain(id: &str, reader: Reader<'_>) -> Result<Vec<StoredResponse>, ApiE
 }
 
 async fn kept(app: &App, id: &str, owner: &str) -> Result<Option<StoredResponse>, ApiError> {
-    let found = app.store.responses().find(id, owner, app.clock.wall().0).await.map_err(|error| {
-        tracing::warn!(%error, "a kept answer cannot be read");
-        ApiError::new(Problem::LedgerUnavailable, "Kept answers cannot be read at the moment.")
-    })?;
+    let found = app.store.responses().find(id, owner, app.clock.wall().0).await.map_err(unreadable)?;
     Ok(found.and_then(|row| serde_json::from_str(&row.body).ok()))
 }
 
