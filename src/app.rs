@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use omniroute_actors::background::BackgroundRuns;
 use omniroute_actors::clock::Clock;
 use omniroute_actors::router::PublishedPlan;
 use omniroute_actors::supervisor::Registry;
@@ -46,6 +47,8 @@ pub struct App {
     pub recorder: Arc<Recorder>,
     /// What providers sealed, for clients that do not send it back.
     pub seals: Seals,
+    /// What is made in the background.
+    pub runs: Addr<BackgroundRuns>,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
 }

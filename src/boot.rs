@@ -18,8 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Arbiter, Supervisor};
+use actix::{Addr, Arbiter, ArbiterHandle, Supervisor};
 use actix_rt::task::JoinHandle;
+use omniroute_actors::background::BackgroundRuns;
 use omniroute_actors::clock::{Clock, SystemClock};
 use omniroute_actors::ports::{Ports, StateRecord};
 use omniroute_actors::router::PublishedPlan;
@@ -33,6 +34,7 @@ use crate::app::App;
 use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, client_keys};
 use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
+use crate::gateway::background;
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
 use crate::gateway::seals::Seals;
 use crate::infra::lifecycle::Lifecycle;
@@ -128,7 +130,9 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let (saver, saving) = StateSaver::new(store.clone(), Arc::clone(&clock));
     actix_rt::spawn(saving.run());
     let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(saver.clone()), observer: metrics.clone() };
-    let registry = start_registry(ports, remembered(&store).await?);
+    let control = Arbiter::new().handle();
+    let registry = start_registry(&control, ports, remembered(&store).await?);
+    let runs = Supervisor::start_in_arbiter(&control, |_| BackgroundRuns::default());
 
     let config = ConfigHandle::new(config);
     let plan = PublishedPlan::default();
@@ -167,8 +171,10 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         clients,
         web,
         recorder,
+        runs,
     };
 
+    background::give_up_abandoned(&app).await?;
     app.directory.refresh().await?;
     let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;
     let first_key = first_key(&app).await?;
@@ -267,11 +273,10 @@ pub async fn remembered(store: &Store) -> Result<Vec<StateRecord>, StoreError> {
     Ok(store.connection_states().load_all().await?.iter().filter_map(state_saver::record).collect())
 }
 
-/// All connection actors share one thread of their own: a flood of reports delays no request.
-fn start_registry(ports: Ports, stored: Vec<StateRecord>) -> Addr<Registry> {
-    let control = Arbiter::new().handle();
+/// All actors that no worker owns share one thread: a flood of reports delays no request.
+fn start_registry(control: &ArbiterHandle, ports: Ports, stored: Vec<StateRecord>) -> Addr<Registry> {
     let own = control.clone();
-    Supervisor::start_in_arbiter(&control, move |_| Registry::new(own, ports, stored))
+    Supervisor::start_in_arbiter(control, move |_| Registry::new(own, ports, stored))
 }
 
 async fn sign_in(admin: &Admin, initial: Option<&SecretString>, source: Source) -> Result<SignIn, BootError> {

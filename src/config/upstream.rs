@@ -54,6 +54,10 @@ section! {
         /// Hours for which answers of the Responses API are kept, so that `previous_response_id` works with every
         /// provider; 0 keeps none.
         responses_ttl_h: u64 = 24, within 0..=8_760;
+        /// Answers of the Responses API that are made in the background at a time (`background: true`); 0 makes none.
+        background_max: usize = 64, within 0..=100_000;
+        /// The same for one client key.
+        background_max_per_key: usize = 16, within 1..=100_000;
         /// Fetch pictures and documents that a request names by URL when the chosen provider takes bytes only; off, such
         /// a request is refused (400).
         fetch_urls: bool = true;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use omniroute_actors::connection::config::UpstreamTarget;
 
+use super::background::Job;
 use super::client_format::ClientFormat;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
@@ -36,6 +37,8 @@ pub struct Ask {
     pub ready: Option<Bytes>,
     /// Responses: keeps the answer.
     pub keeper: Option<Rc<Keeper>>,
+    /// Responses: the answer is made while nobody waits.
+    pub background: Option<Job>,
     /// What providers sealed for this caller earlier.
     pub seals: Option<OwnSeals>,
     /// What lay behind its URLs, as far as a provider needed it.
@@ -104,6 +107,7 @@ impl Ask {
             strict: false,
             ready: None,
             keeper: None,
+            background: None,
             seals: None,
             fetched: Fetched::default(),
             body: chat.body().clone(),
@@ -123,6 +127,7 @@ impl Ask {
             strict: false,
             ready: None,
             keeper: None,
+            background: None,
             seals: None,
             fetched: Fetched::default(),
             body,

@@ -10,6 +10,7 @@
 pub mod ask;
 pub mod assemble;
 pub mod attempt;
+pub mod background;
 pub mod client_format;
 pub mod count;
 pub mod deliver;

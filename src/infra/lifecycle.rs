@@ -89,7 +89,7 @@ impl Lifecycle {
     /// Count a request until the guard is dropped.
     pub fn enter(self: &std::sync::Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(std::sync::Arc::clone(self))
+        InFlight(Some(std::sync::Arc::clone(self)))
     }
 }
 
@@ -105,10 +105,19 @@ impl Cut {
 
 /// One counted request.
 #[derive(Debug)]
-pub struct InFlight(std::sync::Arc<Lifecycle>);
+pub struct InFlight(Option<std::sync::Arc<Lifecycle>>);
+
+impl InFlight {
+    /// For a part of something that is counted already.
+    pub const fn counted_elsewhere() -> Self {
+        Self(None)
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(lifecycle) = &self.0 {
+            lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

@@ -42,6 +42,37 @@ impl StoredResponse {
         Some(Self { previous_id: previous.map(str::to_owned), input: input_of(request, &id), id, output, head })
     }
 
+    /// The answer under this id, made in the background, as far as it is.
+    #[must_use]
+    pub fn in_background(mut self, id: &str, status: &str) -> Self {
+        id.clone_into(&mut self.id);
+        self.head.insert("id".to_owned(), id.into());
+        self.head.insert("background".to_owned(), true.into());
+        self.at(status)
+    }
+
+    /// The same, as far as it is by now. One that failed says why, or that its maker is gone.
+    #[must_use]
+    pub fn at(mut self, status: &str) -> Self {
+        self.head.insert("status".to_owned(), status.into());
+        if status == "failed" && self.head.get("error").is_none_or(Value::is_null) {
+            let message = "The gateway ended while it worked on this response.";
+            self.fail("server_error", message);
+        }
+        self
+    }
+
+    /// It failed, for this reason.
+    pub fn fail(&mut self, code: &str, message: &str) {
+        self.head.insert("status".to_owned(), "failed".into());
+        self.head.insert("error".to_owned(), json!({"code": code, "message": message}));
+    }
+
+    /// Its status.
+    pub fn status(&self) -> Option<&str> {
+        self.head.get("status").and_then(Value::as_str)
+    }
+
     /// The item of that id, asked or answered.
     pub fn item(&self, id: &str) -> Option<&Value> {
         self.input.iter().chain(&self.output).find(|item| id_of(item) == Some(id))

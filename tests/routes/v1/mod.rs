@@ -1,5 +1,6 @@
 //! The data plane.
 
+mod background;
 mod bodies;
 mod chat_completions;
 mod completions;
