@@ -55,7 +55,7 @@ fn a_reference_is_the_item_that_it_names() {
 
     assert_eq!(in_chain["input"].as_array().unwrap().len(), 3, "not said twice");
     assert_eq!(texts(&decoded(&alone))[0], (Role::Assistant, "said resp_1"));
-    assert_eq!((unknown.code.as_ref(), unknown.param.as_deref()), ("item_not_found", Some("input[0].id")));
+    assert_eq!((unknown.code, unknown.param.as_deref()), ("item_not_found", Some("input[0].id")));
     assert_eq!(stored::references(&refer("rs_1")), [(0, "rs_1")]);
     assert_eq!(chain[0].item_ids().len(), 2);
     assert_eq!(stored::previous_not_found("resp_0").code, "previous_response_not_found");
