@@ -5,7 +5,7 @@
 //! was said before may be missing, and the format then names it as dropped.
 //!
 //! A URL of a client is nothing that an operator vouched for: it is fetched under an address policy without the
-//! exceptions that providers have ([`fetch`]), and what is told of a failure says nothing about our network.
+//! exceptions that providers have, and what is told of a failure says nothing about our network.
 
 mod fetch;
 mod kind;
