@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use omniroute_actors::background::BackgroundRuns;
 use omniroute_actors::clock::Clock;
 use omniroute_actors::ports::Minter;
 use omniroute_actors::router::PublishedPlan;
@@ -44,10 +45,14 @@ pub struct App {
     pub clients: ClientFactory,
     /// Exchanges credentials that are not sent themselves.
     pub minter: Arc<dyn Minter>,
+    /// The way to what clients name by URL: without the exceptions that providers have.
+    pub web: ClientFactory,
     /// Keeps usage.
     pub recorder: Arc<Recorder>,
     /// What providers sealed, for clients that do not send it back.
     pub seals: Seals,
+    /// What is made in the background.
+    pub runs: Addr<BackgroundRuns>,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
     /// What it takes on.

@@ -18,8 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Arbiter, Supervisor};
+use actix::{Addr, Arbiter, ArbiterHandle, Supervisor};
 use actix_rt::task::JoinHandle;
+use omniroute_actors::background::BackgroundRuns;
 use omniroute_actors::clock::{Clock, SystemClock};
 use omniroute_actors::ports::{Minter, Ports, StateRecord};
 use omniroute_actors::router::PublishedPlan;
@@ -33,6 +34,7 @@ use crate::app::App;
 use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, client_keys};
 use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
+use crate::gateway::background;
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
 use crate::gateway::seals::Seals;
 use crate::infra::backups::Shelf;
@@ -121,6 +123,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let demo = start_demo(&config, &store, &environment).await?;
     let demo_address = demo.as_ref().map(|demo| demo.addr);
     let clients = ClientFactory::new(upstream_settings(&config.upstream, demo_address))?;
+    let web = ClientFactory::new(web_settings(&config))?;
     let recorder = Recorder::new(recorder_options(&config)).map_err(BootError::Journal)?;
     let initial_password = config.auth.initial_password.resolve_in(loader.environment())?;
 
@@ -135,7 +138,9 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         observer: metrics.clone(),
         minter: Arc::clone(&minter),
     };
-    let registry = start_registry(ports, remembered(&store).await?);
+    let control = Arbiter::new().handle();
+    let registry = start_registry(&control, ports, remembered(&store).await?);
+    let runs = Supervisor::start_in_arbiter(&control, |_| BackgroundRuns::default());
 
     let config = ConfigHandle::new(config);
     let plan = PublishedPlan::default();
@@ -152,7 +157,13 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         backups: Arc::new(Shelf::new(config.clone(), store.clone(), Arc::clone(&clock))),
         sessions: Sessions::new(store.clone(), &vault, config.clone(), Arc::clone(&clock)),
         admin: Arc::clone(&admin),
-        reloader: Arc::new(LiveReload::new(config.clone(), loader, clients.clone(), demo_address, log)),
+        reloader: Arc::new(LiveReload::new(
+            config.clone(),
+            loader,
+            [&clients, &web].map(Clone::clone),
+            demo_address,
+            log,
+        )),
     };
     let app = App {
         keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
@@ -169,9 +180,12 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         directory,
         clients,
         minter,
+        web,
         recorder,
+        runs,
     };
 
+    background::give_up_abandoned(&app).await?;
     app.directory.refresh().await?;
     let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;
     let first_key = first_key(&app).await?;
@@ -243,6 +257,13 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
     }
 }
 
+/// The settings of the way to what clients name by URL. Who may call the gateway does not for that reason reach what an
+/// operator let it reach as a provider.
+fn web_settings(config: &Config) -> UpstreamSettings {
+    let listed = config.routing.fetch_private_hosts.iter().map(ToString::to_string).collect();
+    UpstreamSettings { allow_private_hosts: listed, ..upstream_settings(&config.upstream, None) }
+}
+
 fn recorder_options(config: &Config) -> RecorderOptions {
     let (usage, storage) = (&config.usage, &config.storage);
     let named = Some(&usage.journal_dir).filter(|dir| !dir.as_os_str().is_empty());
@@ -264,11 +285,10 @@ pub async fn remembered(store: &Store) -> Result<Vec<StateRecord>, StoreError> {
     Ok(store.connection_states().load_all().await?.iter().filter_map(state_saver::record).collect())
 }
 
-/// All connection actors share one thread of their own: a flood of reports delays no request.
-fn start_registry(ports: Ports, stored: Vec<StateRecord>) -> Addr<Registry> {
-    let control = Arbiter::new().handle();
+/// All actors that no worker owns share one thread: a flood of reports delays no request.
+fn start_registry(control: &ArbiterHandle, ports: Ports, stored: Vec<StateRecord>) -> Addr<Registry> {
     let own = control.clone();
-    Supervisor::start_in_arbiter(&control, move |_| Registry::new(own, ports, stored))
+    Supervisor::start_in_arbiter(control, move |_| Registry::new(own, ports, stored))
 }
 
 async fn sign_in(admin: &Admin, initial: Option<&SecretString>, source: Source) -> Result<SignIn, BootError> {

@@ -30,6 +30,7 @@
 //! * A panic loses the message that met it and nothing else.
 //! * Decisions take time and chance as arguments.
 
+pub mod background;
 pub mod clock;
 pub mod connection;
 pub mod guard;

@@ -34,6 +34,19 @@ async function raised(kind, action) {
   throw new Error(`no ${kind.name} was raised`);
 }
 
+// An answer from the background, once it is over.
+async function made(model) {
+  const isRunning = (answer) => ['queued', 'in_progress'].includes(answer.status);
+  let answer = await client().responses.create({ model, input: 'hello', background: true });
+  assert.ok(isRunning(answer) && answer.background, answer.status);
+  for (const until = performance.now() + 10_000; isRunning(answer); ) {
+    assert.ok(performance.now() < until, answer.status);
+    await new Promise((resume) => setTimeout(resume, 50));
+    answer = await client().responses.retrieve(answer.id);
+  }
+  return answer;
+}
+
 const checks = {
   async 'models are listed and found'() {
     const ids = (await client().models.list()).data.map((model) => model.id);
@@ -105,6 +118,29 @@ const checks = {
     const error = await raised(OpenAI.APIError, () => collect(chat('cut/mock-model', { stream: true }), seen));
     assert.ok(seen.some((chunk) => chunk.choices[0]?.delta.content), 'no content before the error');
     assert.ok(!(error instanceof OpenAI.APIConnectionError), 'the connection broke instead of an error event');
+  },
+  async 'an answer is made in the background'() {
+    const answer = await made('patient/mock-model');
+    assert.equal(answer.status, 'completed');
+    assert.ok(answer.output_text && answer.usage.output_tokens > 0, 'an empty answer');
+    const next = { model: 'good/mock-model', input: 'and?', previous_response_id: answer.id };
+    assert.equal((await client().responses.create(next)).status, 'completed');
+    assert.ok((await client().responses.inputItems.list(answer.id)).data.length > 0, 'no input items');
+  },
+  async 'an answer in the background can be cancelled'() {
+    const running = await client().responses.create({ model: 'silent/mock-model', input: 'hello', background: true });
+    for (let times = 0; times < 2; times += 1) {
+      assert.equal((await client().responses.cancel(running.id)).status, 'cancelled');
+    }
+    assert.equal((await client().responses.retrieve(running.id)).status, 'cancelled');
+    await client().responses.delete(running.id);
+    await raised(OpenAI.NotFoundError, () => client().responses.retrieve(running.id));
+  },
+  async 'a failure in the background is told'() {
+    const answer = await made('bad/mock-model');
+    assert.equal(answer.status, 'failed');
+    assert.ok(answer.error.message, 'no message');
+    await raised(OpenAI.BadRequestError, () => client().responses.cancel(answer.id));
   },
 };
 

@@ -120,13 +120,49 @@ def a_stream_that_is_cut_raises_after_its_content():
     assert not isinstance(error, openai.APIConnectionError), "the connection broke instead of an error event"
 
 
+def made(model, at=None):
+    """An answer from the background, once it is over."""
+    answer = (at or client()).responses.create(model=model, input="hello", background=True)
+    assert answer.status in ("queued", "in_progress") and answer.background, answer
+    until = time.monotonic() + 10
+    while answer.status in ("queued", "in_progress"):
+        assert time.monotonic() < until, answer
+        time.sleep(0.05)
+        answer = client().responses.retrieve(answer.id)
+    return answer
+
+
+def an_answer_is_made_in_the_background():
+    answer = made("patient/mock-model")
+    assert answer.status == "completed" and answer.output_text and answer.usage.output_tokens > 0, answer
+    following = client().responses.create(model="good/mock-model", input="and?", previous_response_id=answer.id)
+    assert following.status == "completed", following
+    assert client().responses.input_items.list(answer.id).data, "no input items"
+
+
+def an_answer_in_the_background_can_be_cancelled():
+    running = client().responses.create(model="silent/mock-model", input="hello", background=True)
+    for _ in range(2):
+        assert client().responses.cancel(running.id).status == "cancelled"
+    assert client().responses.retrieve(running.id).status == "cancelled"
+    client().responses.delete(running.id)
+    raised(openai.NotFoundError, lambda: client().responses.retrieve(running.id))
+
+
+def a_failure_in_the_background_is_told():
+    answer = made("bad/mock-model")
+    assert answer.status == "failed" and answer.error.message, answer
+    raised(openai.BadRequestError, lambda: client().responses.cancel(answer.id))
+
+
 CHECKS = [
     models_are_listed_and_found, an_answer_has_its_text_and_usage, a_stream_has_the_same_text_and_ends,
     a_stream_reports_usage_when_asked, a_tool_is_called, a_tool_is_called_in_a_stream,
     a_wrong_key_is_an_authentication_error, an_unknown_model_is_not_found, a_malformed_request_is_a_bad_request,
     a_bad_request_of_the_provider_stays_one, a_rate_limit_tells_when_to_come_back, a_broken_provider_is_a_server_error,
     a_silent_provider_is_a_timeout_of_the_gateway, a_timeout_of_the_client_is_raised,
-    a_stream_that_is_cut_raises_after_its_content,
+    a_stream_that_is_cut_raises_after_its_content, an_answer_is_made_in_the_background,
+    an_answer_in_the_background_can_be_cancelled, a_failure_in_the_background_is_told,
 ]
 
 

@@ -91,6 +91,7 @@ async fn expired(app: App) {
     let cleared = [
         ("sessions", app.store.sessions().delete_expired(now).await),
         ("responses", app.store.responses().delete_expired(now).await),
+        ("runs", app.store.responses().fail_abandoned(now).await),
     ];
     for (what, cleared) in cleared {
         match cleared {

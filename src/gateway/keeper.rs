@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::fault::Fault;
 use super::relay::{Progress, Relay};
-use crate::store::{ResponseRow, Store};
+use crate::store::{KeptResponse, ResponseRow, Store};
 use crate::wire::chat::Took;
 use crate::wire::openai_error::ErrorBody;
 use crate::wire::responses::stored::StoredResponse;
@@ -46,17 +46,19 @@ impl Keeper {
     pub fn keep(&self, response: Value) {
         let Some(stored) = StoredResponse::of_exchange(&self.request, response) else { return };
         let Ok(body) = serde_json::to_string(&stored) else { return };
+        let items = stored.item_ids();
         let row = ResponseRow {
-            id: stored.id,
+            id: stored.id.clone(),
             owner: self.owner.clone(),
             created_at: self.now,
             expires_at: self.now.saturating_add(self.ttl),
             body,
+            run: None,
         };
         let store = self.store.clone();
         actix_rt::spawn(async move {
-            if let Err(error) = store.responses().insert(&row).await {
-                tracing::warn!(%error, response.id = row.id, "an answer cannot be kept");
+            if let Err(error) = store.responses().insert(KeptResponse { row, items }).await {
+                tracing::warn!(%error, response.id = stored.id, "an answer cannot be kept");
             }
         });
     }

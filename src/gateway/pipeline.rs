@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use super::attempt::Means;
+use super::background;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
 use super::dispatch::{Waiting, dispatch};
@@ -66,6 +67,10 @@ impl Incoming {
             Ok(Taken { ask: Ask { ready: Some(body), .. }, .. }) => {
                 HttpResponse::Ok().content_type("application/json").body(body)
             }
+            Ok(taken) if taken.ask.background.is_some() => match background::start(taken, started).await {
+                Ok(queued) => HttpResponse::Ok().content_type("application/json").body(queued),
+                Err(error) => error.to_response_for(client, id.as_ref().map(RequestId::as_str)),
+            },
             Ok(taken) => {
                 let (app, router) = (taken.app.clone(), taken.router.clone());
                 let (call, pass) = Call::open(taken, started);
@@ -138,14 +143,14 @@ impl Taken {
 }
 
 /// A request that may be dispatched.
-struct Call {
+pub(super) struct Call {
     inbound: Inbound,
     config: Arc<Config>,
     tally: Tally,
 }
 
 impl Call {
-    fn open(taken: Taken, started: Instant) -> (Self, Pass) {
+    pub(super) fn open(taken: Taken, started: Instant) -> (Self, Pass) {
         let only = taken.only();
         let Taken { ask, principal, config, request, app, pass, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
@@ -164,8 +169,8 @@ impl Call {
         (Self { inbound, config, tally }, pass)
     }
 
-    async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
-        let means = Means { clients: &app.clients, config: &self.config, now: app.clock.wall() };
+    pub(super) async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
+        let means = Means { clients: &app.clients, web: &app.web, config: &self.config, now: app.clock.wall() };
         let waiting = waiting(app);
         let dispatched = dispatch(router, &means, &self.inbound, &mut self.tally, waiting).await;
         let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };

@@ -91,7 +91,7 @@ impl Lifecycle {
     /// Count a request until the guard is dropped.
     pub fn enter(self: &std::sync::Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight { lifecycle: std::sync::Arc::clone(self), pass: None }
+        InFlight { lifecycle: Some(std::sync::Arc::clone(self)), pass: None }
     }
 }
 
@@ -108,11 +108,16 @@ impl Cut {
 /// One counted request.
 #[derive(Debug)]
 pub struct InFlight {
-    lifecycle: std::sync::Arc<Lifecycle>,
+    lifecycle: Option<std::sync::Arc<Lifecycle>>,
     pass: Option<Pass>,
 }
 
 impl InFlight {
+    /// For a part of something that is counted already.
+    pub const fn counted_elsewhere() -> Self {
+        Self { lifecycle: None, pass: None }
+    }
+
     /// The same, and the pass ends with it.
     pub fn carrying(mut self, pass: Pass) -> Self {
         self.pass = Some(pass);
@@ -122,6 +127,8 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(lifecycle) = &self.lifecycle {
+            lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

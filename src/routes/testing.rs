@@ -12,6 +12,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::{Error, test};
 use arc_swap::ArcSwap;
+use omniroute_actors::background::BackgroundRuns;
 use omniroute_actors::clock::{Clock, ManualClock, Moment};
 use omniroute_actors::ports::{Nowhere, Ports};
 use omniroute_actors::router::plan::RoutingPlan;
@@ -98,6 +99,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
         clients,
         minter,
+        web: ClientFactory::new(UpstreamSettings::default()).unwrap(),
         directory: Arc::new(directory),
         clock: shared,
         config,
@@ -106,6 +108,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         plan,
         registry,
         seals: Default::default(),
+        runs: BackgroundRuns::default().start(),
         lifecycle,
         overload: Arc::default(),
         recorder,

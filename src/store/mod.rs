@@ -45,7 +45,7 @@ pub use error::{Cause, StoreError};
 pub use location::{engine_of, sqlite_path};
 pub use meta::holds_sealed_rows;
 pub use nodes::{NodeRow, Nodes};
-pub use responses::{ResponseRow, Responses};
+pub use responses::{KeptResponse, ResponseRow, Responses, RunStatus};
 pub use sessions::{SessionRow, Sessions};
 pub use settings::{SettingRow, Settings};
 pub use usage::{Usage, UsageRow};

@@ -171,5 +171,17 @@ diesel::table! {
         created_at -> BigInt,
         expires_at -> BigInt,
         body -> Text,
+        run_status -> Nullable<Text>,
+        run_until -> Nullable<BigInt>,
     }
 }
+
+diesel::table! {
+    response_items (owner, item_id, response_id) {
+        owner -> Text,
+        item_id -> Text,
+        response_id -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(response_items, responses);

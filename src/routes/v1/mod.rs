@@ -51,6 +51,12 @@ pub fn routes() -> Vec<RouteSpec> {
         ),
         RouteSpec::get("/v1/responses/{id}", Scope::Inference, "Show a kept answer", responses::show),
         RouteSpec::delete("/v1/responses/{id}", Scope::Inference, "Forget a kept answer", responses::delete),
+        RouteSpec::post(
+            "/v1/responses/{id}/cancel",
+            Scope::Inference,
+            "Cancel an answer that is made in the background",
+            responses::cancel,
+        ),
         RouteSpec::get(
             "/v1/responses/{id}/input_items",
             Scope::Inference,

@@ -1,28 +1,29 @@
 //! `POST /v1/responses` and what belongs to it. Answers are kept by the gateway itself, for their owner, for a while: a
 //! client may go on from one whichever provider gave it.
 
+mod history;
+mod kept;
+
+pub use kept::{cancel, delete, input_items, show};
+
 use std::rc::Rc;
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::app::App;
-use crate::auth::Principal;
-use crate::error::{ApiError, Problem};
+use crate::error::ApiError;
 use crate::gateway::ask::Ask;
+use crate::gateway::background::Job;
 use crate::gateway::client_format::ClientFormat;
 use crate::gateway::keeper::Keeper;
 use crate::gateway::pipeline::{Incoming, Reader, owner};
 use crate::wire::bad_request::BadRequest;
-use crate::wire::responses::stored::{self, StoredResponse};
-use crate::wire::responses::{self, extras};
+use crate::wire::responses::{self, Extras, extras};
+
+use self::history::with_history;
 
 const CLIENT: ClientFormat = ClientFormat::Responses;
-/// Answers that one conversation may go back over.
-const LONGEST_CHAIN: usize = 200;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Answer a request.
@@ -44,142 +45,62 @@ pub async fn compact(incoming: Incoming) -> HttpResponse {
 async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
     let request = responses::decode_request(&body)?;
     let asked = extras(&request);
-    if asked.background {
-        return Err(unsupported("background", "This gateway does not run answers in the background."));
-    }
     if asked.conversation.is_some() {
         return Err(unsupported(
             "conversation",
             "This gateway keeps answers, not conversations; use previous_response_id.",
         ));
     }
-    let own: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut own: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let ttl = i64::try_from(reader.config.routing.responses_ttl_h).unwrap_or(0).saturating_mul(HOUR_MS);
+    let owner = owner(reader.principal);
+    if asked.background {
+        may_wait(&asked, request.stream, reader)?;
+        return in_background(&mut own, reader, |request| Job { owner, ttl, request }).await;
+    }
     let mut ask = match with_history(&own, reader).await? {
-        Some(whole) => {
-            let request = responses::decode_request(&whole)?;
-            Ask::read(CLIENT, whole, request)
-        }
+        Some(whole) => decoded(whole)?,
         None => Ask::read(CLIENT, body, request),
     };
-    let ttl = i64::try_from(reader.config.routing.responses_ttl_h).unwrap_or(0).saturating_mul(HOUR_MS);
     if asked.store != Some(false) && ttl > 0 {
-        ask.keeper = Some(Rc::new(Keeper {
-            store: reader.app.store.clone(),
-            owner: owner(reader.principal),
-            now: reader.app.clock.wall().0,
-            ttl,
-            request: own,
-        }));
+        let (store, now) = (reader.app.store.clone(), reader.app.clock.wall().0);
+        ask.keeper = Some(Rc::new(Keeper { store, owner, now, ttl, request: own }));
     }
     Ok(ask)
 }
 
-/// The body with all that was said before. None when it goes on from nothing and refers to nothing: then it stays byte for
-/// byte what it was.
-async fn with_history(own: &Value, reader: Reader<'_>) -> Result<Option<Bytes>, ApiError> {
-    let chain = match stored::previous_id(own) {
-        Some(id) => chain(id, reader).await?,
-        None if stored::references(own).is_empty() => return Ok(None),
-        None => Vec::new(),
-    };
-    let said = |id: &str| {
-        let items = chain.iter().flat_map(|kept| kept.input.iter().chain(&kept.output));
-        items.into_iter().find(|item| item.get("id").and_then(Value::as_str) == Some(id)).cloned()
-    };
-    let whole = stored::with_references(stored::with_history(own.clone(), &chain), said)?;
-    Ok(Some(Bytes::from(whole.to_string())))
+fn decoded(body: Bytes) -> Result<Ask, BadRequest> {
+    let request = responses::decode_request(&body)?;
+    Ok(Ask::read(CLIENT, body, request))
+}
+
+/// The provider works while we wait: it is not asked to make the answer in its own background.
+async fn in_background(own: &mut Value, reader: Reader<'_>, job: impl FnOnce(Value) -> Job) -> Result<Ask, ApiError> {
+    if let Some(members) = own.as_object_mut() {
+        members.shift_remove("background");
+    }
+    let whole = with_history(own, reader).await?.unwrap_or_else(|| Bytes::from(own.to_string()));
+    let mut ask = decoded(whole)?;
+    ask.background = Some(job(own.take()));
+    Ok(ask)
+}
+
+/// Whether this answer can be made in the background.
+fn may_wait(asked: &Extras, stream: bool, reader: Reader<'_>) -> Result<(), ApiError> {
+    let routing = &reader.config.routing;
+    if asked.store == Some(false) {
+        return Err(unsupported("store", "An answer that is made in the background has to be kept."));
+    }
+    if routing.responses_ttl_h == 0 || routing.background_max == 0 {
+        return Err(unsupported("background", "This gateway makes no answers in the background."));
+    }
+    if stream {
+        let message = "An answer that is made in the background is not streamed; ask for it by its id.";
+        return Err(unsupported("stream", message));
+    }
+    Ok(())
 }
 
 fn unsupported(field: &str, message: &str) -> ApiError {
     BadRequest::new(message, field, "unsupported_parameter").into()
-}
-
-/// The answers that this one goes back over, oldest first.
-async fn chain(id: &str, reader: Reader<'_>) -> Result<Vec<StoredResponse>, ApiError> {
-    let mut chain = Vec::new();
-    let mut next = Some(id.to_owned());
-    while let Some(id) = next {
-        let kept = kept(reader.app, &id, &owner(reader.principal)).await?;
-        let Some(kept) = kept.filter(|_| chain.len() < LONGEST_CHAIN) else {
-            return Err(stored::previous_not_found(&id).into());
-        };
-        next = kept.previous_id.clone();
-        chain.push(kept);
-    }
-    chain.reverse();
-    Ok(chain)
-}
-
-async fn kept(app: &App, id: &str, owner: &str) -> Result<Option<StoredResponse>, ApiError> {
-    let found = app.store.responses().find(id, owner, app.clock.wall().0).await.map_err(|error| {
-        tracing::warn!(%error, "a kept answer cannot be read");
-        ApiError::new(Problem::LedgerUnavailable, "Kept answers cannot be read at the moment.")
-    })?;
-    Ok(found.and_then(|row| serde_json::from_str(&row.body).ok()))
-}
-
-/// `GET /v1/responses/{id}`.
-pub async fn show(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
-    answer(&request, &id, &app, StoredResponse::body).await
-}
-
-/// `GET /v1/responses/{id}/input_items`.
-pub async fn input_items(
-    request: HttpRequest,
-    id: web::Path<String>,
-    app: web::Data<App>,
-    page: Option<web::Query<Listing>>,
-) -> HttpResponse {
-    let Listing { after, limit, order } = page.map(web::Query::into_inner).unwrap_or_default();
-    let page = stored::Page { after, limit, ascending: order.as_deref() == Some("asc") };
-    answer(&request, &id, &app, |kept| kept.input_items(&page)).await
-}
-
-/// Which items a client wants to see.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Listing {
-    after: Option<String>,
-    limit: Option<usize>,
-    order: Option<String>,
-}
-
-async fn answer(
-    request: &HttpRequest,
-    id: &str,
-    app: &App,
-    show: impl FnOnce(&StoredResponse) -> Bytes,
-) -> HttpResponse {
-    match kept(app, id, &caller(request)).await {
-        Ok(Some(kept)) => HttpResponse::Ok().content_type("application/json").body(show(&kept)),
-        Ok(None) => not_found(id),
-        Err(error) => error.to_response_for(CLIENT, None),
-    }
-}
-
-/// `DELETE /v1/responses/{id}`.
-pub async fn delete(request: HttpRequest, id: web::Path<String>, app: web::Data<App>) -> HttpResponse {
-    match app.store.responses().delete(&id, &caller(&request)).await {
-        Ok(true) => HttpResponse::Ok().content_type("application/json").body(stored::deleted_body(&id)),
-        Ok(false) => not_found(&id),
-        Err(error) => {
-            tracing::warn!(%error, "a kept answer cannot be deleted");
-            ApiError::new(Problem::LedgerUnavailable, "Kept answers cannot be changed at the moment.")
-                .to_response_for(CLIENT, None)
-        }
-    }
-}
-
-fn caller(request: &HttpRequest) -> String {
-    let principal = request.extensions().get::<std::sync::Arc<Principal>>().cloned();
-    principal.map(|principal| owner(&principal)).unwrap_or_default()
-}
-
-fn not_found(id: &str) -> HttpResponse {
-    let shown: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
-    let mut error =
-        ApiError::new(Problem::ModelNotFound, format!("Response with id '{shown}' not found.")).retry(false);
-    error.status = StatusCode::NOT_FOUND.as_u16();
-    error.body.code = None;
-    error.to_response_for(CLIENT, None)
 }

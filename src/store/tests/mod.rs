@@ -8,5 +8,6 @@ mod bed;
 mod faults;
 mod migrations;
 mod nouns;
+mod responses;
 mod secrets;
 mod tls;

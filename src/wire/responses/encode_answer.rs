@@ -3,7 +3,13 @@
 use bytes::{Bytes, BytesMut};
 
 use super::encoder::Encoder;
-use crate::chat::{Answer, Event, Reply, StreamEncoder as _};
+use super::object::{Frame, Status};
+use crate::chat::{Answer, Begin, Event, Reply, StreamEncoder as _};
+
+/// The body while there is no answer yet.
+pub fn encode_begun(reply: &Reply) -> Bytes {
+    Frame::new(&Begin::default(), reply).object(&Status::InProgress, &[], None).into()
+}
 
 /// The body for a client.
 pub fn encode_answer(answer: &Answer, reply: &Reply) -> Bytes {

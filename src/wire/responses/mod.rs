@@ -41,7 +41,7 @@ pub use compact::{compact_answer, compact_request};
 pub use decode_answer::decode_answer;
 pub use decode_request::decode_request;
 pub use decoder::Decoder;
-pub use encode_answer::encode_answer;
+pub use encode_answer::{encode_answer, encode_begun};
 pub use encode_request::{encode_request, rewrite};
 pub use encoder::Encoder;
 pub use errors::error_body;

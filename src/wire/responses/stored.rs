@@ -42,6 +42,47 @@ impl StoredResponse {
         Some(Self { previous_id: previous.map(str::to_owned), input: input_of(request, &id), id, output, head })
     }
 
+    /// The answer under this id, made in the background, as far as it is.
+    #[must_use]
+    pub fn in_background(mut self, id: &str, status: &str) -> Self {
+        id.clone_into(&mut self.id);
+        self.head.insert("id".to_owned(), id.into());
+        self.head.insert("background".to_owned(), true.into());
+        self.at(status)
+    }
+
+    /// The same, as far as it is by now. One that failed says why, or that its maker is gone.
+    #[must_use]
+    pub fn at(mut self, status: &str) -> Self {
+        self.head.insert("status".to_owned(), status.into());
+        if status == "failed" && self.head.get("error").is_none_or(Value::is_null) {
+            let message = "The gateway ended while it worked on this response.";
+            self.fail("server_error", message);
+        }
+        self
+    }
+
+    /// It failed, for this reason.
+    pub fn fail(&mut self, code: &str, message: &str) {
+        self.head.insert("status".to_owned(), "failed".into());
+        self.head.insert("error".to_owned(), json!({"code": code, "message": message}));
+    }
+
+    /// Its status.
+    pub fn status(&self) -> Option<&str> {
+        self.head.get("status").and_then(Value::as_str)
+    }
+
+    /// The item of that id, asked or answered.
+    pub fn item(&self, id: &str) -> Option<&Value> {
+        self.input.iter().chain(&self.output).find(|item| id_of(item) == Some(id))
+    }
+
+    /// The ids of all items.
+    pub fn item_ids(&self) -> Vec<String> {
+        self.input.iter().chain(&self.output).filter_map(id_of).map(str::to_owned).collect()
+    }
+
     /// The body of `GET /v1/responses/{id}`.
     pub fn body(&self) -> Bytes {
         let mut response = self.head.clone();
@@ -92,9 +133,9 @@ pub fn previous_not_found(id: &str) -> BadRequest {
     BadRequest::new(message, "previous_response_id", "previous_response_not_found")
 }
 
-/// There is no item of that id.
-fn item_not_found(id: &str) -> BadRequest {
-    BadRequest::new(format!("Item with id '{id}' not found"), "input", "item_not_found")
+/// There is no item of the id that the input names at this place.
+pub fn item_not_found(place: usize, id: &str) -> BadRequest {
+    BadRequest::new(format!("Item with id '{id}' not found"), format!("input[{place}].id"), "item_not_found")
 }
 
 /// The answer that a body goes on from.
@@ -121,25 +162,22 @@ fn is_reference(item: &Value) -> bool {
     item.get("type").and_then(Value::as_str) == Some("item_reference")
 }
 
-/// The body with items in place of references; `find` knows the items of this client.
-///
-/// # Errors
-/// When a reference names no item.
-pub fn with_references(mut request: Value, find: impl Fn(&str) -> Option<Value>) -> Result<Value, BadRequest> {
-    let Some(Value::Array(items)) = request.get_mut("input") else { return Ok(request) };
-    for item in items {
-        if is_reference(item) {
-            let id = id_of(item).unwrap_or_default();
-            *item = find(id).ok_or_else(|| item_not_found(id))?;
+/// The body with items in place of references; `find` knows the items that it refers to.
+pub fn with_references(mut request: Value, find: impl Fn(&str) -> Option<Value>) -> Value {
+    let Some(Value::Array(items)) = request.get_mut("input") else { return request };
+    for item in items.iter_mut().filter(|item| is_reference(item)) {
+        if let Some(found) = id_of(item).and_then(&find) {
+            *item = found;
         }
     }
-    Ok(request)
+    request
 }
 
-/// The ids that a body refers to, to be looked up before [`with_references`].
-pub fn references(request: &Value) -> Vec<&str> {
+/// The ids that a body refers to and their places in its input, to be looked up before [`with_references`].
+pub fn references(request: &Value) -> Vec<(usize, &str)> {
     let items = request.get("input").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    items.iter().filter(|item| is_reference(item)).filter_map(id_of).collect()
+    let references = items.iter().enumerate().filter(|(_, item)| is_reference(item));
+    references.map(|(place, item)| (place, id_of(item).unwrap_or_default())).collect()
 }
 
 fn id_of(item: &Value) -> Option<&str> {

@@ -1,13 +1,16 @@
 //! The data plane.
 
+mod background;
 mod bodies;
 mod chat_completions;
 mod completions;
 mod headers;
 mod keys;
+mod media;
 mod messages;
 mod model_strings;
 mod models;
+mod overload;
 mod quirks;
 mod responses;
 mod tokens;

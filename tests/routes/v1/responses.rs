@@ -95,6 +95,42 @@ async fn a_kept_answer_can_be_forgotten() {
 }
 
 #[tokio::test]
+async fn an_item_of_any_kept_answer_may_be_referred_to_by_its_owner_alone() {
+    let site = Site::open(calm()).await;
+    let other = site.admin.create_key("other").await.key;
+    let first = site.gateway.ask(&post(&json!({"model": "a/m", "input": "my name is Ada"}))).await.json();
+    let id = first["id"].as_str().unwrap();
+    kept(&site, id).await;
+    let items = site.gateway.ask(&Request::get(&format!("/v1/responses/{id}/input_items")).key(KEY)).await.json();
+    let refer = |item: &Value| json!({"type": "item_reference", "id": item["id"]});
+    let input = json!([refer(&items["data"][0]), refer(&first["output"][0]), {"role": "user", "content": "who am I?"}]);
+    let body = json!({"model": "b/m", "input": input});
+
+    let answer = site.gateway.ask(&post(&body)).await;
+    let stolen = site.gateway.ask(&Request::post("/v1/responses", &body).key(&other)).await;
+
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let sent: Value = serde_json::from_str(&site.b.control.requests().pop().unwrap().body).unwrap();
+    assert_eq!(sent["messages"][0]["content"], json!("my name is Ada"));
+    assert_eq!(sent["messages"][1]["role"], json!("assistant"));
+    assert_eq!(sent["messages"][2]["content"], json!("who am I?"));
+    assert_eq!((stolen.status(), &stolen.json()["error"]["param"]), (400, &json!("input[0].id")), "{}", stolen.text());
+}
+
+#[tokio::test]
+async fn an_item_that_nobody_keeps_is_named_by_its_place() {
+    let site = Site::open(calm()).await;
+    let input = json!([{"role": "user", "content": "x"}, {"type": "item_reference", "id": "msg_unknown"}]);
+
+    let answer = site.gateway.ask(&post(&json!({"model": "a/m", "input": input}))).await;
+
+    assert_eq!(answer.status(), 400, "{}", answer.text());
+    let error = answer.json()["error"].clone();
+    assert_eq!((&error["param"], &error["code"]), (&json!("input[1].id"), &json!("item_not_found")), "{error}");
+    assert!(site.a.control.requests().is_empty());
+}
+
+#[tokio::test]
 async fn tokens_are_counted_and_conversations_made_short() {
     let site = Site::open(calm()).await;
     let body = json!({"model": "a/m", "input": "hello world"});

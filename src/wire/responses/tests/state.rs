@@ -50,14 +50,14 @@ fn a_reference_is_the_item_that_it_names() {
     let refer = |id: &str| json!({"model": "m", "input": [{"type": "item_reference", "id": id}, {"role": "user", "content": "go"}]});
 
     let in_chain = with_history(refer("msg_resp_1"), &chain);
-    let alone =
-        with_references(refer("msg_resp_1"), |id| chain[0].output.iter().find(|item| item["id"] == id).cloned());
-    let unknown = with_references(with_history(refer("msg_9"), &chain), |_| None).unwrap_err();
+    let alone = with_references(refer("msg_resp_1"), |id| chain[0].item(id).cloned());
+    let unknown = stored::item_not_found(0, "msg_9");
 
     assert_eq!(in_chain["input"].as_array().unwrap().len(), 3, "not said twice");
-    assert_eq!(texts(&decoded(&alone.unwrap()))[0], (Role::Assistant, "said resp_1"));
-    assert_eq!(unknown.code, "item_not_found");
-    assert_eq!(stored::references(&refer("rs_1")), ["rs_1"]);
+    assert_eq!(texts(&decoded(&alone))[0], (Role::Assistant, "said resp_1"));
+    assert_eq!((unknown.code, unknown.param.as_deref()), ("item_not_found", Some("input[0].id")));
+    assert_eq!(stored::references(&refer("rs_1")), [(0, "rs_1")]);
+    assert_eq!(chain[0].item_ids().len(), 2);
     assert_eq!(stored::previous_not_found("resp_0").code, "previous_response_not_found");
 }
 
