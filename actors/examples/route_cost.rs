@@ -15,7 +15,8 @@ use omniroute_actors::router::features::RequestFeatures;
 use omniroute_actors::router::plan::{Combo, ProviderEntry, RoutingPlan, Step, Strategy};
 use omniroute_actors::router::{Only, Route, Router};
 
-const ROUNDS: u64 = 20_000;
+const ROUNDS: u64 = 500;
+const TIMES: u32 = 20;
 const PROVIDERS: usize = 10;
 
 fn connection(index: usize) -> Arc<ConnectionHandle> {
@@ -65,7 +66,7 @@ fn plan(connections: usize) -> RoutingPlan {
 /// Nanoseconds per request.
 fn cost(router: &mut Router, model: &str, session: impl Fn(u64) -> Option<u64>) -> f64 {
     let mut spent = f64::MAX;
-    for _ in 0..3 {
+    for _ in 0..TIMES {
         let started = Instant::now();
         for round in 0..ROUNDS {
             let features = Arc::new(RequestFeatures { affinity: session(round), ..Default::default() });

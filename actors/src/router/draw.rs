@@ -63,7 +63,11 @@ pub(super) fn draw<R: Rng>(question: &Question<'_>, resolution: Resolution, rng:
 impl Resolved {
     /// For policies that name models; not worth an allocation without them.
     fn to_string_if(&self, wanted: bool) -> String {
-        if wanted { self.to_string() } else { String::new() }
+        match self {
+            _ if !wanted => String::new(),
+            Self::Combo(name) => name.as_str().to_owned(),
+            other => other.to_string(),
+        }
     }
 }
 

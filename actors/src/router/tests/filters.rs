@@ -216,3 +216,35 @@ fn preferred_connections_that_refuse_leave_the_request_to_the_others() {
 
     assert_eq!([id(&first), id(&second)], ["o-us", "o-eu"]);
 }
+
+#[test]
+fn among_many_connections_the_preferred_ones_come_first_and_none_is_lost() {
+    let placed = |n: usize| {
+        let region = Some(Arc::from(if n % 2 == 0 { "us" } else { "eu" }));
+        handle(ConnectionConfig { provider: "openai".into(), region, ..config(&format!("o{n}")) })
+    };
+    let mut plan = with_policy(Effect::Prefer, What { regions: vec!["us".into()], ..What::default() }, When::default());
+    plan.providers.get_mut("openai").unwrap().connections = (0..6).map(placed).collect();
+    let mut router = router(plan);
+    let features = Arc::new(RequestFeatures { affinity: Some(7), ..Default::default() });
+
+    let mut lease = router.route(Route::of("openai/x", features, Only::default())).unwrap();
+    let mut ids = vec![id(&lease)];
+    while let Ok(next) = router.route(lease.next(Only::default())) {
+        ids.push(id(&next));
+        lease = next;
+    }
+
+    let even = |id: &String| matches!(id.as_str(), "o0" | "o2" | "o4");
+    assert!(ids.len() == 6 && ids[..3].iter().all(even) && !ids[3..].iter().any(even), "{ids:?}");
+}
+
+#[test]
+fn a_policy_on_a_combo_holds_under_every_name_of_it() {
+    let mut plan = with_policy(Effect::Deny, models("small"), When { models: vec!["team".into()], ..When::default() });
+    plan.aliases = crate::router::plan::Aliases::new([("crew", "team")]);
+
+    let lease = route(&mut router(plan), "crew").unwrap();
+
+    assert_eq!(lease.model().as_str(), "large");
+}
