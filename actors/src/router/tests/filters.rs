@@ -220,7 +220,7 @@ fn preferred_connections_that_refuse_leave_the_request_to_the_others() {
 #[test]
 fn among_many_connections_the_preferred_ones_come_first_and_none_is_lost() {
     let placed = |n: usize| {
-        let region = Some(Arc::from(if n % 2 == 0 { "us" } else { "eu" }));
+        let region = Some(Arc::from(if n.is_multiple_of(2) { "us" } else { "eu" }));
         handle(ConnectionConfig { provider: "openai".into(), region, ..config(&format!("o{n}")) })
     };
     let mut plan = with_policy(Effect::Prefer, What { regions: vec!["us".into()], ..What::default() }, When::default());

@@ -101,7 +101,7 @@ proptest! {
         let mut ask = Route::of("openai/x", features, Only::default());
         let mut found: Vec<Lease> = Vec::new();
 
-        while wanted > 0 {
+        loop {
             match router.route(ask) {
                 Ok(lease) => {
                     ask = lease.next(Only::default());
