@@ -38,6 +38,8 @@ pub(crate) fn config(id: &str) -> ConnectionConfig {
             by_model: Vec::new(),
         }),
         exchange: None,
+        tags: Arc::from([]),
+        region: None,
         credential_version: 1,
     }
 }

@@ -92,6 +92,10 @@ pub struct ConnectionConfig {
     pub target: Arc<UpstreamTarget>,
     /// How the credential becomes what is sent, where it is not sent itself.
     pub exchange: Option<Arc<Exchange>>,
+    /// Its tags: requests, steps and policies may ask for them.
+    pub tags: Arc<[Arc<str>]>,
+    /// Where it answers from, such as `eu`.
+    pub region: Option<Arc<str>>,
     /// Changes whenever the credential does, or the place where it is exchanged.
     pub credential_version: u64,
 }
