@@ -69,6 +69,12 @@ impl Pace {
         }
     }
 
+    /// How far apart calls are when nothing is left over.
+    pub fn spacing(&self) -> Duration {
+        let of = |rate: Option<Rate>| rate.map_or(0, |rate| rate.per_unit);
+        Duration::from_nanos(of(self.requests).max(of(self.gap)))
+    }
+
     /// Whether it slows anything.
     pub const fn is_free(&self) -> bool {
         self.requests.is_none() && self.gap.is_none() && self.tokens.is_none()
@@ -156,6 +162,13 @@ pub struct Ticket {
     tokens: Option<Charge>,
 }
 
+impl Ticket {
+    /// Whether nothing was charged.
+    pub fn is_free(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Charge {
     rate: Rate,
@@ -220,6 +233,11 @@ impl Limiter {
         let back = (charge.cost - real).min(left);
         self.refunded.fetch_add(back, Ordering::AcqRel);
         self.tokens.refund(back);
+    }
+
+    /// Forget all that was spent.
+    pub fn clear(&self) {
+        [&self.requests, &self.gap, &self.tokens].into_iter().for_each(|bucket| bucket.change(|_| 0));
     }
 
     /// The share of the tokens or calls that could pass at once, whichever is smaller; `None` without a limit.
