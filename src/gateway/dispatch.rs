@@ -114,7 +114,7 @@ async fn lease_or_wait(
     inbound: &Inbound,
     tally: &mut Tally,
 ) -> Result<Lease, NoRoute> {
-    let none = match ask(router, question).await {
+    let none = match ask(router, question.weighing(inbound.estimated_tokens())).await {
         Ok(lease) => return Ok(lease),
         Err(none) => none,
     };

@@ -31,6 +31,7 @@ use crate::connection::config::ConnectionConfig;
 use crate::connection::handle::{Refusal, Refused};
 use crate::connection::lease::Permit;
 use crate::connection::report;
+use crate::connection::traffic::Ask;
 use crate::guard::{Rebuild, guarded};
 use crate::ids::{ConnectionId, ModelName};
 
@@ -60,7 +61,7 @@ impl Router {
             Some(itinerary) => itinerary,
             None => self.draw(&ask.model)?,
         };
-        self.walk(itinerary, ask.tried, &ask.only)
+        self.walk(itinerary, ask.tried, &ask.only, ask.tokens)
     }
 
     fn draw(&mut self, model: &str) -> Result<Arc<Itinerary>, NoRoute> {
@@ -69,13 +70,13 @@ impl Router {
         Ok(Arc::new(Itinerary::draw(&plan, &resolved, &mut self.rng)))
     }
 
-    fn walk(&self, itinerary: Arc<Itinerary>, tried: Tried, only: &Only) -> Result<Lease, NoRoute> {
+    fn walk(&self, itinerary: Arc<Itinerary>, tried: Tried, only: &Only, tokens: u64) -> Result<Lease, NoRoute> {
         let mut skipped = Vec::new();
         for (index, candidate) in itinerary.candidates.iter().enumerate() {
             if tried.contains(&index) {
                 continue;
             }
-            match self.take(candidate, only) {
+            match self.take(candidate, only, tokens) {
                 Ok(permit) => {
                     let config = candidate.connection.config();
                     return Ok(Lease { permit, config, index, tried, itinerary: Arc::clone(&itinerary), skipped });
@@ -88,11 +89,11 @@ impl Router {
         Err(NoRoute::Exhausted { itinerary, tried, skipped, retry_after })
     }
 
-    fn take(&self, candidate: &Candidate, only: &Only) -> Result<Permit, Result<Refused, SkipReason>> {
+    fn take(&self, candidate: &Candidate, only: &Only, tokens: u64) -> Result<Permit, Result<Refused, SkipReason>> {
         if !only.allows(candidate.connection.id()) {
             return Err(Err(SkipReason::NotAllowed));
         }
-        candidate.connection.acquire(&candidate.model, &self.clock).map_err(Ok)
+        candidate.connection.acquire(Ask { model: &candidate.model, tokens }, &self.clock).map_err(Ok)
     }
 }
 
@@ -191,7 +192,7 @@ impl Lease {
     pub fn next(&self, only: Only) -> Route {
         let mut tried = self.tried.clone();
         tried.push(self.index);
-        Route { model: Arc::from(""), itinerary: Some(Arc::clone(&self.itinerary)), tried, only }
+        Route { model: Arc::from(""), itinerary: Some(Arc::clone(&self.itinerary)), tried, only, tokens: 0 }
     }
 }
 
@@ -227,12 +228,21 @@ pub struct Route {
     pub tried: Tried,
     /// Which connections may be used.
     pub only: Only,
+    /// The tokens that the request is guessed to use, for connections that are paced by them.
+    pub tokens: u64,
 }
 
 impl Route {
+    /// For a request of that many tokens.
+    #[must_use]
+    pub const fn weighing(mut self, tokens: u64) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
     /// The first question of a request.
     pub fn first(model: &str, only: Only) -> Self {
-        Self { model: Arc::from(model), itinerary: None, tried: Tried::new(), only }
+        Self { model: Arc::from(model), itinerary: None, tried: Tried::new(), only, tokens: 0 }
     }
 }
 
