@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::resilience::outcome::{Next, Outcome};
-use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skip, SkipReason};
+use omniroute_actors::router::{Lease, NoRoute, Route, Router, SkipReason, Skips};
 use tokio::time::Instant;
 
 use super::attempt::{Answer, Answered, Means, attempt};
@@ -38,7 +38,7 @@ pub enum Failed {
         /// The failure to show.
         fault: Fault,
         /// Candidates that refused, for the time to come back.
-        skipped: Vec<Skip>,
+        skipped: Skips,
         /// When the first of them comes back.
         retry_after: Option<Duration>,
     },
@@ -82,13 +82,14 @@ pub async fn dispatch(
             },
         };
         if !retries.allow(lease.permit.handle(), means.clock.now()) {
-            tally.skip(&[lease.passed_over(SkipReason::RetryBudget)]);
+            tally.skip(&lease.passed_over(SkipReason::RetryBudget));
             question = lease.next(inbound.only.clone());
             continue;
         }
         let (tried, started) = try_one(means, inbound, tally, lease).await;
         let (lease, fault) = match tried {
             Ok((Answered { answer, dropped }, lease)) => {
+                lease.answered();
                 return Ok(Dispatched { answer, dropped, lease, attempt_started: started });
             }
             Err(failed) => failed,
@@ -100,7 +101,11 @@ pub async fn dispatch(
         }
         drop(lease);
         if stop || retries.tries() >= inbound.max_attempts {
-            return Err(Failed::Attempts { fault: more_telling(worst, fault), skipped: Vec::new(), retry_after: None });
+            return Err(Failed::Attempts {
+                fault: more_telling(worst, fault),
+                skipped: Skips::default(),
+                retry_after: None,
+            });
         }
         worst = Some(more_telling(worst, fault));
     }
@@ -114,7 +119,7 @@ async fn lease_or_wait(
     inbound: &Inbound,
     tally: &mut Tally,
 ) -> Result<Lease, NoRoute> {
-    let none = match ask(router, question.weighing(inbound.estimated_tokens())).await {
+    let none = match ask(router, question).await {
         Ok(lease) => return Ok(lease),
         Err(none) => none,
     };
@@ -164,7 +169,7 @@ async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
 /// beyond the deadline.
 fn pause(none: &NoRoute, inbound: &Inbound, waits: u32, longest: Duration) -> Option<Duration> {
     let NoRoute::Exhausted { retry_after: Some(wait), skipped, .. } = none else { return None };
-    let resting = skipped.iter().any(|skip| skip.reason.as_str() == "cooling_down");
+    let resting = skipped.reasons().any(|reason| reason.as_str() == "cooling_down");
     let in_time = Instant::now() + *wait < inbound.deadlines.total;
     (waits > 0 && resting && in_time && *wait <= longest).then_some(*wait + Duration::from_millis(1))
 }

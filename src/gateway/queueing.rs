@@ -30,17 +30,19 @@ pub async fn wait_for_turn(mut none: NoRoute, means: &Means<'_>, inbound: &Inbou
     let began = Instant::now();
     for place in best_queues(&none, means, inbound) {
         let NoRoute::Exhausted { skipped, .. } = &mut none else { break };
-        let Some(skip) = skipped.get_mut(place) else { continue };
+        let Some(skip) = skipped.named().get(place) else { continue };
         match queue_at(skip, means, inbound).await {
             Ok(permit) => {
                 return Lease::after_wait(permit, none).map(|lease| Turned { lease, waited: began.elapsed() });
             }
-            Err(refused) => note(skip, refused),
+            Err(refused) => {
+                let reason = reason(skip, refused);
+                skipped.revise(place, reason, refused.retry_at);
+            }
         }
     }
     if let NoRoute::Exhausted { skipped, retry_after, .. } = &mut none {
-        let now = means.clock.now();
-        *retry_after = skipped.iter().filter_map(|skip| skip.retry_at).min().map(|at| at.until(now));
+        *retry_after = skipped.earliest().map(|at| at.until(means.clock.now()));
     }
     Err(none)
 }
@@ -51,28 +53,26 @@ fn best_queues(none: &NoRoute, means: &Means<'_>, inbound: &Inbound) -> Vec<usiz
     let (now, tokens) = (means.clock.now(), inbound.estimated_tokens());
     let wait = |(place, skip): (usize, &Skip)| {
         let local = matches!(skip.reason, SkipReason::Refused(refusal) if refusal.is_local());
-        let wait = skip.candidate.connection.expected_wait(tokens, now).filter(|_| local)?;
-        Some((wait, place))
+        let connection = skip.connection.as_ref().filter(|_| local)?;
+        Some((connection.expected_wait(tokens, now)?, place))
     };
-    let mut waits: Vec<_> = skipped.iter().enumerate().filter_map(wait).collect();
+    let mut waits: Vec<_> = skipped.named().iter().enumerate().filter_map(wait).collect();
     waits.sort_unstable();
     waits.into_iter().take(MOST_QUEUES).map(|(_, place)| place).collect()
 }
 
 async fn queue_at(skip: &Skip, means: &Means<'_>, inbound: &Inbound) -> Result<Permit, Refused> {
+    let over = Refused { why: Refusal::WaitTooLong, retry_at: None };
+    let Some(connection) = &skip.connection else { return Err(over) };
     let left = inbound.deadlines.total.saturating_duration_since(Instant::now());
     let deadline = means.clock.now().after(left);
-    let ask = Ask { model: &skip.candidate.model, tokens: inbound.estimated_tokens() };
-    let turn = skip.candidate.connection.wait(ask, inbound.caller.key.clone(), deadline);
-    let over = Refused { why: Refusal::WaitTooLong, retry_at: None };
+    let ask = Ask { model: &skip.model, tokens: inbound.estimated_tokens() };
+    let turn = connection.wait(ask, inbound.caller.key.clone(), deadline);
     timeout_at(inbound.deadlines.total, turn).await.unwrap_or(Err(over))
 }
 
 /// That a wait is too long says less than what one would have to wait for.
-fn note(skip: &mut Skip, refused: Refused) {
+fn reason(skip: &Skip, refused: Refused) -> SkipReason {
     let paced = skip.reason == SkipReason::Refused(Refusal::LocalRateLimit);
-    if !(paced && refused.why == Refusal::WaitTooLong) {
-        skip.reason = SkipReason::Refused(refused.why);
-    }
-    skip.retry_at = refused.retry_at.or(skip.retry_at);
+    if paced && refused.why == Refusal::WaitTooLong { skip.reason } else { SkipReason::Refused(refused.why) }
 }
