@@ -96,9 +96,7 @@ pub async fn dispatch(
         };
         let stop = fault.outcome.verdict().next == Next::Stop || inbound.deadlines.is_over(Instant::now());
         question = lease.next(inbound.only.clone());
-        if lease.permit.is_terminal_probe() {
-            retries.forgive();
-        }
+        retries.failed(fault.outcome, lease.permit.is_terminal_probe());
         drop(lease);
         if stop || retries.tries() >= inbound.max_attempts {
             return Err(Failed::Attempts {
