@@ -38,9 +38,12 @@ fn connection(index: usize) -> Arc<ConnectionHandle> {
             headers: Vec::new(),
             quirks: 0,
             wire: 0,
+            by_model: Vec::new(),
         }),
         tags: Arc::from([]),
         region: None,
+        exchange: None,
+        limits: Default::default(),
         credential_version: 1,
     };
     Arc::new(ConnectionHandle::new(config, GateView::CLOSED, Default::default(), None))

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::header::HeaderMap;
 use awc::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use omniroute_actors::clock::UnixMillis;
+use omniroute_actors::clock::{Clock, UnixMillis};
 use omniroute_actors::connection::token::Token;
+use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use tokio::time::{Instant, timeout_at};
@@ -34,6 +36,7 @@ use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
 use crate::wire::openai_error::UpstreamErrorBody;
+use crate::wire::rate_limits::{Counted, Limit, RateLimits};
 use crate::wire::retry_hint::RetryHint;
 use crate::wire::usage::Usage;
 
@@ -81,6 +84,8 @@ pub struct Means<'a> {
     pub config: &'a Config,
     /// The wall time, for hints that name one.
     pub now: UnixMillis,
+    /// The clock of the connections.
+    pub clock: &'a dyn Clock,
 }
 
 impl<'a> Means<'a> {
@@ -93,14 +98,14 @@ impl<'a> Means<'a> {
 ///
 /// # Errors
 /// How it failed; nothing has been sent to the client then.
-pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Result<Answered, Fault> {
-    let (target, model) = (lease.target(), lease.model().as_str());
-    let order = Order { target, model, id: &inbound.id, created: inbound.created };
+pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) -> Result<Answered, Fault> {
+    let order =
+        Order { target: lease.target(), model: lease.model().as_str(), id: &inbound.id, created: inbound.created };
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
     let head_by =
         if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
-    let calling = Calling { means, inbound, lease, outgoing: &outgoing, head_by };
+    let mut calling = Calling { means, inbound, lease, outgoing: &outgoing, head_by };
     let (response, secret) = calling.answered().await?;
     if response.status == StatusCode::ACCEPTED {
         // NVIDIA's cloud functions: the answer would have to be fetched elsewhere, later.
@@ -121,7 +126,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
 struct Calling<'a> {
     means: &'a Means<'a>,
     inbound: &'a Inbound,
-    lease: &'a Lease,
+    lease: &'a mut Lease,
     outgoing: &'a Outgoing,
     head_by: Instant,
 }
@@ -129,7 +134,7 @@ struct Calling<'a> {
 impl Calling<'_> {
     /// A good head, and the secret that was sent. A token that the provider refuses is renewed and the call made once more:
     /// the token was at fault and not the account, unless the second one is refused as well.
-    async fn answered(&self) -> Result<(UpstreamResponse, String), Fault> {
+    async fn answered(&mut self) -> Result<(UpstreamResponse, String), Fault> {
         let token = self.token(None).await?;
         let answered = self.send(token.as_deref()).await;
         match (&answered, &token) {
@@ -145,16 +150,18 @@ impl Calling<'_> {
         access::token(self.lease, refused, self.head_by).await.map_err(|fault| timed(fault, self.inbound))
     }
 
-    async fn send(&self, token: Option<&Token>) -> Result<(UpstreamResponse, String), Fault> {
-        let Self { means, inbound, lease, outgoing, head_by } = *self;
-        let (target, model, stream) = (lease.target(), lease.model().as_str(), inbound.ask.stream);
+    async fn send(&mut self, token: Option<&Token>) -> Result<(UpstreamResponse, String), Fault> {
+        let Self { means, inbound, outgoing, head_by, .. } = *self;
+        let (target, model) = (Arc::clone(self.lease.target()), self.lease.model().clone());
         // Of a client's headers, only a provider of its own format understands some.
         let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
-        let call = UpstreamCall { target, model, stream, token, headers, now: inbound.created };
+        let (stream, now) = (inbound.ask.stream, inbound.created);
+        let call = UpstreamCall { target: &target, model: model.as_str(), stream, token, headers, now };
         let request = call.with(outgoing.body.clone())?;
-        let secret = access::secret(lease, token);
+        let secret = access::secret(self.lease, token);
         let client = means.clients.thread_client();
         let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
+        self.lease.permit.hear_limits(limits_in(&response.headers, means.now));
         if response.status.is_success() {
             return Ok((response, secret));
         }
@@ -201,6 +208,27 @@ async fn instead_of_stream(format: Format, first: Bytes, rest: Body, secret: &st
         Err(bad) => Fault::in_format(bad, &[secret]),
         Ok(_) => Fault::own(Outcome::BrokenAnswer, "the provider answered whole where a stream was asked for"),
     }
+}
+
+/// What the headers of an answer say about the provider's limits, in the actors' words.
+fn limits_in(headers: &HeaderMap, now: UnixMillis) -> Vec<Reported> {
+    let named = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let Some(said) = RateLimits::read(named, now.0) else { return Vec::new() };
+    let reported = |(counted, limit): (Counted, &Limit)| Reported {
+        kind: match counted {
+            Counted::Requests => Kind::Requests,
+            Counted::Tokens => Kind::Tokens,
+            Counted::InputTokens => Kind::InputTokens,
+            Counted::OutputTokens => Kind::OutputTokens,
+            Counted::RequestsPerDay => Kind::RequestsPerDay,
+            Counted::TokensPerDay => Kind::TokensPerDay,
+        },
+        limit: limit.limit,
+        remaining: limit.remaining,
+        reset: limit.reset,
+        per_minute: limit.is_per_minute(),
+    };
+    said.iter().map(reported).collect()
 }
 
 /// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.

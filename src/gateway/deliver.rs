@@ -88,6 +88,7 @@ impl Delivery {
         headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), used.completion.into());
         self.tally.attempt_ended(Outcome::Success, 200, now);
         let first_content = now.duration_since(whole.began);
+        lease.permit.true_up(used.prompt.saturating_add(used.completion));
         lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
         if is_large(whole.body.len()) {
             return response.set_body(BoxBody::new(WholeBody::new(whole.body, self.tally, used, self.in_flight)));

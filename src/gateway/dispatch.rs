@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::resilience::outcome::{Next, Outcome};
-use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skips};
+use omniroute_actors::router::{Lease, NoRoute, Route, Router, SkipReason, Skips};
 use tokio::time::Instant;
 
 use super::attempt::{Answer, Answered, Means, attempt};
 use super::fault::Fault;
 use super::inbound::Inbound;
+use super::queueing::{Turned, wait_for_turn};
+use super::retries::Retries;
 use super::tally::Tally;
 use crate::wire::chat::Dropped;
 
@@ -65,8 +67,9 @@ pub async fn dispatch(
     let mut question = Route::first(&inbound.ask.model, inbound.only.clone());
     let mut waits = waiting.times;
     let mut worst: Option<Fault> = None;
+    let mut retries = Retries::of(&inbound.caller.retries, means.config);
     loop {
-        let lease = match ask(router, question).await {
+        let lease = match lease_or_wait(router, question, means, inbound, tally).await {
             Ok(lease) => lease,
             Err(none) => match pause(&none, inbound, waits, waiting.longest) {
                 Some(pause) if worst.is_none() => {
@@ -78,6 +81,11 @@ pub async fn dispatch(
                 _ => return Err(give_up(none, worst, tally)),
             },
         };
+        if !retries.allow(lease.permit.handle(), means.clock.now()) {
+            tally.skip(&lease.passed_over(SkipReason::RetryBudget));
+            question = lease.next(inbound.only.clone());
+            continue;
+        }
         let (tried, started) = try_one(means, inbound, tally, lease).await;
         let (lease, fault) = match tried {
             Ok((Answered { answer, dropped }, lease)) => {
@@ -88,8 +96,9 @@ pub async fn dispatch(
         };
         let stop = fault.outcome.verdict().next == Next::Stop || inbound.deadlines.is_over(Instant::now());
         question = lease.next(inbound.only.clone());
+        retries.failed(fault.outcome, lease.permit.is_terminal_probe());
         drop(lease);
-        if stop || tally.attempts() >= inbound.max_attempts {
+        if stop || retries.tries() >= inbound.max_attempts {
             return Err(Failed::Attempts {
                 fault: more_telling(worst, fault),
                 skipped: Skips::default(),
@@ -100,12 +109,36 @@ pub async fn dispatch(
     }
 }
 
+/// Who is free, or whose turn came.
+async fn lease_or_wait(
+    router: &Addr<Router>,
+    question: Route,
+    means: &Means<'_>,
+    inbound: &Inbound,
+    tally: &mut Tally,
+) -> Result<Lease, NoRoute> {
+    let none = match ask(router, question).await {
+        Ok(lease) => return Ok(lease),
+        Err(none) => none,
+    };
+    let Turned { lease, waited } = wait_for_turn(none, means, inbound).await?;
+    tally.waited(waited);
+    Ok(lease)
+}
+
 type Tried = Result<(Answered, Lease), (Lease, Fault)>;
 
 async fn try_one(means: &Means<'_>, inbound: &Inbound, tally: &mut Tally, mut lease: Lease) -> (Tried, Instant) {
     let started = Instant::now();
     tally.attempt(&lease, started);
-    let answered = attempt(means, inbound, &lease).await;
+    lease.permit.begin();
+    if lease.permit.is_terminal_probe() {
+        tracing::info!(
+            request.id = inbound.id, connection.id = %lease.config.id, reason = "terminal_probe",
+            "a connection that is out of service is tried"
+        );
+    }
+    let answered = attempt(means, inbound, &mut lease).await;
     let now = Instant::now();
     let tried = match answered {
         Ok(answer) => {

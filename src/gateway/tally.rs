@@ -26,6 +26,7 @@ pub struct Tally {
     first_content: Option<Duration>,
     upstream: Duration,
     skipped: Vec<String>,
+    waited: Duration,
 }
 
 /// What a request is before anything was tried.
@@ -71,6 +72,7 @@ impl Tally {
             first_content: None,
             upstream: Duration::ZERO,
             skipped: Vec::new(),
+            waited: Duration::ZERO,
         }
     }
 
@@ -88,6 +90,7 @@ impl Tally {
                 status: 0,
                 started_ms: millis(started),
                 took_ms: 0,
+                waited_ms: millis(std::mem::take(&mut self.waited)),
             });
         }
     }
@@ -119,6 +122,12 @@ impl Tally {
     /// Time that passed while an upstream had the request.
     pub fn upstream_took(&mut self, took: Duration) {
         self.upstream += took;
+    }
+
+    /// The next attempt waited for its turn. That is no time that the gateway itself took.
+    pub fn waited(&mut self, waited: Duration) {
+        self.waited += waited;
+        self.upstream += waited;
     }
 
     /// How many attempts there were.

@@ -50,6 +50,7 @@ pub mod openai_completions;
 pub mod openai_error;
 mod pairing;
 pub mod plain;
+pub mod rate_limits;
 pub mod responses;
 pub mod retry_hint;
 mod splice;

@@ -29,6 +29,7 @@ pub mod strategy;
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]
 mod tests;
+mod waited;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,6 +20,7 @@ use super::{Attempted, Only, Tried, hash};
 use crate::clock::{Clock, Moment};
 use crate::connection::handle::Refused;
 use crate::connection::lease::Permit;
+use crate::connection::traffic::Ask;
 
 /// Others that are asked whether they are much less loaded than a session's own connection.
 const ALTERNATIVES: usize = 2;
@@ -101,7 +102,8 @@ impl Walk<'_> {
     pub fn again(&mut self, at: Attempted) -> Option<(usize, Picked)> {
         let leg = self.itinerary.legs.get(at.leg)?;
         let member = leg.target.pool.member(at.place).filter(|member| self.only.allows(member.handle.id()))?;
-        match member.handle.acquire(&leg.target.model, self.clock) {
+        let ask = Ask { model: &leg.target.model, tokens: u64::from(self.itinerary.features.tokens()) };
+        match member.handle.acquire(ask, self.clock) {
             Ok(permit) => Some((at.leg, Picked { permit, place: at.place, why: "again" })),
             Err(refused) => {
                 self.skips.refused(refused, |reason, retry_at| skip(leg, member, reason, retry_at));
@@ -348,7 +350,8 @@ impl<'a> Search<'a, '_> {
     fn take(&mut self, place: usize, why: &'static str) -> Option<Picked> {
         let leg = self.leg;
         let member = leg.target.pool.member(place)?;
-        match member.handle.acquire(&leg.target.model, self.walk.clock) {
+        let ask = Ask { model: &leg.target.model, tokens: u64::from(self.walk.itinerary.features.tokens()) };
+        match member.handle.acquire(ask, self.walk.clock) {
             Ok(permit) => Some(Picked { permit, place, why }),
             Err(refused) => {
                 self.note(member, refused);

@@ -21,6 +21,8 @@ pub enum SkipReason {
     Tags,
     /// A policy keeps it away.
     Policy,
+    /// No extra attempt is left for its provider or the caller.
+    RetryBudget,
 }
 
 impl SkipReason {
@@ -31,6 +33,7 @@ impl SkipReason {
             Self::NotAllowed => "not_allowed",
             Self::Tags => "tags",
             Self::Policy => "policy",
+            Self::RetryBudget => "retry_budget",
         }
     }
 }
@@ -80,6 +83,28 @@ impl Skips {
     pub(super) fn refused(&mut self, refused: Refused, name: impl FnOnce(SkipReason, Option<Moment>) -> Skip) {
         let reason = SkipReason::Refused(refused.why);
         self.add(reason, refused.retry_at, || name(reason, refused.retry_at));
+    }
+
+    /// One alone.
+    pub fn of(skip: Skip) -> Self {
+        let mut skips = Self::default();
+        skips.add(skip.reason, skip.retry_at, || skip);
+        skips
+    }
+
+    /// What a named one said when it was asked again.
+    pub fn revise(&mut self, index: usize, reason: SkipReason, retry_at: Option<Moment>) {
+        if let Some(skip) = self.named.get_mut(index) {
+            skip.reason = reason;
+            skip.retry_at = retry_at.or(skip.retry_at);
+            self.earliest = self.named.iter().filter_map(|skip| skip.retry_at).chain(self.earliest).min();
+        }
+    }
+
+    /// This connection was not passed over after all.
+    pub(super) fn forget(&mut self, connection: &Arc<ConnectionHandle>, model: &ModelName) {
+        let is_it = |skip: &Skip| skip.connection.as_ref().is_some_and(|other| Arc::ptr_eq(other, connection));
+        self.named.retain(|skip| !(is_it(skip) && skip.model == *model));
     }
 
     /// Those that are named, in the order in which they were met.

@@ -38,6 +38,9 @@ pub struct AttemptRecord {
     pub started_ms: u64,
     /// How long it took, milliseconds.
     pub took_ms: u64,
+    /// How long the request waited for its turn at this connection before, milliseconds.
+    #[serde(default)]
+    pub waited_ms: u64,
 }
 
 /// One request.

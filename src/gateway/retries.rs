@@ -1,0 +1,129 @@
+//! May this request cause another attempt? Its client key and the next provider must both have one left.
+//!
+//! The first attempt of a request is nobody's extra, and neither is one after an attempt that reached nobody (no
+//! connection, nothing to send): it multiplied no work, and the death of one upstream must not fail requests that another
+//! could serve. One after a probe of a dead connection is none either: that one was our own idea.
+
+use std::sync::Arc;
+
+use omniroute_actors::clock::Moment;
+use omniroute_actors::connection::handle::ConnectionHandle;
+use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::resilience::retry_budget::{RetryBudget, Terms};
+
+use crate::config::Config;
+
+/// The budgets of one request.
+pub struct Retries<'a> {
+    own: &'a RetryBudget,
+    terms: Terms,
+    tries: usize,
+    last: Option<Arc<RetryBudget>>,
+    /// The next attempt is no extra.
+    free: bool,
+}
+
+impl<'a> Retries<'a> {
+    /// Of the owner of this budget.
+    pub fn of(own: &'a RetryBudget, config: &Config) -> Self {
+        let routing = &config.routing;
+        let terms = Terms { percent: routing.retry_budget_percent, floor_per_s: routing.retry_budget_floor_per_s };
+        Self { own, terms, tries: 0, last: None, free: true }
+    }
+
+    /// Whether an attempt may be made here now.
+    pub fn allow(&mut self, connection: &ConnectionHandle, now: Moment) -> bool {
+        let theirs = connection.retry_budget();
+        // It is one of the requests of each provider that it comes to, whether as the first or as a fallback.
+        if !self.last.replace(Arc::clone(&theirs)).is_some_and(|last| Arc::ptr_eq(&last, &theirs)) {
+            theirs.deposit(now);
+        }
+        if self.tries == 0 {
+            self.own.deposit(now);
+        }
+        if self.free {
+            self.free = false;
+        } else if !theirs.withdraw(self.terms, now) {
+            return false;
+        } else if !self.own.withdraw(self.terms, now) {
+            theirs.give_back(now);
+            return false;
+        }
+        self.tries += 1;
+        true
+    }
+
+    /// The last attempt failed in this way; `probe`: it was a probe of ours.
+    pub const fn failed(&mut self, outcome: Outcome, probe: bool) {
+        let reached_nobody = matches!(
+            outcome,
+            Outcome::ConnectFailed | Outcome::LocalNetwork | Outcome::Untranslatable | Outcome::Abandoned
+        );
+        self.free = probe || reached_nobody;
+        if probe {
+            self.tries = self.tries.saturating_sub(1);
+        }
+    }
+
+    /// Attempts that count.
+    pub const fn tries(&self) -> usize {
+        self.tries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+    use omniroute_actors::resilience::gate::GateView;
+    use omniroute_actors::resilience::health::Remembered;
+
+    use super::*;
+
+    #[test]
+    fn only_an_attempt_after_one_that_reached_somebody_is_an_extra() {
+        let (own, handle, now) = (RetryBudget::default(), handle(), Moment::from_millis(1));
+        let mut config = Config::default();
+        config.routing.retry_budget_floor_per_s = 0;
+        let mut retries = Retries::of(&own, &config);
+        assert!(retries.allow(&handle, now), "the first");
+
+        retries.failed(Outcome::ConnectFailed, false);
+        assert!(retries.allow(&handle, now) && retries.tries() == 2);
+        retries.failed(Outcome::CreditsExhausted, true);
+        assert!(retries.allow(&handle, now) && retries.tries() == 2);
+
+        retries.failed(Outcome::ServerFault, false);
+        assert!(!retries.allow(&handle, now), "a fifth of one request is none");
+    }
+
+    fn handle() -> ConnectionHandle {
+        let target = UpstreamTarget {
+            chat_url: String::new(),
+            stream_url: None,
+            models_url: None,
+            auth_header: None,
+            headers: Vec::new(),
+            quirks: 0,
+            wire: 0,
+            by_model: Vec::new(),
+        };
+        let config = ConnectionConfig {
+            id: "a".into(),
+            provider: "p".into(),
+            name: "a".into(),
+            source: Source::Database,
+            priority: 1,
+            is_active: true,
+            max_concurrent: 0,
+            requests_per_minute: 0,
+            limits: Default::default(),
+            health: Default::default(),
+            target: Arc::new(target),
+            exchange: None,
+            credential_version: 1,
+            tags: Default::default(),
+            region: None,
+        };
+        ConnectionHandle::new(config, GateView::CLOSED, Remembered::default(), None)
+    }
+}
