@@ -90,8 +90,8 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
 async fn delete(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
     let combo = stored(&call, &id).await?;
     unused(&call, &combo.name, &combo.id)?;
-    call.app.store.combos().delete(&id).await?;
-    call.audit("combo.deleted", &id, json!({"name": combo.name})).await;
+    let mappings = call.app.store.combos().delete(&id).await?;
+    call.audit("combo.deleted", &id, json!({"name": combo.name, "mappings": mappings})).await;
     call.refresh().await?;
     Ok(HttpResponse::Ok().json(json!({"success": true})))
 }

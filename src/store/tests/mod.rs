@@ -7,5 +7,6 @@ mod bed;
 mod faults;
 mod migrations;
 mod nouns;
+mod routing;
 mod secrets;
 mod tls;
