@@ -17,6 +17,7 @@ use omniroute_actors::router::plan::{ProviderEntry, RoutingPlan};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 
 use super::assemble::{Assembler, combo};
+use super::combo_settings::{COMBO_DEFAULTS_SETTING, ComboSettings};
 use crate::config::ConfigHandle;
 use crate::demo;
 use crate::providers::{Catalog, EnvironmentConnection};
@@ -51,6 +52,7 @@ struct Contents {
     listed: Arc<Vec<Listed>>,
     nodes: Arc<Vec<NodeRow>>,
     combos: Arc<Vec<ComboRow>>,
+    combo_settings: Arc<ComboSettings>,
     resilience: crate::config::Resilience,
 }
 
@@ -109,6 +111,8 @@ impl Directory {
         let _turn = self.turn.lock().await;
         let (nodes, combos) = (self.store.nodes().list().await?, self.store.combos().list().await?);
         let stored = self.store.settings().get(RESILIENCE_SETTING).await?;
+        let defaults = self.store.settings().get(COMBO_DEFAULTS_SETTING).await?;
+        let combo_settings = ComboSettings::of(defaults.as_ref().map(|row| &row.value));
         let resilience = effective_resilience(&self.config.load().resilience, stored.as_ref().map(|row| &row.value));
         let rows = self.rows().await?;
         let assembler = Assembler::new(&nodes, &resilience, self.demo_url.as_deref());
@@ -119,6 +123,7 @@ impl Directory {
             listed: Arc::new(listed),
             nodes: Arc::new(nodes),
             combos: Arc::new(combos),
+            combo_settings: Arc::new(combo_settings),
             resilience,
         }));
         self.plan.store(Arc::clone(&plan));
@@ -138,6 +143,11 @@ impl Directory {
     /// The stored combos.
     pub fn combos(&self) -> Arc<Vec<ComboRow>> {
         Arc::clone(&self.contents.load().combos)
+    }
+
+    /// What the operator set for all combos.
+    pub fn combo_settings(&self) -> Arc<ComboSettings> {
+        Arc::clone(&self.contents.load().combo_settings)
     }
 
     /// The resilience numbers in force.

@@ -11,6 +11,7 @@ pub mod ask;
 pub mod assemble;
 pub mod attempt;
 pub mod client_format;
+pub mod combo_settings;
 pub mod count;
 pub mod deliver;
 pub mod directory;

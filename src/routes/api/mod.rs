@@ -2,8 +2,12 @@
 
 mod audit;
 mod auth;
+mod combo_builder;
 mod combo_check;
+mod combo_config;
+mod combo_defaults;
 mod combo_form;
+mod combo_steps;
 mod combos;
 mod config;
 mod connection_form;
@@ -32,6 +36,8 @@ pub fn routes() -> Vec<RouteSpec> {
         init::routes(),
         providers::routes(),
         provider_nodes::routes(),
+        combo_builder::routes(),
+        combo_defaults::routes(),
         combos::routes(),
         keys::routes(),
         resilience::routes(),

@@ -1,6 +1,7 @@
 //! The routes, tried through the whole service.
 
 mod access;
+mod combos;
 mod connections;
 mod keys;
 mod live;
