@@ -14,6 +14,7 @@ use crate::gateway::seals::Seals;
 use crate::infra::crypto::Vault;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::recorder::Recorder;
+use crate::infra::stats::Stats;
 use crate::store::Store;
 use crate::upstream::ClientFactory;
 
@@ -42,6 +43,8 @@ pub struct App {
     pub clients: ClientFactory,
     /// Keeps usage.
     pub recorder: Arc<Recorder>,
+    /// What happened lately.
+    pub stats: Stats,
     /// What providers sealed, for clients that do not send it back.
     pub seals: Seals,
     /// Starting, ready, draining.

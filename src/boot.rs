@@ -39,6 +39,7 @@ use crate::infra::lifecycle::Lifecycle;
 use crate::infra::metrics::{Metrics, MetricsError};
 use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
 use crate::infra::state_saver::{self, StateSaver};
+use crate::infra::stats::{Ears, Stats};
 use crate::infra::telemetry::LogControl;
 use crate::providers::{Catalog, EnvironmentConnection, discover};
 use crate::routes::Management;
@@ -126,7 +127,10 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let metrics = Arc::new(Metrics::new()?);
     let (saver, saving) = StateSaver::new(store.clone(), Arc::clone(&clock));
     actix_rt::spawn(saving.run());
-    let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(saver.clone()), observer: metrics.clone() };
+    let (stats, keeper) = Stats::new(Arc::clone(&clock), Some(store.clone()));
+    actix_rt::spawn(keeper.run());
+    let observer = Arc::new(Ears(vec![metrics.clone(), Arc::new(stats.clone())]));
+    let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(saver.clone()), observer };
     let registry = start_registry(ports, remembered(&store).await?);
 
     let config = ConfigHandle::new(config);
@@ -159,6 +163,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         directory,
         clients,
         recorder,
+        stats,
     };
 
     app.directory.refresh().await?;

@@ -57,12 +57,12 @@ impl ComboSettings {
 /// What holds when nobody says anything.
 ///
 /// The original tries each target twice, two seconds apart, at connections that it has just cooled down: here a failure
-/// goes to the next target at once.
+/// goes to the next target at once, and the delay counts only where an operator asks for retries.
 pub fn built_in() -> Map<String, Value> {
     let settings = json!({
         "strategy": "priority",
         "maxRetries": 0,
-        "retryDelayMs": 0,
+        "retryDelayMs": 2_000,
         "handoffThreshold": 0.85,
         "handoffModel": "",
         "maxMessagesForSummary": 30,

@@ -8,4 +8,5 @@ pub mod notify;
 pub mod recorder;
 pub mod signals;
 pub mod state_saver;
+pub mod stats;
 pub mod telemetry;

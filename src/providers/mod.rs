@@ -5,9 +5,12 @@
 pub mod catalog;
 pub mod endpoint;
 pub mod environment;
+pub mod model_table;
 pub mod node;
+pub mod usd;
 
 pub use catalog::{AuthHeader, Catalog, CatalogError, Class, ProviderSpec, Quirk, Wire};
 pub use endpoint::EndpointError;
 pub use environment::{EnvironmentConnection, discover};
+pub use model_table::ModelTable;
 pub use node::NodeKind;

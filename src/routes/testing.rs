@@ -26,6 +26,7 @@ use crate::gateway::directory::{Directory, DirectoryParts};
 use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::recorder::{Recorder, RecorderOptions};
+use crate::infra::stats::Stats;
 use crate::providers::{Catalog, discover};
 use crate::store::{Store, StoreOptions};
 use crate::upstream::{ClientFactory, UpstreamSettings};
@@ -59,7 +60,9 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let mut config = Config::default();
     change(&mut config);
     let config = ConfigHandle::new(config);
-    let ports = Ports { clock: shared.clone(), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
+    let (stats, keeper) = Stats::new(shared.clone(), Some(store.clone()));
+    actix_web::rt::spawn(keeper.run());
+    let ports = Ports { clock: shared.clone(), store: Arc::new(Nowhere), observer: Arc::new(stats.clone()) };
     let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
     let plan = Arc::new(ArcSwap::from_pointee(ReadyPlan::default()));
     let variables = Environment::from_iter([("OPENAI_API_KEY", "sk-canary-environment")]);
@@ -101,6 +104,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         seals: Default::default(),
         lifecycle,
         recorder,
+        stats,
     };
     app.directory.refresh().await.unwrap();
     app.keys.reload(&app.store).await.unwrap();
@@ -175,6 +179,11 @@ impl<S> Site<S>
 where
     S: Service<Request, Response = ServiceResponse<Answering>, Error = Error>,
 {
+    /// What a model string means now, in words.
+    pub(super) fn app_resolves(&self, model: &str) -> String {
+        self.bed.app.plan.load().resolve(model).map_or_else(|why| why.to_string(), |found| found.resolved.to_string())
+    }
+
     pub(super) async fn sign_in(&self) {
         let answer = self.send("POST", "/api/auth/login", Some(serde_json::json!({"password": PASSWORD})), &[]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);

@@ -66,7 +66,8 @@ fn provider(id: &str, plan: &RoutingPlan, listed: &[Listed]) -> Value {
             json!({"id": row.id, "name": row.name, "isActive": row.is_active, "usable": entry.problem.is_none()})
         })
         .collect();
-    let mut models: Vec<_> = entry.into_iter().flat_map(|entry| &entry.models).map(|model| model.as_str()).collect();
+    let mut models: Vec<_> =
+        entry.into_iter().flat_map(|entry| entry.models.keys()).map(|model| model.as_str()).collect();
     models.sort_unstable();
     json!({
         "id": id,

@@ -4,6 +4,7 @@
 //! others, so that its clients can read back what they wrote. A name that nobody knows and that looks like a known one is
 //! a mistake; any other belongs to another version: it is kept, and the answer says that it has no effect.
 
+use omniroute_actors::router::config::Weights;
 use serde_json::{Map, Value, json};
 
 use crate::routes::{Detail, Form};
@@ -48,6 +49,20 @@ const FUSION: &[(&str, Kind)] = &[
     ("judgePrompt", Text(10_000)),
 ];
 
+/// How a provider chooses among its accounts; two words of the original mean the same as `fill-first`.
+const ACCOUNT_STRATEGIES: &[&str] = &[
+    "p2c",
+    "fill-first",
+    "round-robin",
+    "random",
+    "strict-random",
+    "least-used",
+    "headroom",
+    "lkgp",
+    "cost-optimized",
+    "priority",
+];
+
 /// Every setting, in the order in which a form would show them.
 const FIELDS: &[(&str, Kind)] = &[
     ("maxRetries", Whole(0, 10)),
@@ -57,6 +72,7 @@ const FIELDS: &[(&str, Kind)] = &[
     ("concurrencyPerModel", Whole(1, 20)),
     ("queueTimeoutMs", Whole(1_000, 120_000)),
     ("maxComboDepth", Whole(1, 10)),
+    ("fallbackStrategy", Words(ACCOUNT_STRATEGIES)),
     ("stickyRoundRobinLimit", Whole(1, 1_000)),
     ("stickyWeightedLimit", Whole(1, 1_000)),
     ("sessionStickiness", Flag),
@@ -67,7 +83,7 @@ const FIELDS: &[(&str, Kind)] = &[
     ("tagFilterMode", Words(&["strict", "lenient"])),
     ("candidatePool", Texts(500, 512)),
     ("weights", Part(WEIGHTS)),
-    ("modePack", Words(&["ship-fast", "cost-saver", "quality-first", "offline-friendly"])),
+    ("modePack", Words(&Weights::PACKS)),
     ("budgetCap", Number(0.000_000_001, 1_000_000.0)),
     ("budgetFallback", Words(&["strict", "cheapest"])),
     ("explorationRate", Number(0.0, 1.0)),
@@ -225,6 +241,14 @@ mod tests {
         for bad in [below, above] {
             assert_eq!(wrong(json!({ name: bad.clone() })), [format!("config.{name}")], "{name}: {bad}");
         }
+    }
+
+    #[test]
+    fn every_word_for_accounts_is_known_to_routing() {
+        use omniroute_actors::router::plan::AccountStrategy;
+
+        assert!(ACCOUNT_STRATEGIES.iter().all(|word| AccountStrategy::parse(word).is_some()));
+        assert!(AccountStrategy::ALL.iter().all(|known| ACCOUNT_STRATEGIES.contains(&known.as_str())));
     }
 
     #[test]

@@ -141,8 +141,7 @@ fn check(call: &Call, form: &mut Form, combo: &ComboRow) {
 /// A combo may answer in the place of a model of the same name; who did not mean that should know.
 fn shadows(call: &Call, combo: &ComboRow) -> Option<Value> {
     let plan = call.app.plan.load();
-    let listed =
-        |model: &str| plan.providers.values().any(|entry| entry.models.iter().any(|known| known.as_str() == model));
+    let listed = |model: &str| plan.providers.values().any(|entry| entry.models.contains_key(model));
     let name = combo.name.as_str();
     let prefixed = name.split_once('/').filter(|(prefix, _)| plan.prefixes.contains_key(*prefix));
     let is_model = listed(name) || prefixed.is_some();

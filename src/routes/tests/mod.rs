@@ -6,4 +6,5 @@ mod connections;
 mod keys;
 mod live;
 mod login;
+mod routing;
 mod unknown_fields;
