@@ -118,8 +118,9 @@ impl Delivery {
             put("x-omniroute-provider", lease.config.provider.as_str());
             put("x-omniroute-connection", lease.config.id.as_str());
             put("x-omniroute-model", lease.model().as_str());
-            if let (Some(combo), Some(strategy)) = (&lease.itinerary.combo, lease.itinerary.strategy) {
-                put("x-omniroute-decision", &format!("combo={combo}; strategy={}", strategy.as_str()));
+            if let Some(combo) = &lease.itinerary.combo {
+                let strategy = combo.strategy.as_str();
+                put("x-omniroute-decision", &format!("combo={}; strategy={strategy}", combo.name));
             }
         }
         let reasons = self.tally.fallback_reasons();

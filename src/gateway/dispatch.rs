@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::resilience::outcome::{Next, Outcome};
-use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skip};
+use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skips};
 use tokio::time::Instant;
 
 use super::attempt::{Answer, Answered, Means, attempt};
@@ -36,7 +36,7 @@ pub enum Failed {
         /// The failure to show.
         fault: Fault,
         /// Candidates that refused, for the time to come back.
-        skipped: Vec<Skip>,
+        skipped: Skips,
         /// When the first of them comes back.
         retry_after: Option<Duration>,
     },
@@ -81,6 +81,7 @@ pub async fn dispatch(
         let (tried, started) = try_one(means, inbound, tally, lease).await;
         let (lease, fault) = match tried {
             Ok((Answered { answer, dropped }, lease)) => {
+                lease.answered();
                 return Ok(Dispatched { answer, dropped, lease, attempt_started: started });
             }
             Err(failed) => failed,
@@ -89,7 +90,11 @@ pub async fn dispatch(
         question = lease.next(inbound.only.clone());
         drop(lease);
         if stop || tally.attempts() >= inbound.max_attempts {
-            return Err(Failed::Attempts { fault: more_telling(worst, fault), skipped: Vec::new(), retry_after: None });
+            return Err(Failed::Attempts {
+                fault: more_telling(worst, fault),
+                skipped: Skips::default(),
+                retry_after: None,
+            });
         }
         worst = Some(more_telling(worst, fault));
     }
@@ -129,7 +134,7 @@ async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
 /// beyond the deadline.
 fn pause(none: &NoRoute, inbound: &Inbound, waits: u32, longest: Duration) -> Option<Duration> {
     let NoRoute::Exhausted { retry_after: Some(wait), skipped, .. } = none else { return None };
-    let resting = skipped.iter().any(|skip| skip.reason.as_str() == "cooling_down");
+    let resting = skipped.reasons().any(|reason| reason.as_str() == "cooling_down");
     let in_time = Instant::now() + *wait < inbound.deadlines.total;
     (waits > 0 && resting && in_time && *wait <= longest).then_some(*wait + Duration::from_millis(1))
 }

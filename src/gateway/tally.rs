@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::resilience::outcome::Outcome;
-use omniroute_actors::router::{Lease, Skip, SkipReason};
+use omniroute_actors::router::{Lease, Skip, SkipReason, Skips};
 use omniroute_actors::usage::record::{AttemptRecord, Tokens, UsageRecord};
 use tokio::time::Instant;
 
@@ -86,7 +86,7 @@ impl Tally {
         self.skip(&lease.skipped);
         let started = now.duration_since(self.started);
         if let Some(record) = &mut self.record {
-            record.combo = lease.itinerary.combo.as_ref().map(ToString::to_string);
+            record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
             record.attempts.push(AttemptRecord {
                 connection: lease.config.id.to_string(),
                 provider: lease.config.provider.to_string(),
@@ -110,11 +110,12 @@ impl Tally {
     }
 
     /// Candidates were passed over.
-    pub fn skip(&mut self, skipped: &[Skip]) {
+    pub fn skip(&mut self, skipped: &Skips) {
         // What the caller may not use is none of its business.
-        let own = skipped.iter().filter(|skip| skip.reason != SkipReason::NotAllowed);
-        let named = |skip: &Skip| format!("{}:{}", skip.candidate.connection.config().name, skip.reason.as_str());
-        self.skipped.extend(own.map(named));
+        let own = skipped.named().iter().filter(|skip| skip.reason != SkipReason::NotAllowed);
+        let named = |skip: &Skip| Some(format!("{}:{}", skip.connection.as_ref()?.config().name, skip.reason.as_str()));
+        self.skipped.extend(own.filter_map(named));
+        self.skipped.extend(skipped.rest().iter().map(|(reason, count)| format!("{count} more:{}", reason.as_str())));
     }
 
     /// The first content came.
