@@ -166,6 +166,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         stats,
     };
 
+    app.directory.recall().await?;
     app.directory.refresh().await?;
     let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;
     let first_key = first_key(&app).await?;
@@ -341,6 +342,9 @@ impl Booted {
         }
         if let Err(error) = self.app.keys.flush_uses(&self.app.store).await {
             tracing::warn!(%error, "the times of last use are lost");
+        }
+        if let Err(error) = self.app.directory.keep(self.app.clock.wall().0).await {
+            tracing::warn!(%error, "combos begin their turns where they last were stored");
         }
         if let Err(error) = self.app.store.flush().await {
             tracing::error!(%error, "the store did not take everything");

@@ -3,6 +3,7 @@
 //! [`Directory::refresh`] reads everything, hands the connections to the registry and publishes the plan. It is
 //! awaited after each management write, before the answer: whoever reads the answer can use the change.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use arc_swap::ArcSwap;
 use omniroute_actors::connection::config::{ConnectionConfig, Source};
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::router::PublishedPlan;
-use omniroute_actors::router::plan::ReadyPlan;
+use omniroute_actors::router::plan::{ReadyPlan, SavedCombo};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 
 use super::assemble::Assembler;
@@ -22,7 +23,7 @@ use crate::config::ConfigHandle;
 use crate::demo;
 use crate::providers::EnvironmentConnection;
 use crate::routes::api::{RESILIENCE_SETTING, effective_resilience};
-use crate::store::{ComboRow, ConnectionRow, NodeRow, Store, StoreError};
+use crate::store::{ComboRow, ComboStateRow, ConnectionRow, NodeRow, Store, StoreError};
 
 /// A connection with where it comes from.
 #[derive(Debug, Clone)]
@@ -67,6 +68,10 @@ pub struct Directory {
     demo_url: Option<String>,
     contents: ArcSwap<Contents>,
     generation: AtomicU64,
+    /// What combos remembered before the restart; taken by the first plan.
+    restored: ArcSwap<HashMap<String, SavedCombo>>,
+    /// What of it is in the store.
+    saved: ArcSwap<HashMap<String, SavedCombo>>,
     /// One rebuild at a time: the last write wins, and it is the last that was read.
     turn: tokio::sync::Mutex<()>,
 }
@@ -100,6 +105,8 @@ impl Directory {
             demo_url,
             contents: ArcSwap::default(),
             generation: AtomicU64::new(0),
+            restored: ArcSwap::default(),
+            saved: ArcSwap::default(),
             turn: tokio::sync::Mutex::new(()),
         }
     }
@@ -132,6 +139,40 @@ impl Directory {
         self.contents.store(Arc::new(contents));
         self.plan.store(Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// Read what combos remembered before the restart, for the first plan. What does not fit begins afresh.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn recall(&self) -> Result<(), StoreError> {
+        let rows = self.store.combo_states().load_all().await?;
+        let read = |row: ComboStateRow| Some((row.combo, serde_json::from_str::<SavedCombo>(&row.data).ok()?));
+        let saved: Arc<HashMap<_, _>> = Arc::new(rows.into_iter().filter_map(read).collect());
+        self.saved.store(Arc::clone(&saved));
+        self.restored.store(saved);
+        Ok(())
+    }
+
+    /// Store what combos remember now, as far as it changed; how many did.
+    ///
+    /// # Errors
+    /// When the store does not take it; the next call tries again.
+    pub async fn keep(&self, at: i64) -> Result<usize, StoreError> {
+        let (plan, saved) = (self.plan.load_full(), self.saved.load_full());
+        let now: HashMap<String, SavedCombo> =
+            plan.combos.iter().map(|(name, combo)| (name.to_string(), combo.state.save())).collect();
+        let fresh = |(name, state): &(&String, &SavedCombo)| saved.get(*name).copied().unwrap_or_default() != **state;
+        let row = |(name, state): (&String, &SavedCombo)| {
+            let data = serde_json::to_string(state).unwrap_or_default();
+            ComboStateRow { combo: name.clone(), data, updated_at: at }
+        };
+        let rows: Vec<_> = now.iter().filter(fresh).map(row).collect();
+        if !rows.is_empty() {
+            self.store.combo_states().save_many(&rows).await?;
+            self.saved.store(Arc::new(now));
+        }
+        Ok(rows.len())
     }
 
     /// Every connection, those from the environment and the demo included.
@@ -208,6 +249,12 @@ impl Directory {
         };
         let mut plan = plan_build::draw(&materials, handles);
         plan.generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let restored = self.restored.swap(Arc::default());
+        for (name, combo) in &plan.combos {
+            if let Some(saved) = restored.get(name.as_str()) {
+                combo.state.restore(*saved);
+            }
+        }
         plan.remember(&self.plan.load());
         Arc::new(plan.ready())
     }

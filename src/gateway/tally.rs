@@ -24,6 +24,8 @@ pub struct Tally {
     recorder: Arc<Recorder>,
     stats: Stats,
     session: Option<Arc<str>>,
+    /// The way through the combo's steps to the last attempt.
+    target: Option<Arc<str>>,
     started: Instant,
     record: Option<UsageRecord>,
     first_content: Option<Duration>,
@@ -73,6 +75,7 @@ impl Tally {
             recorder,
             stats,
             session: opening.session,
+            target: None,
             started: opening.started,
             record: Some(record),
             first_content: None,
@@ -85,6 +88,8 @@ impl Tally {
     pub fn attempt(&mut self, lease: &Lease, now: Instant) {
         self.skip(&lease.skipped);
         let started = now.duration_since(self.started);
+        let in_combo = lease.itinerary.combo.is_some();
+        self.target = lease.leg().filter(|_| in_combo).map(|leg| leg.key().into());
         if let Some(record) = &mut self.record {
             record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
             record.attempts.push(AttemptRecord {
@@ -170,7 +175,12 @@ impl Tally {
         let record = Arc::new(record);
         // The recorder has logged it and holds the record; the answer itself is not the disk's fault.
         let _ = self.recorder.record(Arc::clone(&record));
-        self.stats.finished(Finished { record, session: self.session.take(), target: None, own_ms: millis(own) });
+        self.stats.finished(Finished {
+            record,
+            session: self.session.take(),
+            target: self.target.take(),
+            own_ms: millis(own),
+        });
     }
 }
 

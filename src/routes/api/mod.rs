@@ -10,10 +10,12 @@ mod combo_defaults;
 mod combo_form;
 mod combo_metrics;
 mod combo_steps;
+mod combo_test;
 mod combos;
 mod config;
 mod connection_form;
 mod connection_view;
+mod explain;
 mod fallback_chains;
 mod init;
 mod keys;
@@ -49,6 +51,8 @@ pub fn routes() -> Vec<RouteSpec> {
         provider_nodes::routes(),
         combo_builder::routes(),
         combo_metrics::routes(),
+        combo_test::routes(),
+        explain::routes(),
         combo_defaults::routes(),
         combos::routes(),
         models::routes(),

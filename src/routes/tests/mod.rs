@@ -3,6 +3,7 @@
 mod access;
 mod combos;
 mod connections;
+mod explain;
 mod keys;
 mod live;
 mod login;
