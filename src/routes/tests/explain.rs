@@ -1,6 +1,8 @@
 //! What would happen, what happened, and what is remembered.
 
 use omniroute_actors::clock::UnixMillis;
+use omniroute_actors::connection::lease::Settlement;
+use omniroute_actors::resilience::health::ErrorNote;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::usage::record::{AttemptRecord, Tokens, UsageRecord};
 use serde_json::{Value, json};
@@ -121,6 +123,11 @@ async fn what_happened_is_told_and_can_be_forgotten() {
     assert_eq!(site.ok("GET", "/api/combos/metrics", None).await["metrics"], json!({}));
 }
 
+fn failure() -> Settlement {
+    let error = ErrorNote { outcome: Outcome::ServerFault, status: 500, code: None, message: "broken".into() };
+    Settlement { error: Some(error), ..Settlement::from(Outcome::ServerFault) }
+}
+
 #[actix_web::test]
 async fn transitions_are_shown_with_their_cause_and_written_into_the_audit_log() {
     let site = signed_in().await;
@@ -129,7 +136,7 @@ async fn transitions_are_shown_with_their_cause_and_written_into_the_audit_log()
     let handle = site.bed.app.plan.load().providers["groq"].connections[0].clone();
     for _ in 0..14 {
         if let Ok(mut permit) = handle.acquire(&"m".into(), &site.bed.app.clock) {
-            permit.settle(Outcome::ServerFault);
+            permit.settle(failure());
         }
         actix_web::rt::time::sleep(std::time::Duration::from_millis(2)).await;
     }
@@ -139,7 +146,10 @@ async fn transitions_are_shown_with_their_cause_and_written_into_the_audit_log()
     let events = shown["events"].as_array().unwrap();
     let opened = events.iter().find(|event| event["kind"] == json!("breaker_opened")).unwrap();
     assert_eq!((&opened["connectionId"], &opened["name"]), (&json!(id), &json!("broken")));
-    assert!(opened["cause"].is_string() && opened["change"].as_str().unwrap().contains("open"), "{opened}");
+    assert!(
+        opened["cause"] == json!(Outcome::ServerFault.as_str()) && opened["change"].as_str().unwrap().contains("open"),
+        "{opened}"
+    );
     let mut log = Value::Null;
     for _ in 0..50 {
         log = site.ok("GET", "/api/compliance/audit-log?action=connection.breaker_opened", None).await;
