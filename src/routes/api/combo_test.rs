@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use futures_util::StreamExt;
-use omniroute_actors::clock::Clock;
 use omniroute_actors::router::explain::{ExplainedConnection, ExplainedLeg};
 use omniroute_actors::router::features::RequestFeatures;
 use omniroute_actors::router::plan::ReadyPlan;

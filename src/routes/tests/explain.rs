@@ -178,7 +178,9 @@ async fn a_combo_goes_on_with_its_turn_after_a_restart() {
     let body = json!({"name": "team", "strategy": "round-robin", "models": ["openai/x", "openai/y"]});
     site.ok("POST", "/api/combos", Some(body)).await;
     let state = site.bed.app.plan.load().combos["team"].state.clone();
-    (0..5).for_each(|_| drop(state.take_turn()));
+    for _ in 0..5 {
+        state.take_turn();
+    }
 
     let kept = site.bed.app.directory.keep(1).await.unwrap();
     let again = site.bed.app.directory.keep(2).await.unwrap();
