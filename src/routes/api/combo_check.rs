@@ -100,8 +100,7 @@ fn limit(data: &Value, world: &World<'_>) -> usize {
 fn barred(provider: Option<&str>, model: &str, allowed: &[&str], world: &World<'_>) -> Option<String> {
     let home = home_of(provider, model, world).ok()?;
     let fits = |name: &&str| *name == home || self::home(name, world).as_deref() == Some(home.as_str());
-    (!allowed.is_empty() && !allowed.iter().any(fits))
-        .then(|| format!("`{home}` is not among the allowedProviders"))
+    (!allowed.is_empty() && !allowed.iter().any(fits)).then(|| format!("`{home}` is not among the allowedProviders"))
 }
 
 /// Tiers name steps by their ids.
