@@ -17,6 +17,7 @@ use crate::infra::crypto::Vault;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::overload::Overload;
 use crate::infra::recorder::Recorder;
+use crate::infra::stats::Stats;
 use crate::store::Store;
 use crate::upstream::ClientFactory;
 
@@ -49,6 +50,8 @@ pub struct App {
     pub web: ClientFactory,
     /// Keeps usage.
     pub recorder: Arc<Recorder>,
+    /// What happened lately.
+    pub stats: Stats,
     /// What providers sealed, for clients that do not send it back.
     pub seals: Seals,
     /// What is made in the background.

@@ -42,6 +42,7 @@ use crate::infra::lifecycle::Lifecycle;
 use crate::infra::metrics::{Metrics, MetricsError};
 use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
 use crate::infra::state_saver::{self, StateSaver};
+use crate::infra::stats::{Ears, Stats};
 use crate::infra::telemetry::LogControl;
 use crate::providers::exchange::odd_hosts;
 use crate::providers::{Catalog, EnvironmentConnection, TokenMinter, discover};
@@ -131,11 +132,13 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let metrics = Arc::new(Metrics::new()?);
     let (saver, saving) = StateSaver::new(store.clone(), Arc::clone(&clock));
     actix_rt::spawn(saving.run());
+    let (stats, keeper) = Stats::new(Arc::clone(&clock), Some(store.clone()));
+    actix_rt::spawn(keeper.run());
     let minter: Arc<dyn Minter> = Arc::new(TokenMinter::new(clients.clone()));
     let ports = Ports {
         clock: Arc::clone(&clock),
         store: Arc::new(saver.clone()),
-        observer: metrics.clone(),
+        observer: Arc::new(Ears(vec![metrics.clone(), Arc::new(stats.clone())])),
         minter: Arc::clone(&minter),
     };
     let control = Arbiter::new().handle();
@@ -183,9 +186,11 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         web,
         recorder,
         runs,
+        stats,
     };
 
     background::give_up_abandoned(&app).await?;
+    app.directory.recall().await?;
     app.directory.refresh().await?;
     let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;
     let first_key = first_key(&app).await?;
@@ -368,6 +373,9 @@ impl Booted {
         }
         if let Err(error) = self.app.keys.flush_uses(&self.app.store).await {
             tracing::warn!(%error, "the times of last use are lost");
+        }
+        if let Err(error) = self.app.directory.keep(self.app.clock.wall().0).await {
+            tracing::warn!(%error, "combos begin their turns where they last were stored");
         }
         if let Err(error) = self.app.store.flush().await {
             tracing::error!(%error, "the store did not take everything");

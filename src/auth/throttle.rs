@@ -4,6 +4,7 @@
 //! An attempt is counted before the password is looked at: two hundred at the same moment get no more tries than one
 //! after the other. A success takes the count back.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,16 @@ impl std::fmt::Debug for LoginThrottle {
 enum Bucket {
     Account,
     Address(Option<IpAddr>),
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account => f.write_str("account"),
+            Self::Address(Some(ip)) => write!(f, "{ip}"),
+            Self::Address(None) => f.write_str("unknown"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,6 +101,25 @@ impl LoginThrottle {
             return Err(wait);
         }
         Ok(Attempt { throttle: self, address })
+    }
+
+    /// Who is locked out, and for how long; the longest first.
+    pub fn locked(&self) -> Vec<(String, Duration)> {
+        let now = self.clock.now();
+        let held = self.tries.iter().filter(|(_, tries)| now < tries.locked_until);
+        let mut held: Vec<_> =
+            held.map(|(bucket, tries)| (bucket.to_string(), tries.locked_until.until(now))).collect();
+        held.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        held
+    }
+
+    /// Let one of them in again, by the name that [`Self::locked`] gives; whether there was such a one.
+    pub fn unlock(&self, identifier: &str) -> bool {
+        let now = self.clock.now();
+        let fits =
+            |(bucket, tries): &(Arc<Bucket>, Tries)| now < tries.locked_until && bucket.to_string() == identifier;
+        let found = self.tries.iter().find(fits).map(|(bucket, _)| *bucket);
+        found.inspect(|bucket| self.tries.invalidate(bucket)).is_some()
     }
 
     fn rule(&self, bucket: Bucket) -> Rule {
@@ -275,6 +305,21 @@ mod tests {
         fail(&throttle, "7.7.7.7", 1);
 
         assert_eq!(throttle.begin(ip("7.7.7.7")).unwrap_err(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn who_is_locked_out_is_listed_and_can_be_let_in_again() {
+        let (clock, throttle) = throttle();
+        fail(&throttle, "9.9.9.9", 3);
+        fail(&throttle, "9.9.9.8", 2);
+
+        assert_eq!(throttle.locked(), [("9.9.9.9".to_owned(), Duration::from_secs(60))]);
+        assert!(!throttle.unlock("9.9.9.8") && throttle.unlock("9.9.9.9"));
+
+        assert!(throttle.locked().is_empty() && throttle.begin(ip("9.9.9.9")).is_ok());
+        fail(&throttle, "9.9.9.7", 3);
+        clock.advance(Duration::from_secs(60));
+        assert!(throttle.locked().is_empty());
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::store::Engine;
 
 /// Keys made or revoked by another process, the command line or another instance, are taken up after this.
 const NEWS_EVERY: Duration = Duration::from_secs(10);
+/// What combos remember is stored this often while it changes; a crash loses so many turns.
+const COMBOS_EVERY: Duration = Duration::from_secs(5);
 const USES_EVERY: Duration = Duration::from_secs(60);
 const SESSIONS_EVERY: Duration = Duration::from_secs(600);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
@@ -36,6 +38,7 @@ pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>) -> Upkeep 
         every(UPKEEP_EVERY, move || count(Arc::clone(&metrics))),
         every(LOOK_EVERY, move || keep_backups(Arc::clone(&backups))),
         with(app, NEWS_EVERY, news),
+        with(app, COMBOS_EVERY, combos),
         with(app, USES_EVERY, uses),
         with(app, SESSIONS_EVERY, expired),
         with(app, STATUS_EVERY, status),
@@ -77,6 +80,12 @@ async fn news(app: App) {
         && let Err(error) = app.directory.refresh().await
     {
         tracing::warn!(%error, "the directory cannot be read, the old one stays");
+    }
+}
+
+async fn combos(app: App) {
+    if let Err(error) = app.directory.keep(app.clock.wall().0).await {
+        tracing::warn!(%error, "what combos remember waits for the store");
     }
 }
 

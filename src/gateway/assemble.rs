@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use omniroute_actors::connection::config::{ConnectionConfig, Limits, Source, UpstreamTarget};
 use omniroute_actors::connection::token::Exchange;
-use omniroute_actors::ids::{ComboName, ConnectionId, ProviderId};
+use omniroute_actors::ids::{ConnectionId, ProviderId};
 use omniroute_actors::resilience::settings::{BreakerSettings, CooldownSettings, HealthSettings};
-use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
+use omniroute_actors::router::plan::{Combo, Step, StepTarget, Strategy};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::config::{Breaker, Cooldown, RequestQueue, Resilience};
 use crate::demo::{self, DemoConnection};
 use crate::providers::exchange::{self, Plan};
 use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, NodeKind, ProviderSpec, Quirk, Wire};
-use crate::store::{ComboRow, ConnectionRow, NodeRow};
+use crate::store::{ConnectionRow, NodeRow};
 
 #[cfg(test)]
 mod tests;
@@ -313,48 +313,4 @@ pub fn demo_combo() -> Combo {
     };
     let strategy = Strategy::parse(demo::COMBO_STRATEGY).unwrap_or_default();
     Combo::new(demo::COMBO_NAME, strategy, demo::connections().map(step).to_vec())
-}
-
-/// A stored combo. Steps that lead nowhere any more are left out, loudly.
-pub fn combo(row: &ComboRow, plan: &RoutingPlan, all: &[ComboRow]) -> Combo {
-    let entries = row.data.get("models").and_then(Value::as_array).into_iter().flatten();
-    let steps = entries.filter_map(|entry| {
-        let step = step(entry, plan, all);
-        if step.is_none() {
-            tracing::warn!(combo.name = row.name, %entry, "a step of a combo leads nowhere and is left out");
-        }
-        step
-    });
-    Combo::new(row.name.as_str(), Strategy::parse(&row.strategy).unwrap_or_default(), steps.collect())
-}
-
-/// One entry of a combo: a string, a model step or a reference to another combo.
-pub fn step(entry: &Value, plan: &RoutingPlan, all: &[ComboRow]) -> Option<Step> {
-    let text = |name: &str| entry.get(name).and_then(Value::as_str);
-    let weight = entry.get("weight").and_then(Value::as_u64).and_then(|weight| u32::try_from(weight).ok()).unwrap_or(0);
-    let is_combo = |name: &str| all.iter().any(|row| row.name == name) || plan.combos.contains_key(name);
-    if let Some(name) = text("comboName").or_else(|| entry.as_str().filter(|name| is_combo(name))) {
-        return is_combo(name).then(|| Step { weight, ..Step::to(StepTarget::Combo(ComboName::from(name))) });
-    }
-    let model = entry.as_str().or_else(|| text("model"))?;
-    let (provider, model) = split(model, text("providerId").or_else(|| text("provider")), plan)?;
-    let connection = text("connectionId").map(ConnectionId::from);
-    let target = StepTarget::Model { provider, model: model.as_str().into(), connection };
-    Some(Step { weight, ..Step::to(target) })
-}
-
-/// Provider and model of a step; a provider named beside the model wins over a prefix.
-fn split(model: &str, provider: Option<&str>, plan: &RoutingPlan) -> Option<(ProviderId, String)> {
-    let prefixed = model.split_once('/').and_then(|(prefix, rest)| Some((plan.prefixes.get(prefix)?.clone(), rest)));
-    match (provider.and_then(|name| plan.prefixes.get(name)), prefixed) {
-        (Some(provider), Some((prefix, rest))) if *provider == prefix => Some((prefix, rest.to_owned())),
-        (Some(provider), _) => Some((provider.clone(), model.to_owned())),
-        (None, Some((provider, rest))) if !rest.is_empty() => Some((provider, rest.to_owned())),
-        (None, _) => match plan.resolve(model).ok()?.resolved {
-            omniroute_actors::router::resolve::Resolved::Direct { provider, model } => {
-                Some((provider, model.as_str().to_owned()))
-            }
-            _ => None,
-        },
-    }
 }

@@ -11,17 +11,19 @@ use actix::Addr;
 use arc_swap::ArcSwap;
 use omniroute_actors::connection::config::{ConnectionConfig, Source};
 use omniroute_actors::connection::handle::ConnectionHandle;
-use omniroute_actors::ids::ComboName;
 use omniroute_actors::router::PublishedPlan;
-use omniroute_actors::router::plan::{ProviderEntry, ReadyPlan, RoutingPlan};
+use omniroute_actors::router::plan::{ReadyPlan, SavedCombo};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 
-use super::assemble::{Assembler, combo};
+use super::assemble::Assembler;
+use super::combo_settings::{COMBO_DEFAULTS_SETTING, ComboSettings};
+use super::plan_build::{self, Materials};
+use super::routing_rows::RoutingRows;
 use crate::config::ConfigHandle;
 use crate::demo;
-use crate::providers::{Catalog, EnvironmentConnection};
+use crate::providers::EnvironmentConnection;
 use crate::routes::api::{RESILIENCE_SETTING, effective_resilience};
-use crate::store::{ComboRow, ConnectionRow, NodeRow, Store, StoreError};
+use crate::store::{ComboRow, ComboStateRow, ConnectionRow, NodeRow, Store, StoreError};
 
 /// A connection with where it comes from.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ struct Contents {
     listed: Arc<Vec<Listed>>,
     nodes: Arc<Vec<NodeRow>>,
     combos: Arc<Vec<ComboRow>>,
+    combo_settings: Arc<ComboSettings>,
+    routing: Arc<RoutingRows>,
     resilience: crate::config::Resilience,
 }
 
@@ -64,6 +68,10 @@ pub struct Directory {
     demo_url: Option<String>,
     contents: ArcSwap<Contents>,
     generation: AtomicU64,
+    /// What combos remembered before the restart; taken by the first plan.
+    restored: ArcSwap<HashMap<String, SavedCombo>>,
+    /// What of it is in the store.
+    saved: ArcSwap<HashMap<String, SavedCombo>>,
     /// One rebuild at a time: the last write wins, and it is the last that was read.
     turn: tokio::sync::Mutex<()>,
 }
@@ -97,6 +105,8 @@ impl Directory {
             demo_url,
             contents: ArcSwap::default(),
             generation: AtomicU64::new(0),
+            restored: ArcSwap::default(),
+            saved: ArcSwap::default(),
             turn: tokio::sync::Mutex::new(()),
         }
     }
@@ -109,20 +119,60 @@ impl Directory {
         let _turn = self.turn.lock().await;
         let (nodes, combos) = (self.store.nodes().list().await?, self.store.combos().list().await?);
         let stored = self.store.settings().get(RESILIENCE_SETTING).await?;
+        let defaults = self.store.settings().get(COMBO_DEFAULTS_SETTING).await?;
+        let combo_settings = ComboSettings::of(defaults.as_ref().map(|row| &row.value));
         let resilience = effective_resilience(&self.config.load().resilience, stored.as_ref().map(|row| &row.value));
+        let routing = RoutingRows::load(&self.store).await?;
         let rows = self.rows().await?;
         let assembler = Assembler::new(&nodes, &resilience, self.demo_url.as_deref());
         let (listed, configs) = assemble(&assembler, rows);
         let handles = self.apply(configs).await?;
-        let plan = self.draw_plan(&listed, &nodes, &combos, handles);
-        self.contents.store(Arc::new(Contents {
+        let contents = Contents {
             listed: Arc::new(listed),
             nodes: Arc::new(nodes),
             combos: Arc::new(combos),
+            combo_settings: Arc::new(combo_settings),
+            routing: Arc::new(routing),
             resilience,
-        }));
+        };
+        let plan = self.draw_plan(&contents, handles);
+        self.contents.store(Arc::new(contents));
         self.plan.store(Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// Read what combos remembered before the restart, for the first plan. What does not fit begins afresh.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn recall(&self) -> Result<(), StoreError> {
+        let rows = self.store.combo_states().load_all().await?;
+        let read = |row: ComboStateRow| Some((row.combo, serde_json::from_str::<SavedCombo>(&row.data).ok()?));
+        let saved: Arc<HashMap<_, _>> = Arc::new(rows.into_iter().filter_map(read).collect());
+        self.saved.store(Arc::clone(&saved));
+        self.restored.store(saved);
+        Ok(())
+    }
+
+    /// Store what combos remember now, as far as it changed; how many did.
+    ///
+    /// # Errors
+    /// When the store does not take it; the next call tries again.
+    pub async fn keep(&self, at: i64) -> Result<usize, StoreError> {
+        let (plan, saved) = (self.plan.load_full(), self.saved.load_full());
+        let now: HashMap<String, SavedCombo> =
+            plan.combos.iter().map(|(name, combo)| (name.to_string(), combo.state.save())).collect();
+        let fresh = |(name, state): &(&String, &SavedCombo)| saved.get(*name).copied().unwrap_or_default() != **state;
+        let row = |(name, state): (&String, &SavedCombo)| {
+            let data = serde_json::to_string(state).unwrap_or_default();
+            ComboStateRow { combo: name.clone(), data, updated_at: at }
+        };
+        let rows: Vec<_> = now.iter().filter(fresh).map(row).collect();
+        if !rows.is_empty() {
+            self.store.combo_states().save_many(&rows).await?;
+            self.saved.store(Arc::new(now));
+        }
+        Ok(rows.len())
     }
 
     /// Every connection, those from the environment and the demo included.
@@ -138,6 +188,16 @@ impl Directory {
     /// The stored combos.
     pub fn combos(&self) -> Arc<Vec<ComboRow>> {
         Arc::clone(&self.contents.load().combos)
+    }
+
+    /// Aliases, mappings, chains, policies and facts.
+    pub fn routing(&self) -> Arc<RoutingRows> {
+        Arc::clone(&self.contents.load().routing)
+    }
+
+    /// What the operator set for all combos.
+    pub fn combo_settings(&self) -> Arc<ComboSettings> {
+        Arc::clone(&self.contents.load().combo_settings)
     }
 
     /// The resilience numbers in force.
@@ -177,34 +237,26 @@ impl Directory {
         answer.ok().and_then(Result::ok).ok_or(DirectoryError::Actors)
     }
 
-    fn draw_plan(
-        &self,
-        listed: &[Listed],
-        nodes: &[NodeRow],
-        combos: &[ComboRow],
-        handles: Vec<Arc<ConnectionHandle>>,
-    ) -> Arc<ReadyPlan> {
-        let mut plan = RoutingPlan {
-            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
+    fn draw_plan(&self, contents: &Contents, handles: Vec<Arc<ConnectionHandle>>) -> Arc<ReadyPlan> {
+        let materials = Materials {
+            listed: &contents.listed,
+            nodes: &contents.nodes,
+            combos: &contents.combos,
+            combo_settings: &contents.combo_settings,
+            routing: &contents.routing,
             max_combo_depth: self.config.load().routing.max_combo_depth as usize,
-            ..RoutingPlan::default()
+            with_demo: self.demo_url.is_some(),
         };
-        add_catalogue(&mut plan);
-        add_nodes(&mut plan, nodes);
-        for handle in handles {
-            plan.providers.entry(handle.provider().clone()).or_default().connections.push(handle);
+        let mut plan = plan_build::draw(&materials, handles);
+        plan.generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let restored = self.restored.swap(Arc::default());
+        for (name, combo) in &plan.combos {
+            if let Some(saved) = restored.get(name.as_str()) {
+                combo.state.restore(*saved);
+            }
         }
-        add_own_models(&mut plan, listed);
-        self.add_combos(&mut plan, combos);
         plan.remember(&self.plan.load());
         Arc::new(plan.ready())
-    }
-
-    fn add_combos(&self, plan: &mut RoutingPlan, combos: &[ComboRow]) {
-        let demo = self.demo_url.as_ref().map(|_| super::assemble::demo_combo());
-        let all = demo.into_iter().chain(combos.iter().filter(|row| row.is_active).map(|row| combo(row, plan, combos)));
-        let named: HashMap<ComboName, _> = all.map(|combo| (combo.name.clone(), Arc::new(combo))).collect();
-        plan.combos = named;
     }
 }
 
@@ -219,36 +271,4 @@ fn assemble(assembler: &Assembler<'_>, rows: Vec<(ConnectionRow, Source)>) -> (V
     });
     let listed = listed.collect();
     (listed, configs)
-}
-
-fn add_catalogue(plan: &mut RoutingPlan) {
-    for spec in Catalog::builtin().iter() {
-        let id = omniroute_actors::ids::ProviderId::from(spec.id.as_str());
-        plan.prefixes.insert(spec.id.clone(), id.clone());
-        plan.prefixes.insert(spec.alias.clone(), id.clone());
-        plan.providers.insert(id, ProviderEntry::of_models(spec.models.iter().map(String::as_str)));
-    }
-}
-
-fn add_nodes(plan: &mut RoutingPlan, nodes: &[NodeRow]) {
-    for node in nodes {
-        let id = omniroute_actors::ids::ProviderId::from(node.id.as_str());
-        plan.prefixes.insert(node.id.clone(), id.clone());
-        plan.prefixes.insert(node.prefix.clone(), id.clone());
-        plan.providers.entry(id).or_default();
-    }
-}
-
-/// The models that connections name themselves, and those of the demo.
-fn add_own_models(plan: &mut RoutingPlan, listed: &[Listed]) {
-    for Listed { row, source, .. } in listed {
-        let provider = omniroute_actors::ids::ProviderId::from(row.provider.as_str());
-        let own = row.default_model.iter().map(String::as_str);
-        let demo = demo::MODELS.into_iter().filter(|_| *source == Source::Demo);
-        let entry = plan.providers.entry(provider.clone()).or_default();
-        for model in own.chain(demo) {
-            entry.models.entry(model.into()).or_default();
-        }
-        plan.prefixes.entry(row.provider.clone()).or_insert(provider);
-    }
 }

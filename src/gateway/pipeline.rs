@@ -37,6 +37,10 @@ use crate::routes::v1::body::read_body;
 /// Forces one connection.
 const CONNECTION_HEADER: &str = "x-omniroute-connection";
 /// Refuses what a provider's format cannot carry, instead of leaving it out.
+/// Headers by which clients name their session.
+const SESSION_HEADERS: [&str; 3] = ["x-codex-session-id", "x-session-id", "x-omniroute-session"];
+/// The longest name of a session.
+const LONGEST_SESSION: usize = 200;
 const STRICT_HEADER: &str = "x-omniroute-strict";
 /// Headers of a client that a provider of its own format understands.
 const FORWARDED: [&str; 2] = ["anthropic-beta", "openai-beta"];
@@ -154,9 +158,16 @@ impl Call {
         let only = taken.only();
         let Taken { ask, principal, config, request, app, pass, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
-        let opening =
-            Opening { id: &id, at, started, key_id: key_id(&principal), model: &ask.model, streamed: ask.stream };
-        let tally = Tally::open(Arc::clone(&app.recorder), opening);
+        let opening = Opening {
+            id: &id,
+            at,
+            started,
+            key_id: key_id(&principal),
+            model: &ask.model,
+            streamed: ask.stream,
+            session: session(headers),
+        };
+        let tally = Tally::open(Arc::clone(&app.recorder), app.stats.clone(), opening);
         let inbound = Inbound {
             id,
             ask,
@@ -242,6 +253,13 @@ fn request_id(request: &HttpRequest) -> String {
 
 fn forced(headers: &HeaderMap) -> Option<ConnectionId> {
     headers.get(CONNECTION_HEADER)?.to_str().ok().filter(|id| !id.is_empty()).map(ConnectionId::from)
+}
+
+/// The session that the client names, in the order of the headers' weight. What is no short name is no name.
+fn session(headers: &HeaderMap) -> Option<Arc<str>> {
+    let named = SESSION_HEADERS.iter().find_map(|name| headers.get(*name))?.to_str().ok()?.trim();
+    let is_name = !named.is_empty() && named.len() <= LONGEST_SESSION;
+    is_name.then(|| format!("ext:{named}").into())
 }
 
 fn is_strict(headers: &HeaderMap) -> bool {

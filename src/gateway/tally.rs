@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::infra::metrics;
 use crate::infra::recorder::Recorder;
+use crate::infra::stats::{Finished, Stats};
 use crate::wire::usage::Usage;
 
 /// The status that stands for a client that left.
@@ -21,6 +22,10 @@ pub const CLIENT_GONE: u16 = 499;
 #[derive(Debug)]
 pub struct Tally {
     recorder: Arc<Recorder>,
+    stats: Stats,
+    session: Option<Arc<str>>,
+    /// The way through the combo's steps to the last attempt.
+    target: Option<Arc<str>>,
     started: Instant,
     record: Option<UsageRecord>,
     first_content: Option<Duration>,
@@ -43,11 +48,13 @@ pub struct Opening<'a> {
     pub model: &'a str,
     /// Whether a stream was asked for.
     pub streamed: bool,
+    /// The session, as the client names it.
+    pub session: Option<Arc<str>>,
 }
 
 impl Tally {
     /// Open the tally.
-    pub fn open(recorder: Arc<Recorder>, opening: Opening<'_>) -> Self {
+    pub fn open(recorder: Arc<Recorder>, stats: Stats, opening: Opening<'_>) -> Self {
         let record = UsageRecord {
             request_id: opening.id.to_owned(),
             at: opening.at,
@@ -67,6 +74,9 @@ impl Tally {
         };
         Self {
             recorder,
+            stats,
+            session: opening.session,
+            target: None,
             started: opening.started,
             record: Some(record),
             first_content: None,
@@ -80,6 +90,8 @@ impl Tally {
     pub fn attempt(&mut self, lease: &Lease, now: Instant) {
         self.skip(&lease.skipped);
         let started = now.duration_since(self.started);
+        let in_combo = lease.itinerary.combo.is_some();
+        self.target = lease.leg().filter(|_| in_combo).map(|leg| leg.key().into());
         if let Some(record) = &mut self.record {
             record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
             record.attempts.push(AttemptRecord {
@@ -167,9 +179,17 @@ impl Tally {
         record.tokens = tokens;
         record.total_ms = millis(total);
         record.first_content_ms = self.first_content.map(millis);
-        metrics::request(outcome, status, total, self.first_content, total.saturating_sub(self.upstream));
+        let own = total.saturating_sub(self.upstream);
+        metrics::request(outcome, status, total, self.first_content, own);
+        let record = Arc::new(record);
         // The recorder has logged it and holds the record; the answer itself is not the disk's fault.
-        let _ = self.recorder.record(record);
+        let _ = self.recorder.record(Arc::clone(&record));
+        self.stats.finished(Finished {
+            record,
+            session: self.session.take(),
+            target: self.target.take(),
+            own_ms: millis(own),
+        });
     }
 }
 

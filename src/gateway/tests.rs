@@ -111,8 +111,10 @@ impl Rig {
             key_id: None,
             model: &inbound.ask.model,
             streamed: inbound.ask.stream,
+            session: None,
         };
-        Tally::open(Arc::clone(&self.recorder), opening)
+        let (stats, _) = crate::infra::stats::Stats::new(self.clock.clone(), None);
+        Tally::open(Arc::clone(&self.recorder), stats, opening)
     }
 
     async fn dispatch(&self, inbound: &Inbound, tally: &mut Tally) -> Result<Dispatched, Failed> {

@@ -177,6 +177,14 @@ impl Observer for Metrics {
                 let reason = Label::new("reason", reason.as_str());
                 self.counter("omniroute_cooldowns_total", vec![whose, reason]).increment(1);
             }
+            Transition::ModelLocked { .. } => {
+                self.counter("omniroute_model_lockouts_total", vec![whose]).increment(1);
+            }
+            Transition::BecameTerminal(terminal) => {
+                let terminal = Label::new("terminal", terminal.as_str());
+                self.counter("omniroute_terminal_total", vec![whose, terminal]).increment(1);
+            }
+            // What gets better shows in the gauges of the state.
             _ => {}
         }
     }

@@ -11,4 +11,5 @@ pub mod overload;
 pub mod recorder;
 pub mod signals;
 pub mod state_saver;
+pub mod stats;
 pub mod telemetry;

@@ -110,7 +110,8 @@ impl Recorder {
     ///
     /// # Errors
     /// When the disk refused it; it then waits in memory.
-    pub fn record(&self, record: UsageRecord) -> io::Result<()> {
+    pub fn record(&self, record: impl Into<Arc<UsageRecord>>) -> io::Result<()> {
+        let record = record.into();
         let kept = self.with_journal(|journal| {
             self.write_waiting(journal)?;
             self.append(journal, &record)
@@ -118,7 +119,7 @@ impl Recorder {
         self.refused.store(kept.is_err(), Ordering::Relaxed);
         if let Err(error) = &kept {
             tracing::error!(%error, "the disk refuses usage records");
-            self.hold(&[], vec![Arc::new(record)]);
+            self.hold(&[], vec![record]);
         }
         self.dirty.store(true, Ordering::Release);
         self.written.notify_one();

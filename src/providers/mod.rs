@@ -6,10 +6,13 @@ pub mod catalog;
 pub mod endpoint;
 pub mod environment;
 pub mod exchange;
+pub mod model_table;
 pub mod node;
+pub mod usd;
 
 pub use catalog::{AuthHeader, Catalog, CatalogError, Class, ProviderSpec, Quirk, Shape, Wire};
 pub use endpoint::EndpointError;
 pub use environment::{EnvironmentConnection, discover};
 pub use exchange::{ExchangeKind, ExchangeSpec, TokenMinter};
+pub use model_table::ModelTable;
 pub use node::NodeKind;

@@ -32,8 +32,20 @@ pub struct Form {
     known: BTreeSet<String>,
     /// What may be there without meaning anything.
     passed: BTreeSet<String>,
-    /// Whether any other field is welcome, too.
-    open: bool,
+    /// Which other fields are welcome, too.
+    others: Others,
+}
+
+/// What becomes of fields that nobody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Others {
+    /// Each is a mistake.
+    #[default]
+    Refused,
+    /// Those that look like a known one are mistakes, the rest belongs to other versions.
+    Foreign,
+    /// Any is welcome.
+    Welcome,
 }
 
 impl Form {
@@ -55,7 +67,19 @@ impl Form {
 
     /// Of a part of a body that may hold fields of any name.
     pub fn open_part(fields: Map<String, Value>, path: impl Into<String>) -> Self {
-        Self { open: true, ..Self::part(fields, path) }
+        Self { others: Others::Welcome, ..Self::part(fields, path) }
+    }
+
+    /// Of a part of a body in which other versions have fields of their own: only what looks like a known name is taken
+    /// for a mistake.
+    pub fn lenient_part(fields: Map<String, Value>, path: impl Into<String>) -> Self {
+        Self { others: Others::Foreign, ..Self::part(fields, path) }
+    }
+
+    /// The given fields that nobody asked for.
+    pub fn left_over(&self) -> Vec<String> {
+        let strange = |name: &&String| !self.known.contains(*name) && !self.passed.contains(*name);
+        self.fields.keys().filter(strange).cloned().collect()
     }
 
     /// Fields that may be given and mean nothing here.
@@ -117,11 +141,13 @@ impl Form {
     }
 
     fn name_the_unknown(&mut self) {
-        if self.open {
-            return;
-        }
-        let strange = |name: &&String| !self.known.contains(*name) && !self.passed.contains(*name);
-        let unknown: Vec<String> = self.fields.keys().filter(strange).cloned().collect();
+        let alike = |name: &String| nearest(name, self.known.iter().map(String::as_str)).is_some();
+        let unknown: Vec<String> = match self.others {
+            Others::Welcome => return,
+            Others::Refused => self.left_over(),
+            // Looking for what was meant takes its time, and a body may hold any number of fields.
+            Others::Foreign => self.left_over().into_iter().take(PROBLEMS).filter(alike).collect(),
+        };
         for name in unknown.iter().take(NAMED) {
             let message = unknown_field("", name, self.known.iter().map(String::as_str));
             let shown: String = name.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
@@ -205,6 +231,27 @@ impl Form {
     pub fn nullable_small(&mut self, field: &str, range: RangeInclusive<i32>) -> Option<Option<i32>> {
         let wide = i64::from(*range.start())..=i64::from(*range.end());
         self.nullable_integer(field, wide).map(|number| number.and_then(|number| i32::try_from(number).ok()))
+    }
+
+    /// A number, whole or not; null counts as not given.
+    pub fn number(&mut self, field: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let value = self.ask(field)?;
+        if value.is_null() {
+            return None;
+        }
+        match value.as_f64().filter(|number| range.contains(number)) {
+            Some(number) => Some(number),
+            None => self.wrong(field, format!("Expected a number from {} to {}", range.start(), range.end())),
+        }
+    }
+
+    /// One of these words; null counts as not given.
+    pub fn word(&mut self, field: &str, words: &[&str]) -> Option<String> {
+        let text = self.text(field, 0..=100)?;
+        if words.contains(&text.as_str()) {
+            return Some(text);
+        }
+        self.wrong(field, format!("Expected one of: {}", words.join(", ")))
     }
 
     /// An object; null counts as not given.

@@ -28,6 +28,7 @@ use crate::infra::backups::Shelf;
 use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::recorder::{Recorder, RecorderOptions};
+use crate::infra::stats::Stats;
 use crate::providers::{Catalog, TokenMinter, discover};
 use crate::store::{Store, StoreOptions};
 use crate::upstream::{ClientFactory, UpstreamSettings};
@@ -65,8 +66,10 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..UpstreamSettings::default() };
     let clients = ClientFactory::new(settings).unwrap();
     let minter = Arc::new(TokenMinter::new(clients.clone()));
-    let nowhere = Arc::new(Nowhere);
-    let ports = Ports { clock: shared.clone(), store: nowhere.clone(), observer: nowhere, minter: minter.clone() };
+    let (stats, keeper) = Stats::new(shared.clone(), Some(store.clone()));
+    actix_web::rt::spawn(keeper.run());
+    let (saved, heard) = (Arc::new(Nowhere), Arc::new(stats.clone()));
+    let ports = Ports { clock: shared.clone(), store: saved, observer: heard, minter: minter.clone() };
     let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
     let plan = Arc::new(ArcSwap::from_pointee(ReadyPlan::default()));
     let variables = Environment::from_iter([("OPENAI_API_KEY", "sk-canary-environment")]);
@@ -112,6 +115,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         lifecycle,
         overload: Arc::default(),
         recorder,
+        stats,
     };
     app.directory.refresh().await.unwrap();
     app.keys.reload(&app.store).await.unwrap();
@@ -186,6 +190,11 @@ impl<S> Site<S>
 where
     S: Service<Request, Response = ServiceResponse<Answering>, Error = Error>,
 {
+    /// What a model string means now, in words.
+    pub(super) fn app_resolves(&self, model: &str) -> String {
+        self.bed.app.plan.load().resolve(model).map_or_else(|why| why.to_string(), |found| found.resolved.to_string())
+    }
+
     pub(super) async fn sign_in(&self) {
         let answer = self.send("POST", "/api/auth/login", Some(serde_json::json!({"password": PASSWORD})), &[]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);

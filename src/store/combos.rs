@@ -59,9 +59,31 @@ impl Combos<'_> {
         self.0.write(move |db| one_row(diesel::update(combos::table.find(row.id.clone())).set(row).execute(db)?)).await
     }
 
-    /// Remove a combo.
-    pub async fn delete(&self, id: &str) -> Result<(), StoreError> {
+    /// Give combos their places in the list, all or none.
+    pub async fn reorder(&self, places: Vec<(String, i32)>, at: i64) -> Result<(), StoreError> {
+        self.0
+            .write(move |db| {
+                places.into_iter().try_for_each(|(id, place)| {
+                    let changed = (combos::sort_order.eq(place), combos::updated_at.eq(at));
+                    one_row(diesel::update(combos::table.find(id)).set(changed).execute(db)?)
+                })
+            })
+            .await
+    }
+
+    /// Remove a combo, and with it the mappings that lead to it and what it remembered; how many mappings these were.
+    pub async fn delete(&self, id: &str) -> Result<usize, StoreError> {
+        use super::schema::{combo_states, model_combo_mappings as mappings};
         let id = id.to_owned();
-        self.0.write(move |db| one_row(diesel::delete(combos::table.find(id)).execute(db)?)).await
+        self.0
+            .write(move |db| {
+                let name: String = combos::table.find(id.clone()).select(combos::name).first(db)?;
+                diesel::delete(combo_states::table.find(name)).execute(db)?;
+                let led_here = mappings::table.filter(mappings::combo_id.eq(id.clone()));
+                let gone = diesel::delete(led_here).execute(db)?;
+                one_row(diesel::delete(combos::table.find(id)).execute(db)?)?;
+                Ok(gone)
+            })
+            .await
     }
 }

@@ -155,6 +155,10 @@ fn primary_key(table: &str) -> &'static str {
         "sessions" => "id_hash",
         "settings" | "meta" => "key",
         "usage_records" => "request_id",
+        "model_aliases" => "alias",
+        "fallback_chains" => "model",
+        "combo_states" => "combo",
+        "model_facts" => "pattern",
         _ => "id",
     }
 }

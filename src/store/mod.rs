@@ -12,18 +12,24 @@
 mod api_keys;
 mod audit;
 mod backup;
+mod combo_states;
 mod combos;
 mod connection_state;
 mod connections;
 mod damage;
 mod db;
 mod error;
+mod fallback_chains;
 mod json;
 mod location;
 mod meta;
 mod migrate;
+mod model_aliases;
+mod model_combo_mappings;
+mod model_facts;
 mod nodes;
 mod pg_tls;
+mod policies;
 mod reader;
 mod responses;
 mod schema;
@@ -37,14 +43,20 @@ mod writer;
 pub use api_keys::{ApiKeyRow, ApiKeys};
 pub use audit::{Audit, AuditEntry, AuditRow, AuditVerdict};
 pub use backup::{Backups, Contents, Take};
+pub use combo_states::{ComboStateRow, ComboStates};
 pub use combos::{ComboRow, Combos};
 pub use connection_state::{ConnectionStateRow, ConnectionStates};
 pub use connections::{ConnectionRow, Connections};
 pub use db::Engine;
 pub use error::{Cause, StoreError};
+pub use fallback_chains::{FallbackChainRow, FallbackChains};
 pub use location::{engine_of, sqlite_path};
 pub use meta::holds_sealed_rows;
+pub use model_aliases::{ModelAliasRow, ModelAliases};
+pub use model_combo_mappings::{MappingRow, Mappings};
+pub use model_facts::{ModelFactsRow, ModelFactsTable};
 pub use nodes::{NodeRow, Nodes};
+pub use policies::{Policies, PolicyRow};
 pub use responses::{KeptResponse, ResponseRow, Responses, RunStatus};
 pub use sessions::{SessionRow, Sessions};
 pub use settings::{SettingRow, Settings};
@@ -199,6 +211,36 @@ impl Store {
     /// Named lists of targets.
     pub fn combos(&self) -> Combos<'_> {
         Combos(self)
+    }
+
+    /// What combos remember over a restart.
+    pub fn combo_states(&self) -> ComboStates<'_> {
+        ComboStates(self)
+    }
+
+    /// Other names for models.
+    pub fn model_aliases(&self) -> ModelAliases<'_> {
+        ModelAliases(self)
+    }
+
+    /// Model strings that combos answer.
+    pub fn mappings(&self) -> Mappings<'_> {
+        Mappings(self)
+    }
+
+    /// Where requests go when a model's own candidates are used up.
+    pub fn fallback_chains(&self) -> FallbackChains<'_> {
+        FallbackChains(self)
+    }
+
+    /// Routing policies.
+    pub fn policies(&self) -> Policies<'_> {
+        Policies(self)
+    }
+
+    /// What an operator knows better about models.
+    pub fn model_facts(&self) -> ModelFactsTable<'_> {
+        ModelFactsTable(self)
     }
 
     /// Client keys.

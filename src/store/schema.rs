@@ -186,3 +186,63 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(response_items, responses);
+
+diesel::table! {
+    model_aliases (alias) {
+        alias -> Text,
+        target -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    model_combo_mappings (id) {
+        id -> Text,
+        pattern -> Text,
+        combo_id -> Text,
+        priority -> Integer,
+        enabled -> Bool,
+        description -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    fallback_chains (model) {
+        model -> Text,
+        chain -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    policies (id) {
+        id -> Text,
+        name -> Text,
+        enabled -> Bool,
+        priority -> Integer,
+        effect -> Text,
+        data -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    combo_states (combo) {
+        combo -> Text,
+        data -> Text,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    model_facts (pattern) {
+        pattern -> Text,
+        data -> Text,
+        updated_at -> BigInt,
+    }
+}

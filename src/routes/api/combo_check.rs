@@ -1,5 +1,7 @@
 //! Whether a combo can be: every target known, no circle, not empty, not too deep. Pure: the world is an argument.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::providers::Catalog;
@@ -50,7 +52,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Whether a combo of this name with this data can be: every target known, no circle, not empty, not too deep.
+/// Whether a combo of this name with this data can be: every target known, no circle, not empty, not too deep. Combos
+/// that lead to it must still fit in, too.
 ///
 /// # Errors
 /// Each field that is wrong and why.
@@ -59,15 +62,23 @@ pub fn check_combo(name: &str, data: &Value, world: &World<'_>) -> Result<(), Ve
     if steps.is_empty() {
         return Err(vec![("models".into(), "Must name at least one model or combo".into())]);
     }
-    let check = |(index, step): (usize, &Value)| {
+    let mut walk = Walk { name, data, world, depths: HashMap::new() };
+    let allowed = texts(data.get("allowedProviders"));
+    let mut found = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
         let problem = match Target::of(step) {
             None => Some("Is neither a model nor a combo".to_owned()),
-            Some(Target::Combo(other)) => nested_problem(name, other, data, world),
-            Some(Target::Model { provider, model, connection }) => model_problem(provider, model, connection, world),
+            Some(Target::Combo(other)) => walk.nested_problem(other),
+            Some(Target::Model { provider, model, connection }) => {
+                model_problem(provider, model, connection, world).or_else(|| barred(provider, model, &allowed, world))
+            }
         };
-        problem.map(|problem| (format!("models.{index}"), problem))
-    };
-    let found: Vec<_> = steps.iter().enumerate().filter_map(check).collect();
+        found.extend(problem.map(|problem| (format!("models.{index}"), problem)));
+    }
+    if found.is_empty() {
+        found.extend(walk.too_deep_above().map(|problem| ("models".to_owned(), problem)));
+    }
+    found.extend(missing_tier_steps(data));
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
@@ -75,15 +86,33 @@ pub(super) fn steps(data: &Value) -> &[Value] {
     data.get("models").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn nested_problem(name: &str, other: &str, data: &Value, world: &World<'_>) -> Option<String> {
-    let walk = Walk { name, data, world };
-    match walk.depth_from(other, &mut vec![name.to_owned()]) {
-        Ok(depth) if depth + 1 > world.max_depth => {
-            Some(format!("Combos nest deeper than {} levels here", world.max_depth))
-        }
-        Ok(_) => None,
-        Err(problem) => Some(problem),
-    }
+fn texts(list: Option<&Value>) -> Vec<&str> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// How deep a combo may nest: as deep as it says itself, and no deeper than configured for all.
+fn limit(data: &Value, world: &World<'_>) -> usize {
+    let own = data.pointer("/config/maxComboDepth").and_then(Value::as_u64);
+    own.and_then(|own| usize::try_from(own).ok()).map_or(world.max_depth, |own| own.min(world.max_depth))
+}
+
+/// A model of a provider that the combo itself does not allow would never be asked.
+fn barred(provider: Option<&str>, model: &str, allowed: &[&str], world: &World<'_>) -> Option<String> {
+    let home = home_of(provider, model, world).ok()?;
+    let fits = |name: &&str| *name == home || self::home(name, world).as_deref() == Some(home.as_str());
+    (!allowed.is_empty() && !allowed.iter().any(fits)).then(|| format!("`{home}` is not among the allowedProviders"))
+}
+
+/// Tiers name steps by their ids.
+fn missing_tier_steps(data: &Value) -> Vec<(String, String)> {
+    let known: Vec<&str> = steps(data).iter().filter_map(|step| step.get("id")?.as_str()).collect();
+    let tiers = data.pointer("/config/compositeTiers/tiers").and_then(Value::as_object).into_iter().flatten();
+    let missing = |(tier, of): (&String, &Value)| {
+        let step = of.get("stepId").and_then(Value::as_str)?;
+        let field = format!("config.compositeTiers.tiers.{tier}.stepId");
+        (!known.contains(&step)).then(|| (field, format!("There is no step `{step}`")))
+    };
+    tiers.filter_map(missing).collect()
 }
 
 /// The combos as they would be with the checked one in place.
@@ -91,19 +120,45 @@ struct Walk<'a> {
     name: &'a str,
     data: &'a Value,
     world: &'a World<'a>,
+    /// Levels of the combos that were walked to their end: without this, combos that lead to one another in many ways
+    /// would be walked in as many ways.
+    depths: HashMap<&'a str, usize>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn nested_problem(&mut self, other: &'a str) -> Option<String> {
+        let most = limit(self.data, self.world);
+        match self.depth_from(other, &mut vec![self.name]) {
+            Ok(depth) if depth + 1 > most => Some(format!("Combos nest deeper than {most} levels here")),
+            Ok(_) => None,
+            Err(problem) => Some(problem),
+        }
+    }
+
+    /// A combo further up may become too deep by what is added down here.
+    fn too_deep_above(&mut self) -> Option<String> {
+        let (world, own) = (self.world, self.name);
+        world.combos.iter().filter(|row| row.name != own).find_map(|row| {
+            let before = Walk { name: "", data: &Value::Null, world, depths: HashMap::new() }
+                .depth_from(&row.name, &mut Vec::new());
+            let after = self.depth_from(&row.name, &mut Vec::new()).ok()?;
+            let most = limit(&row.data, world);
+            // What is broken already is not this change's doing.
+            let worse = before.is_ok_and(|before| before < after) && after > most;
+            worse.then(|| format!("The combo `{}`, which leads here, would nest deeper than {most} levels", row.name))
+        })
+    }
+
     /// Levels from this combo downwards, itself included.
-    fn depth_from(&self, combo: &str, path: &mut Vec<String>) -> Result<usize, String> {
-        if path.iter().any(|seen| seen == combo) {
+    fn depth_from(&mut self, combo: &'a str, path: &mut Vec<&'a str>) -> Result<usize, String> {
+        if path.contains(&combo) {
             return Err(format!("Combos go in a circle: {} -> {combo}", path.join(" -> ")));
         }
-        let Some(data) = self.data_of(combo) else { return Err(format!("There is no combo `{combo}`")) };
-        if path.len() > self.world.max_depth {
-            return Ok(path.len());
+        if let Some(depth) = self.depths.get(combo) {
+            return Ok(*depth);
         }
-        path.push(combo.to_owned());
+        let Some(data) = self.data_of(combo) else { return Err(format!("There is no combo `{combo}`")) };
+        path.push(combo);
         let mut deepest = 0;
         for step in steps(data) {
             if let Some(Target::Combo(next)) = Target::of(step) {
@@ -111,10 +166,11 @@ impl Walk<'_> {
             }
         }
         path.pop();
+        self.depths.insert(combo, deepest + 1);
         Ok(deepest + 1)
     }
 
-    fn data_of(&self, combo: &str) -> Option<&Value> {
+    fn data_of(&self, combo: &str) -> Option<&'a Value> {
         if combo == self.name {
             return Some(self.data);
         }
@@ -123,26 +179,27 @@ impl Walk<'_> {
 }
 
 fn model_problem(provider: Option<&str>, model: &str, connection: Option<&str>, world: &World<'_>) -> Option<String> {
-    let home = match provider {
-        Some(provider) => match home(provider, world) {
-            Some(home) => Some(home),
-            None => return Some(format!("There is no provider `{provider}`")),
-        },
-        None => match model.split_once('/') {
-            Some((_, "")) => return Some("The model is missing after the slash".to_owned()),
-            Some((prefix, _)) if home(prefix, world).is_some() => home(prefix, world),
-            _ => match bare(model) {
-                Ok(home) => Some(home),
-                Err(problem) => return Some(problem),
-            },
-        },
+    let home = match home_of(provider, model, world) {
+        Ok(home) => home,
+        Err(problem) => return Some(problem),
     };
     let pinned = connection?;
     let Some((_, belongs_to)) = world.connections.iter().find(|(id, _)| id == pinned) else {
         return Some(format!("There is no connection `{pinned}`"));
     };
-    let home = home?;
     (*belongs_to != home).then(|| format!("Connection `{pinned}` belongs to `{belongs_to}`, not to `{home}`"))
+}
+
+/// The provider that a step's model is asked of.
+pub(super) fn home_of(provider: Option<&str>, model: &str, world: &World<'_>) -> Result<String, String> {
+    if let Some(provider) = provider {
+        return home(provider, world).ok_or_else(|| format!("There is no provider `{provider}`"));
+    }
+    match model.split_once('/') {
+        Some((_, "")) => Err("The model is missing after the slash".to_owned()),
+        Some((prefix, _)) => home(prefix, world).map_or_else(|| bare(model), Ok),
+        None => bare(model),
+    }
 }
 
 /// The id of the provider that this id, alias or prefix stands for.
@@ -232,6 +289,61 @@ mod tests {
 
         assert!(own[0].contains("circle: a -> a"), "{own:?}");
         assert!(long[0].contains("circle: a -> b -> c -> a"), "{long:?}");
+    }
+
+    #[test]
+    fn what_is_added_below_must_fit_into_what_is_above() {
+        let leaf = json!([{"model": "openai/x"}]);
+        let combos =
+            [combo("top", json!([to("b")])), combo("b", json!([to("c")])), combo("c", leaf.clone()), combo("d", leaf)];
+
+        let found = problems("c", json!([to("d")]), &combos);
+
+        assert_eq!(found, ["models: The combo `top`, which leads here, would nest deeper than 3 levels"]);
+    }
+
+    #[test]
+    fn many_ways_to_the_same_combo_are_walked_once() {
+        let step = |next: &str| Value::Array((0..200).map(|_| to(next)).collect());
+        let mut combos: Vec<_> =
+            (0..8).map(|level| combo(&format!("l{level}"), step(&format!("l{}", level + 1)))).collect();
+        combos.push(combo("l8", json!([{"model": "openai/x"}])));
+
+        assert!(problems("a", step("l0"), &combos)[0].contains("deeper than 3"));
+    }
+
+    #[test]
+    fn a_combo_may_be_stricter_about_its_depth_than_the_gateway() {
+        let combos = [combo("b", json!([{"model": "openai/x"}]))];
+        let world = World { combos: &combos, nodes: &[], connections: &[], max_depth: 3 };
+        let data = |depth: u32| json!({"models": [to("b")], "config": {"maxComboDepth": depth}});
+
+        assert!(check_combo("a", &data(2), &world).is_ok());
+        assert!(check_combo("a", &data(1), &world).unwrap_err()[0].1.contains("deeper than 1"));
+        assert!(check_combo("a", &data(10), &world).is_ok());
+    }
+
+    #[test]
+    fn a_model_of_a_provider_that_is_not_allowed_is_refused_by_id_and_by_alias() {
+        let world = World { combos: &[], nodes: &[], connections: &[], max_depth: 3 };
+        let data = |allowed: Value| json!({"models": [{"model": "ds/deepseek-chat"}], "allowedProviders": allowed});
+
+        assert!(check_combo("a", &data(json!([])), &world).is_ok());
+        assert!(check_combo("a", &data(json!(["deepseek"])), &world).is_ok());
+        assert!(check_combo("a", &data(json!(["ds"])), &world).is_ok());
+        let refused = check_combo("a", &data(json!(["openai"])), &world).unwrap_err();
+        assert_eq!(refused, [("models.0".to_owned(), "`deepseek` is not among the allowedProviders".to_owned())]);
+    }
+
+    #[test]
+    fn tiers_name_steps_that_are_there() {
+        let world = World { combos: &[], nodes: &[], connections: &[], max_depth: 3 };
+        let tiers = json!({"defaultTier": "t", "tiers": {"t": {"stepId": "s1"}, "u": {"stepId": "ghost"}}});
+        let data = json!({"models": [{"model": "openai/x", "id": "s1"}], "config": {"compositeTiers": tiers}});
+
+        let refused = check_combo("a", &data, &world).unwrap_err();
+
+        assert_eq!(refused[0].0, "config.compositeTiers.tiers.u.stepId");
     }
 
     #[test]

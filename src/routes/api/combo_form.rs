@@ -1,26 +1,23 @@
 //! The fields of a combo as a caller sends them, checked and laid over a row.
 
-use std::collections::HashSet;
-
 use omniroute_actors::router::plan::Strategy;
+use regex::RegexBuilder;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
-use super::combo_check::{World, check_combo};
+use super::combo_check::{World, check_combo, steps};
+use super::combo_config;
+use super::combo_steps::{Surroundings, normalised};
 use crate::routes::{Call, Detail, Form};
 use crate::store::ComboRow;
 
-const MOST_STEPS: usize = 200;
-/// Fields of a combo that change what is sent to a model. Taking them without doing it would be a lie.
-const NOT_OFFERED: [&str; 3] = ["system_message", "tool_filter_regex", "allowedProviders"];
-
-/// Settings of the original that change nothing here: caches and compression are not part of this gateway.
+/// Settings of the original that change nothing here: caches and compression are not part of this gateway, and a pin
+/// that a client could write into its own history would be a way around every policy.
 const WITHOUT_MEANING: [&str; 2] = ["context_cache_protection", "compressionOverride"];
-/// Every field that a step can have; which of them count is up to its kind.
-const STEP_FIELDS: [&str; 6] = ["model", "provider", "providerId", "connectionId", "tags", "comboName"];
+/// The memory that one compiled filter may take.
+const FILTER_BYTES: usize = 256 * 1024;
 
-/// Lay the given fields over the row; what is wrong is noted in the form.
-pub(super) fn fill(call: &Call, form: &mut Form, combo: &mut ComboRow) {
+/// Lay the given fields over the row; what is wrong is noted in the form. The answer is what the caller should know.
+pub(super) fn fill(call: &Call, form: &mut Form, combo: &mut ComboRow) -> Vec<Value> {
     if let Some(name) = form.text("name", 1..=100) {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '-' | ' ' | '[' | ']');
         if !name.chars().all(plain) || name.trim() != name || name.contains("..") {
@@ -29,10 +26,7 @@ pub(super) fn fill(call: &Call, form: &mut Form, combo: &mut ComboRow) {
         combo.name = name;
     }
     if let Some(word) = form.text("strategy", 1..=50) {
-        if Strategy::parse(&word).is_none() {
-            form.problem("strategy", format!("Expected one of: {}", Strategy::ALL.map(Strategy::as_str).join(", ")));
-        }
-        combo.strategy = word;
+        combo.strategy = strategy(form, "strategy", word);
     }
     if let Some(active) = form.flag("isActive") {
         combo.is_active = active;
@@ -40,118 +34,136 @@ pub(super) fn fill(call: &Call, form: &mut Form, combo: &mut ComboRow) {
     if let Some(Some(order)) = form.nullable_small("sortOrder", 0..=1_000_000) {
         combo.sort_order = order;
     }
-    refuse_what_is_not_offered(form);
     form.let_pass(WITHOUT_MEANING);
-    fill_data(call, form, combo);
-}
-
-fn refuse_what_is_not_offered(form: &mut Form) {
-    for field in NOT_OFFERED {
-        form.let_pass([field]);
-        let empty = match form.raw(field) {
-            None | Some(Value::Null) => true,
-            Some(Value::String(text)) => text.is_empty(),
-            Some(Value::Array(list)) => list.is_empty(),
-            Some(_) => false,
-        };
-        if !empty {
-            form.problem(field, "Is not supported");
-        }
-    }
-}
-
-fn fill_data(call: &Call, form: &mut Form, combo: &mut ComboRow) {
     let mut data = combo.data.as_object().cloned().unwrap_or_default();
-    if let Some(config) = form.object("config") {
-        data.insert("config".into(), Value::Object(config));
-    }
-    if let Some(hidden) = form.flag("isHidden") {
-        data.insert("isHidden".into(), json!(hidden));
-    }
-    if let Some(length) = form.nullable_integer("context_length", 1_000..=2_000_000) {
-        data.insert("context_length".into(), json!(length));
-    }
+    let mut warnings = config(form, combo, &mut data);
+    fill_data(form, &mut data);
     if let Some(models) = form.any("models") {
-        data.insert("models".into(), normalised(form, &models, &call.app.directory.combos()));
+        let combos = call.app.directory.combos();
+        let around = Surroundings { combo: &combo.name, before: steps(&combo.data), combos: &combos };
+        data.insert("models".into(), Value::Array(normalised(form, &models, &around)));
     }
     combo.data = Value::Object(data);
-    // What is misspelt is named by the form already; the targets are checked only when they can be read.
-    if form.has("models") || form.has("name") {
-        let (directory, config) = (&call.app.directory, call.app.config.load());
-        let listed = directory.listed();
-        let connections: Vec<_> =
-            listed.iter().map(|entry| (entry.row.id.clone(), entry.row.provider.clone())).collect();
-        let (combos, nodes) = (directory.combos(), directory.nodes());
-        let others: Vec<_> = combos.iter().filter(|other| other.id != combo.id).cloned().collect();
-        let max_depth = usize::try_from(config.routing.max_combo_depth).unwrap_or(usize::MAX);
-        let world = World { combos: &others, nodes: &nodes, connections: &connections, max_depth };
-        let problems = check_combo(&combo.name, &combo.data, &world).err().unwrap_or_default();
-        form.problems(problems.into_iter().map(|(field, message)| Detail { field, message }));
+    check(call, form, combo);
+    warnings.extend(shadows(call, combo));
+    warnings
+}
+
+/// The word of a strategy as it is stored; one that nobody knows is refused with the list.
+pub(super) fn strategy(form: &mut Form, field: &str, word: String) -> String {
+    match Strategy::parse(&word) {
+        Some(strategy) => strategy.as_str().to_owned(),
+        None => {
+            form.problem(field, format!("Expected one of: {}", Strategy::ALL.map(Strategy::as_str).join(", ")));
+            word
+        }
     }
 }
 
-/// Steps as they are stored. A text that names a combo is one; everything else is a model.
-fn normalised(form: &mut Form, models: &Value, combos: &[ComboRow]) -> Value {
-    let Some(list) = models.as_array().filter(|list| list.len() <= MOST_STEPS) else {
-        form.problem("models", format!("Expected a list of at most {MOST_STEPS} models"));
-        return json!([]);
+/// The combo's own settings. A strategy among them counts when there is none beside them.
+fn config(form: &mut Form, combo: &mut ComboRow, data: &mut Map<String, Value>) -> Vec<Value> {
+    let Some(given) = form.object("config") else { return Vec::new() };
+    let checked = combo_config::check(&given, "config");
+    form.problems(checked.problems);
+    if let Some(word) = given.get("strategy").and_then(Value::as_str)
+        && !form.has("strategy")
+    {
+        combo.strategy = strategy(form, "config.strategy", word.to_owned());
+    }
+    data.insert("config".into(), Value::Object(checked.config));
+    let told = |name: String| {
+        json!({
+            "code": "COMBO_CONFIG_IGNORED",
+            "field": format!("config.{name}"),
+            "message": format!("`{name}` is kept and has no effect here"),
+        })
     };
-    let mut ids = HashSet::new();
-    let mut steps = Vec::new();
-    for (index, entry) in list.iter().enumerate() {
-        let mut step = match entry {
-            Value::String(text) => from_text(text, combos),
-            Value::Object(fields) => from_object(form, fields, index),
-            _ => {
-                form.problem("models", format!("Entry {index} is neither a text nor an object"));
-                continue;
-            }
-        };
-        let own = step.get("id").and_then(Value::as_str).filter(|id| !id.is_empty() && ids.insert((*id).to_owned()));
-        if own.is_none() {
-            let id = Uuid::now_v7().to_string();
-            step.insert("id".into(), json!(id));
-            ids.insert(id);
-        }
-        steps.push(Value::Object(step));
-    }
-    Value::Array(steps)
+    checked.ignored.into_iter().map(told).collect()
 }
 
-fn from_text(text: &str, combos: &[ComboRow]) -> Map<String, Value> {
-    let text = text.trim();
-    let named = |name: &str| combos.iter().any(|combo| combo.name == name);
-    let combo = if named(text) { Some(text) } else { text.strip_prefix("combo/") };
-    let step = match combo {
-        Some(combo) => json!({"kind": "combo-ref", "comboName": combo, "weight": 0, "label": null}),
-        None => json!({"kind": "model", "model": text, "weight": 0, "label": null}),
-    };
-    step.as_object().cloned().unwrap_or_default()
+fn fill_data(form: &mut Form, data: &mut Map<String, Value>) {
+    let mut put = |name: &str, value: Value| drop(data.insert(name.to_owned(), value));
+    if let Some(hidden) = form.flag("isHidden") {
+        put("isHidden", json!(hidden));
+    }
+    if let Some(length) = form.nullable_integer("context_length", 1_000..=2_000_000) {
+        put("context_length", json!(length));
+    }
+    if let Some(message) = form.nullable_text("system_message", 0..=50_000) {
+        put("system_message", json!(message.filter(|text| !text.is_empty())));
+    }
+    if let Some(pattern) = form.nullable_text("tool_filter_regex", 0..=1_000) {
+        let pattern = pattern.filter(|text| !text.is_empty());
+        if let Some(problem) = pattern.as_deref().and_then(|pattern| tool_filter(pattern).err()) {
+            form.problem("tool_filter_regex", problem);
+        }
+        put("tool_filter_regex", json!(pattern));
+    }
+    if form.has("allowedProviders")
+        && let Some(providers) = form.texts("allowedProviders", 100, 100)
+    {
+        put("allowedProviders", json!(providers));
+    }
 }
 
-fn from_object(form: &mut Form, fields: &Map<String, Value>, index: usize) -> Map<String, Value> {
-    let mut part = Form::part(fields.clone(), format!("models.{index}"));
-    part.let_pass(STEP_FIELDS);
-    let mut step = Map::new();
-    let kind = part.text("kind", 1..=20).unwrap_or_else(|| "model".into());
-    match kind.as_str() {
-        "model" => {
-            part.require("model");
-            for (name, most) in [("model", 512), ("provider", 100), ("providerId", 100), ("connectionId", 100)] {
-                step.extend(part.text(name, 1..=most).map(|text| (name.to_owned(), json!(text))));
-            }
-            step.extend(part.texts("tags", 20, 64).map(|tags| ("tags".to_owned(), json!(tags))));
+/// The filter as the gateway will use it. This kind of expression takes time in proportion to the text, whatever it says.
+///
+/// # Errors
+/// What is wrong with it, in one line.
+pub(super) fn tool_filter(pattern: &str) -> Result<regex::Regex, String> {
+    let compiled = RegexBuilder::new(pattern).size_limit(FILTER_BYTES).dfa_size_limit(FILTER_BYTES).build();
+    compiled.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "Is too large when it is compiled".to_owned(),
+        other => {
+            let said = other.to_string();
+            let last = said.lines().last().unwrap_or_default();
+            format!("Is no regular expression: {}", last.trim_start_matches("error: "))
         }
-        "combo-ref" => {
-            part.require("comboName");
-            step.extend(part.text("comboName", 1..=100).map(|name| ("comboName".to_owned(), json!(name))));
-        }
-        other => part.problem("kind", format!("`{other}` is neither model nor combo-ref")),
+    })
+}
+
+/// What is misspelt is named by the form already; the targets are checked only when they can have changed.
+fn check(call: &Call, form: &mut Form, combo: &ComboRow) {
+    if !["models", "name", "config", "allowedProviders"].iter().any(|field| form.has(field)) {
+        return;
     }
-    step.insert("kind".into(), json!(kind));
-    step.insert("weight".into(), json!(part.integer("weight", 0..=100).unwrap_or(0)));
-    step.insert("label".into(), json!(part.text("label", 0..=200)));
-    step.extend(part.text("id", 1..=100).map(|id| ("id".to_owned(), json!(id))));
-    form.problems(part.into_problems());
-    step
+    let (directory, config) = (&call.app.directory, call.app.config.load());
+    let listed = directory.listed();
+    let connections: Vec<_> = listed.iter().map(|entry| (entry.row.id.clone(), entry.row.provider.clone())).collect();
+    let (combos, nodes) = (directory.combos(), directory.nodes());
+    let others: Vec<_> = combos.iter().filter(|other| other.id != combo.id).cloned().collect();
+    let max_depth = usize::try_from(config.routing.max_combo_depth).unwrap_or(usize::MAX);
+    let world = World { combos: &others, nodes: &nodes, connections: &connections, max_depth };
+    let problems = check_combo(&combo.name, &combo.data, &world).err().unwrap_or_default();
+    form.problems(problems.into_iter().map(|(field, message)| Detail { field, message }));
+}
+
+/// A combo may answer in the place of a model of the same name; who did not mean that should know.
+fn shadows(call: &Call, combo: &ComboRow) -> Option<Value> {
+    let plan = call.app.plan.load();
+    let listed = |model: &str| plan.providers.values().any(|entry| entry.models.contains_key(model));
+    let name = combo.name.as_str();
+    let prefixed = name.split_once('/').filter(|(prefix, _)| plan.prefixes.contains_key(*prefix));
+    let is_model = listed(name) || prefixed.is_some();
+    is_model.then(|| {
+        json!({
+            "code": "COMBO_NAME_SHADOWS_MODEL",
+            "field": "name",
+            "message": format!("`{name}` is also a model; requests for it go to this combo"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_filter_is_an_expression_of_bounded_cost() {
+        assert!(tool_filter("^(read|write)_.*$").unwrap().is_match("read_file"));
+
+        assert!(tool_filter("(").unwrap_err().starts_with("Is no regular expression: "));
+        assert_eq!(tool_filter("(a{500}){500}").unwrap_err(), "Is too large when it is compiled");
+        assert!(tool_filter(r"(a)\1").unwrap_err().contains("backreferences"));
+    }
 }

@@ -148,7 +148,7 @@ async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
         "learnedLimits": {},
         "lockouts": live::lockouts(snapshots, call.now()),
         "quotaMonitor": {"active": 0, "alerting": 0, "exhausted": 0, "errors": 0, "statusCounts": {}, "monitors": []},
-        "sessions": {"activeCount": 0, "stickyBoundCount": 0, "byApiKey": {}, "top": []},
+        "sessions": sessions(call).await,
         "dedup": {"inflightRequests": 0},
         "cryptography": {"status": "healthy", "provider": "aes-256-gcm"},
         "setupComplete": setup,
@@ -158,6 +158,13 @@ async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
             Some(json!({"connectionId": entry.row.id, "provider": entry.row.provider, "problem": entry.problem.as_ref()?}))
         }).collect::<Vec<_>>(),
     })
+}
+
+async fn sessions(call: &Call) -> Value {
+    let now = call.now();
+    let kept = call.app.stats.ask(move |kept| kept.sessions.to_json(now, 10)).await.unwrap_or_default();
+    let part = |name: &str| kept.get(name).cloned().unwrap_or_default();
+    json!({"activeCount": part("count"), "stickyBoundCount": 0, "byApiKey": part("byApiKey"), "top": part("sessions")})
 }
 
 fn provider_breaker(id: &str, provider: &Value, snapshots: &[Snapshot], now: i64) -> Value {
@@ -188,7 +195,6 @@ fn security_warnings(server: &crate::config::Server, require_api_key: bool) -> V
     warnings
 }
 
-/// The kernel's own file, which is no disk access; only Linux has it.
 async fn reset(call: Call) -> Result<HttpResponse, Refusal> {
     let count = resilience::reset_breakers(&call).await?;
     let message = format!("Reset {count} circuit breaker(s)");

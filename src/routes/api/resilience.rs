@@ -13,12 +13,16 @@ use std::sync::Arc;
 use super::live;
 use super::resilience_numbers::{SETTING, effective_resilience, legacy, to_api};
 use super::resilience_patch::{Changes, Clamped};
-use crate::routes::body::{iso_or_null, put};
+use crate::infra::stats::events::Event;
+use crate::routes::body::{iso, iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{SettingRow, StoreError};
 
 /// Writers that meet: each tries again on what the other wrote.
 const TRIES: usize = 5;
+/// Transitions that are shown.
+const USUAL_EVENTS: usize = 200;
+const MOST_EVENTS: usize = 2_000;
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
@@ -37,10 +41,20 @@ pub(super) fn routes() -> Vec<RouteSpec> {
     ]
 }
 
-async fn show(call: Call) -> Result<HttpResponse, Refusal> {
+/// `include` is for clients of later versions; everything is included here.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    connection_id: Option<String>,
+    events: Option<usize>,
+}
+
+async fn show(call: Call, view: web::Query<View>) -> Result<HttpResponse, Refusal> {
     let stored = call.app.store.settings().get(SETTING).await?;
     let mut answer = settings(&call, stored.as_ref());
     put(&mut answer, "state", state(&call).await?);
+    put(&mut answer, "slowStartStates", json!([]));
+    put(&mut answer, "events", events(&call, view.into_inner()).await);
     Ok(with_version(stored.as_ref()).json(answer))
 }
 
@@ -54,6 +68,20 @@ pub(super) fn settings(call: &Call, stored: Option<&SettingRow>) -> Value {
     put(&mut answer, "version", json!(stored.map_or(0, |row| row.version)));
     put(&mut answer, "updatedAt", iso_or_null(stored.map(|row| row.updated_at)));
     answer
+}
+
+/// The newest transitions first: of one connection, or of all.
+async fn events(call: &Call, view: View) -> Value {
+    let most = view.events.unwrap_or(USUAL_EVENTS).min(MOST_EVENTS);
+    let connection = view.connection_id;
+    let newest = call.app.stats.ask(move |kept| kept.events.newest(connection.as_deref(), most)).await;
+    let line = |event: Event| {
+        json!({
+            "at": iso(event.at), "connectionId": event.connection, "name": event.name, "provider": event.provider,
+            "kind": event.kind, "change": event.change, "cause": event.cause,
+        })
+    };
+    newest.unwrap_or_default().into_iter().map(line).collect()
 }
 
 async fn state(call: &Call) -> Result<Value, Refusal> {

@@ -9,5 +9,6 @@ mod faults;
 mod migrations;
 mod nouns;
 mod responses;
+mod routing;
 mod secrets;
 mod tls;

@@ -4,6 +4,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::bed::beds;
+use super::routing::{mapping, policy};
 use crate::store::*;
 
 pub fn connection(id: &str) -> ConnectionRow {
@@ -49,7 +50,7 @@ pub fn node(id: &str, prefix: &str) -> NodeRow {
     }
 }
 
-fn combo(id: &str, name: &str, sort_order: i32) -> ComboRow {
+pub fn combo(id: &str, name: &str, sort_order: i32) -> ComboRow {
     ComboRow {
         id: id.into(),
         name: name.into(),
@@ -279,7 +280,15 @@ async fn what_is_not_there_is_not_found() {
             store.nodes().update(&node("x", "x")).await,
             store.nodes().delete("x").await,
             store.combos().update(&combo("x", "x", 1)).await,
-            store.combos().delete("x").await,
+            store.combos().delete("x").await.map(drop),
+            store.combos().reorder(vec![("x".into(), 1)], 1).await,
+            store.model_aliases().delete("x").await,
+            store.mappings().update(&mapping("x", 1, 1)).await,
+            store.mappings().delete("x").await,
+            store.fallback_chains().delete("x").await,
+            store.policies().update(&policy("x", 1)).await,
+            store.policies().delete("x").await,
+            store.model_facts().delete("x").await,
             store.api_keys().update(&api_key("x", "x")).await,
             store.api_keys().delete("x").await,
             store.sessions().touch("x", 1, 2).await,

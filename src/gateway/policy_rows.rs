@@ -1,0 +1,73 @@
+//! Stored policies as routing knows them. Pure.
+
+use omniroute_actors::router::policy::{Effect, Hours, Policy, What, When};
+use serde_json::{Map, Value};
+
+use crate::providers::usd;
+use crate::store::PolicyRow;
+
+/// The days of a week as policies name them.
+pub const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// The policy as routing knows it.
+///
+/// `None` when what is stored is no policy, as a newer version may write.
+pub fn policy(row: &PolicyRow) -> Option<Policy> {
+    let part = |name: &str| row.data.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
+    let (when, what) = (part("when"), part("what"));
+    Some(Policy {
+        id: row.id.as_str().into(),
+        name: row.name.as_str().into(),
+        enabled: row.enabled,
+        priority: row.priority,
+        effect: Effect::parse(&row.effect)?,
+        when: When {
+            keys: list(&when, "keys", Into::into),
+            models: list(&when, "models", Into::into),
+            hours: hours(&when).ok()?,
+        },
+        what: What {
+            tags: list(&what, "tags", Into::into),
+            regions: list(&what, "regions", Into::into),
+            providers: list(&what, "providers", Into::into),
+            models: list(&what, "models", Into::into),
+            max_input_price: price(&what, "maxInputPrice"),
+            max_output_price: price(&what, "maxOutputPrice"),
+        },
+    })
+}
+
+fn list<'a, T>(fields: &'a Map<String, Value>, name: &str, of: impl Fn(&'a str) -> T) -> Vec<T> {
+    let texts = fields.get(name).and_then(Value::as_array).into_iter().flatten();
+    texts.filter_map(Value::as_str).map(of).collect()
+}
+
+fn price(fields: &Map<String, Value>, name: &str) -> Option<u64> {
+    usd::nano(fields.get(name)?.as_str()?)
+}
+
+/// No days, no times: at any time.
+fn hours(when: &Map<String, Value>) -> Result<Option<Hours>, ()> {
+    let text = |name: &str| when.get(name).and_then(Value::as_str);
+    let days: Vec<&str> = list(when, "days", |day| DAYS.into_iter().find(|known| *known == day).unwrap_or_default());
+    if days.is_empty() && text("from").is_none() && text("until").is_none() {
+        return Ok(None);
+    }
+    let bit = |(index, day): (usize, &&str)| if days.contains(day) { 1_u8 << index } else { 0 };
+    let chosen = DAYS.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit);
+    let offset = when.get("utcOffsetMinutes").and_then(Value::as_i64).unwrap_or(0);
+    Ok(Some(Hours {
+        days: if days.is_empty() { 0b111_1111 } else { chosen },
+        from: text("from").map_or(Some(0), minutes).ok_or(())?,
+        to: text("until").map_or(Some(24 * 60), minutes).ok_or(())?,
+        offset: i16::try_from(offset).map_err(drop)?,
+    }))
+}
+
+/// A time of day in minutes; `24:00` is the end of it.
+pub fn minutes(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let (hours, minutes) = (hours.parse::<u16>().ok()?, minutes.parse::<u16>().ok()?);
+    let in_day = hours < 24 && minutes < 60 || hours == 24 && minutes == 0;
+    in_day.then_some(hours * 60 + minutes)
+}

@@ -1,0 +1,34 @@
+//! What is stored about routing beside connections and combos, read together.
+
+use crate::store::{FallbackChainRow, MappingRow, ModelAliasRow, ModelFactsRow, PolicyRow, Store, StoreError};
+
+/// The rows.
+#[derive(Debug, Clone, Default)]
+pub struct RoutingRows {
+    /// Other names for models.
+    pub aliases: Vec<ModelAliasRow>,
+    /// Model strings that combos answer, the first to be looked at first.
+    pub mappings: Vec<MappingRow>,
+    /// Where requests go when a model's own candidates are used up.
+    pub chains: Vec<FallbackChainRow>,
+    /// Policies, the first to be looked at first.
+    pub policies: Vec<PolicyRow>,
+    /// What the operator knows better about models.
+    pub facts: Vec<ModelFactsRow>,
+}
+
+impl RoutingRows {
+    /// Read everything.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            aliases: store.model_aliases().list().await?,
+            mappings: store.mappings().list().await?,
+            chains: store.fallback_chains().list().await?,
+            policies: store.policies().list().await?,
+            facts: store.model_facts().list().await?,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! `/api/settings/combo-defaults`: what holds for all combos, and for those of one provider.
+
+use actix_web::HttpResponse;
+use serde_json::{Map, Value, json};
+
+use super::combo_config;
+use super::combo_form::strategy;
+use crate::gateway::combo_settings::{COMBO_DEFAULTS_SETTING, ComboSettings};
+use crate::routes::body::put;
+use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
+use crate::store::StoreError;
+
+/// Writers that meet: each tries again on what the other wrote.
+const TRIES: usize = 5;
+/// Most providers with settings of their own.
+const MOST_PROVIDERS: usize = 500;
+
+pub(super) fn routes() -> Vec<RouteSpec> {
+    use Scope::Management as M;
+    let path = "/api/settings/combo-defaults";
+    vec![
+        RouteSpec::get(path, M, "Settings of all combos and of those of one provider", show),
+        RouteSpec::patch(path, M, "Change settings of combos; null takes one back", change),
+        RouteSpec::put(path, M, "Change settings of combos; null takes one back", change),
+    ]
+}
+
+async fn show(call: Call) -> Result<HttpResponse, Refusal> {
+    Ok(HttpResponse::Ok().json(view(&call, &call.app.directory.combo_settings())))
+}
+
+/// The settings in force; what is built in shows where the operator said nothing.
+fn view(call: &Call, settings: &ComboSettings) -> Value {
+    let mut defaults = settings.for_all();
+    let depth = call.app.config.load().routing.max_combo_depth;
+    defaults.entry("maxComboDepth").or_insert_with(|| json!(depth));
+    json!({"comboDefaults": defaults, "providerOverrides": settings.overrides, "stored": settings.to_value()})
+}
+
+async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
+    let mut form = Form::of(body)?;
+    if form.is_empty() {
+        return Err(Refusal::bad_request("No fields to update"));
+    }
+    form.let_pass(["stored", "ok", "ignored"]);
+    let mut ignored = Vec::new();
+    let defaults = form.object("comboDefaults").map(|given| settings(&mut form, &given, "comboDefaults", &mut ignored));
+    let overrides = form.object("providerOverrides").map(|given| by_provider(&call, &mut form, given, &mut ignored));
+    form.finish()?;
+
+    let stored = write(&call, defaults.unwrap_or_default(), overrides.unwrap_or_default()).await?;
+    call.audit("combo_defaults.updated", COMBO_DEFAULTS_SETTING, stored.to_value()).await;
+    call.refresh().await?;
+    let mut answer = view(&call, &stored);
+    put(&mut answer, "ok", json!(true));
+    put(&mut answer, "ignored", json!(ignored));
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Checked settings, with null where one is to be taken back.
+fn settings(form: &mut Form, given: &Map<String, Value>, path: &str, ignored: &mut Vec<String>) -> Map<String, Value> {
+    let checked = combo_config::check(given, path);
+    form.problems(checked.problems);
+    ignored.extend(checked.ignored.iter().map(|name| format!("{path}.{name}")));
+    let mut config = checked.config;
+    if let Some(word) = given.get("strategy").and_then(Value::as_str) {
+        config.insert("strategy".into(), json!(strategy(form, &format!("{path}.strategy"), word.to_owned())));
+    } else if given.get("strategy").is_some_and(|word| !word.is_null()) {
+        form.problem(&format!("{path}.strategy"), "Expected a text");
+    }
+    config.extend(given.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| (name.clone(), Value::Null)));
+    config
+}
+
+/// Null in the place of a provider takes all its settings back.
+fn by_provider(
+    call: &Call,
+    form: &mut Form,
+    given: Map<String, Value>,
+    ignored: &mut Vec<String>,
+) -> Map<String, Value> {
+    if given.len() > MOST_PROVIDERS {
+        form.problem("providerOverrides", format!("Expected at most {MOST_PROVIDERS} providers"));
+        return Map::new();
+    }
+    let plan = call.app.plan.load();
+    let mut all = Map::new();
+    for (name, over) in given {
+        let path = format!("providerOverrides.{name}");
+        let Some(provider) = plan.prefixes.get(&name) else {
+            form.problem(&path, "There is no such provider");
+            continue;
+        };
+        let over = match &over {
+            Value::Null => Value::Null,
+            Value::Object(over) => Value::Object(settings(form, over, &path, ignored)),
+            _ => {
+                form.problem(&path, "Expected an object");
+                continue;
+            }
+        };
+        all.insert(provider.to_string(), over);
+    }
+    all
+}
+
+async fn write(
+    call: &Call,
+    defaults: Map<String, Value>,
+    overrides: Map<String, Value>,
+) -> Result<ComboSettings, Refusal> {
+    for _ in 0..TRIES {
+        let before = call.app.store.settings().get(COMBO_DEFAULTS_SETTING).await?;
+        let mut settings = ComboSettings::of(before.as_ref().map(|row| &row.value));
+        merge(&mut settings.defaults, &defaults);
+        for (provider, over) in &overrides {
+            match over.as_object() {
+                Some(over) => merge(settings.overrides.entry(provider.clone()).or_default(), over),
+                None => drop(settings.overrides.remove(provider)),
+            }
+        }
+        let version = before.map_or(0, |row| row.version);
+        let stored = call.app.store.settings();
+        match stored.put(COMBO_DEFAULTS_SETTING, settings.to_value(), Some(version), call.now()).await {
+            Err(StoreError::Conflict(_)) => {}
+            other => return other.map(|_| settings).map_err(Refusal::from),
+        }
+    }
+    Err(Refusal::conflict("Others are changing the same settings; try again"))
+}
+
+fn merge(settings: &mut Map<String, Value>, changes: &Map<String, Value>) {
+    for (name, value) in changes {
+        if value.is_null() {
+            settings.remove(name);
+        } else {
+            settings.insert(name.clone(), value.clone());
+        }
+    }
+}
