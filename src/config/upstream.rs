@@ -54,6 +54,16 @@ section! {
         /// Hours for which answers of the Responses API are kept, so that `previous_response_id` works with every
         /// provider; 0 keeps none.
         responses_ttl_h: u64 = 24, within 0..=8_760;
+        /// Fetch pictures and documents that a request names by URL when the chosen provider takes bytes only; off, such
+        /// a request is refused (400).
+        fetch_urls: bool = true;
+        /// Bytes that all URLs of one request may hold together.
+        fetch_max_bytes: usize = 20 * 1024 * 1024, within 1024..=268_435_456;
+        /// Time that all of them may take.
+        fetch_timeout_ms: u64 = 10_000, within 10..=600_000;
+        /// Private hosts from which they may come all the same, as `host:port` or `host:*`; anybody with a client key can
+        /// make the gateway ask there. The list of providers does not count.
+        fetch_private_hosts: Vec<HostException> = Vec::new();
         /// How deep combos may contain combos.
         max_combo_depth: u32 = 5, within 1..=16;
         /// Combo for calls that name no model; empty refuses them.

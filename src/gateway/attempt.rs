@@ -15,11 +15,12 @@ use omniroute_actors::router::Lease;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::Translation;
+use super::ask::{Order, Translation};
 use super::assemble::quirk_bit;
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::keeper::KeptRelay;
+use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
 use super::seals::OwnSeals;
@@ -72,10 +73,18 @@ pub struct OpenStream {
 pub struct Means<'a> {
     /// The way out.
     pub clients: &'a ClientFactory,
+    /// The way to what clients name by URL.
+    pub web: &'a ClientFactory,
     /// The configuration.
     pub config: &'a Config,
     /// The wall time, for hints that name one.
     pub now: UnixMillis,
+}
+
+impl<'a> Means<'a> {
+    fn fetching(&self, inbound: &Inbound) -> Fetching<'a> {
+        Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines.total }
+    }
 }
 
 /// Try one connection.
@@ -84,8 +93,8 @@ pub struct Means<'a> {
 /// How it failed; nothing has been sent to the client then.
 pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Result<Answered, Fault> {
     let (target, model) = (&lease.config.target, lease.model().as_str());
-    let written = inbound.ask.for_target(target, model, &inbound.id, inbound.created);
-    let outgoing = written.map_err(Fault::cannot_carry)?;
+    let order = Order { target, model, id: &inbound.id, created: inbound.created };
+    let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     // Of a client's headers, only a provider of its own format understands some.
     let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
     let call = UpstreamCall { target, model, stream: inbound.ask.stream, headers, now: inbound.created };

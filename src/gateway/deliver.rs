@@ -45,7 +45,7 @@ impl Delivery {
     pub fn refuse(mut self, error: &ApiError, outcome: Outcome) -> HttpResponse {
         let mut response = error.to_response_for(self.inbound.ask.client, Some(&self.inbound.id));
         self.explain(response.headers_mut(), None);
-        self.tally.finish(outcome, error.status, Tokens::default());
+        self.tally.finish(outcome, error.status_for(self.inbound.ask.client), Tokens::default());
         response
     }
 

@@ -19,6 +19,7 @@ pub mod fault;
 mod frames;
 pub mod inbound;
 pub mod keeper;
+pub mod media;
 pub mod note;
 pub mod pipeline;
 mod prepared;

@@ -165,7 +165,7 @@ impl Call {
     }
 
     async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
-        let means = Means { clients: &app.clients, config: &self.config, now: app.clock.wall() };
+        let means = Means { clients: &app.clients, web: &app.web, config: &self.config, now: app.clock.wall() };
         let waiting = waiting(app);
         let dispatched = dispatch(router, &means, &self.inbound, &mut self.tally, waiting).await;
         let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };

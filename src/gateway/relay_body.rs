@@ -197,6 +197,7 @@ fn error_event(fault: &Fault) -> ErrorBody {
         Outcome::IdleTimeout => ("server_error", "stream_idle_timeout"),
         Outcome::GatewayFault => ("server_error", "shutting_down"),
         Outcome::RateLimited | Outcome::QuotaExhausted => ("rate_limit_error", "rate_limit_exceeded"),
+        Outcome::Overloaded => ("server_error", "provider_overloaded"),
         _ => ("server_error", "stream_interrupted"),
     };
     let message = format!("The stream ended early: {}.", fault.error.message.trim_end_matches('.'));

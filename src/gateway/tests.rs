@@ -101,7 +101,7 @@ impl Rig {
     }
 
     async fn dispatch(&self, inbound: &Inbound, tally: &mut Tally) -> Result<Dispatched, Failed> {
-        let means = Means { clients: &self.clients, config: &self.config, now: self.clock.wall() };
+        let means = Means { clients: &self.clients, web: &self.clients, config: &self.config, now: self.clock.wall() };
         let waiting = Waiting { times: 0, longest: Duration::ZERO };
         dispatch(&self.router, &means, inbound, tally, waiting).await
     }

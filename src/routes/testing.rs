@@ -91,6 +91,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         keys: KeyRing::new(&vault, config.clone(), shared.clone()),
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
         clients: ClientFactory::new(settings).unwrap(),
+        web: ClientFactory::new(UpstreamSettings::default()).unwrap(),
         directory: Arc::new(directory),
         clock: shared,
         config,
