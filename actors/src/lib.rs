@@ -18,7 +18,8 @@
 //! *itinerary*: the candidates of one request, in order. *attempt*: one candidate tried. *lease*: the right to
 //! one attempt. *breaker*: keeps traffic from a failing connection. *cooldown*: keeps traffic from a connection
 //! that asked for rest. *lockout*: keeps one model from one connection. *terminal*: out of service until
-//! somebody acts.
+//! somebody acts, or one request in a while finds it alive again. *pace*: calls and tokens per minute. *retry budget*:
+//! the extra attempts that requests may cause.
 //!
 //! # Invariants
 //! * A connection's health has one owner and writer, its actor. Everybody else reads what it publishes.

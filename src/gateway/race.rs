@@ -204,9 +204,7 @@ impl Step<'_, '_> {
     /// Where to go after a failure. What every account of the model would meet is not asked of all of them.
     fn after(&mut self, lease: &Lease, fault: &Fault) -> Onward {
         let only = self.inbound.only.clone();
-        if lease.permit.is_terminal_probe() {
-            self.retries.forgive();
-        }
+        self.retries.failed(fault.class == RetryClass::NotSent, lease.permit.is_terminal_probe());
         if matches!(fault.outcome, Outcome::ContextTooLong | Outcome::Untranslatable) {
             return Onward::Ask(lease.next_leg(only));
         }

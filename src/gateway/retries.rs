@@ -1,7 +1,8 @@
 //! May this request cause another attempt? Its client key and the next provider must both have one left.
 //!
-//! The first attempt of a request is nobody's extra, and neither is one after a probe of a dead connection: that one was
-//! our own idea.
+//! The first attempt of a request is nobody's extra, and neither is one after an attempt that reached nobody (no
+//! connection, nothing to send): it multiplied no work, and the death of one upstream must not fail requests that another
+//! could serve. One after a probe of a dead connection is none either: that one was our own idea.
 
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct Retries<'a> {
     terms: Terms,
     tries: usize,
     last: Option<Arc<RetryBudget>>,
+    /// The next attempt is no extra.
+    free: bool,
 }
 
 impl<'a> Retries<'a> {
@@ -24,7 +27,7 @@ impl<'a> Retries<'a> {
     pub fn of(own: &'a RetryBudget, config: &Config) -> Self {
         let routing = &config.routing;
         let terms = Terms { percent: routing.retry_budget_percent, floor_per_s: routing.retry_budget_floor_per_s };
-        Self { own, terms, tries: 0, last: None }
+        Self { own, terms, tries: 0, last: None, free: true }
     }
 
     /// Whether an attempt may be made here now.
@@ -36,6 +39,9 @@ impl<'a> Retries<'a> {
         }
         if self.tries == 0 {
             self.own.deposit(now);
+        }
+        if self.free {
+            self.free = false;
         } else if !theirs.withdraw(self.terms, now) {
             return false;
         } else if !self.own.withdraw(self.terms, now) {
@@ -51,13 +57,71 @@ impl<'a> Retries<'a> {
         connection.retry_budget().is_plenty(self.terms, now) && self.own.is_plenty(self.terms, now)
     }
 
-    /// The last attempt was a probe of ours.
-    pub const fn forgive(&mut self) {
-        self.tries = self.tries.saturating_sub(1);
+    /// The last attempt failed; `unsent`: it reached nobody; `probe`: it was a probe of ours.
+    pub const fn failed(&mut self, unsent: bool, probe: bool) {
+        self.free = probe || unsent;
+        if probe {
+            self.tries = self.tries.saturating_sub(1);
+        }
     }
 
     /// Attempts that count.
     pub const fn tries(&self) -> usize {
         self.tries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+    use omniroute_actors::resilience::gate::GateView;
+    use omniroute_actors::resilience::health::Remembered;
+
+    use super::*;
+
+    #[test]
+    fn only_an_attempt_after_one_that_reached_somebody_is_an_extra() {
+        let (own, handle, now) = (RetryBudget::default(), handle(), Moment::from_millis(1));
+        let mut config = Config::default();
+        config.routing.retry_budget_floor_per_s = 0;
+        let mut retries = Retries::of(&own, &config);
+        assert!(retries.allow(&handle, now), "the first");
+
+        retries.failed(true, false);
+        assert!(retries.allow(&handle, now) && retries.tries() == 2);
+        retries.failed(false, true);
+        assert!(retries.allow(&handle, now) && retries.tries() == 2);
+
+        retries.failed(false, false);
+        assert!(!retries.allow(&handle, now), "a fifth of one request is none");
+    }
+
+    fn handle() -> ConnectionHandle {
+        let target = UpstreamTarget {
+            chat_url: String::new(),
+            stream_url: None,
+            models_url: None,
+            auth_header: None,
+            headers: Vec::new(),
+            quirks: 0,
+            wire: 0,
+        };
+        let config = ConnectionConfig {
+            id: "a".into(),
+            provider: "p".into(),
+            name: "a".into(),
+            source: Source::Database,
+            priority: 1,
+            is_active: true,
+            max_concurrent: 0,
+            requests_per_minute: 0,
+            limits: Default::default(),
+            health: Default::default(),
+            target: Arc::new(target),
+            credential_version: 1,
+            tags: Default::default(),
+            region: None,
+        };
+        ConnectionHandle::new(config, GateView::CLOSED, Remembered::default(), None)
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 use super::config::{ConnectionConfig, Limits};
 use super::handle::Refusal;
@@ -363,4 +365,69 @@ async fn providers_share_a_retry_budget_over_changes_of_configuration() {
     let [a, b, c] = ["a", "b", "c"].map(|id| rig.connection(id).retry_budget());
 
     assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+}
+
+/// One drawn history of a connection with two slots, a pace and a small queue.
+async fn history(seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let limits = Limits { tokens_per_minute: 600, queue_depth: 6, ..Limits::default() };
+    let bounds = ConnectionConfig { max_concurrent: 2, requests_per_minute: 120, limits, ..config("a") };
+    let rig = Rig::start(vec![bounds.clone()]).await;
+    let (handle, mut held, mut waiting) = (rig.connection("a"), Vec::new(), Vec::new());
+    let address = handle.address().unwrap();
+    for _ in 0..60 {
+        match rng.random_range(0..9) {
+            0..=1 => held.extend(take(&rig)),
+            2..=4 => waiting.push(wait_for(&rig, ["x", "y", "z"][rng.random_range(0..3)], Duration::from_secs(30))),
+            5 if !held.is_empty() => {
+                let mut permit: Permit = held.swap_remove(rng.random_range(0..held.len()));
+                permit.begin();
+                permit.true_up(rng.random_range(0..60));
+                permit.settle(Outcome::Success);
+            }
+            6 if !waiting.is_empty() => {
+                let gone: JoinHandle<Turned> = waiting.swap_remove(rng.random_range(0..waiting.len()));
+                gone.abort();
+            }
+            7 => rig.clock.advance(Duration::from_millis(rng.random_range(0..4_000))),
+            _ => {
+                let most = rng.random_range(1..4);
+                address.do_send(ApplyConfig(ConnectionConfig { max_concurrent: most, ..bounds.clone() }));
+            }
+        }
+        tokio::task::yield_now().await;
+        assert!(handle.queued() <= 6, "seed {seed}: the queue is bounded");
+        let (done, still): (Vec<_>, Vec<_>) = waiting.into_iter().partition(JoinHandle::is_finished);
+        waiting = still;
+        for waiter in done {
+            held.extend(waiter.await.unwrap());
+        }
+    }
+    held.clear();
+    for _ in 0..200 {
+        rig.clock.advance(Duration::from_millis(500));
+        address.do_send(super::waiting::Turn);
+        settle().await;
+        if waiting.iter().all(JoinHandle::is_finished) {
+            break;
+        }
+        let (done, still): (Vec<_>, Vec<_>) = waiting.into_iter().partition(JoinHandle::is_finished);
+        waiting = still;
+        for waiter in done {
+            drop(waiter.await.unwrap());
+        }
+    }
+    for waiter in waiting {
+        drop(turned(waiter).await);
+    }
+    settle().await;
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0), "seed {seed}: nothing is left");
+    assert!(take(&rig).is_ok(), "seed {seed}: and it serves");
+}
+
+#[actix::test]
+async fn whatever_happens_every_waiter_is_answered_and_every_slot_comes_back() {
+    for seed in 0..150 {
+        history(seed).await;
+    }
 }

@@ -7,7 +7,12 @@
 //!                                        |-- Cooldown (hint or ladder)
 //!                                        |-- Lockouts (one model on one connection)
 //!                                        `-- Terminal (expired, banned, credits exhausted)
+//!
+//! traffic --Limiter (calls, gap, tokens)--> slots --Aimd (learned)--> provider --headers--> Learned
+//!    |         '--- no room ---> FairQueue (bounded, by key)                                  |
+//!    '-- Ramp (after a breaker closed), RetryBudget (extra attempts) <--- lower pace, rest ---'
 //! ```
+//! Health says whether a connection works, traffic how much it may carry. Our own bounds never count against a provider.
 
 pub mod aimd;
 pub mod backoff;
