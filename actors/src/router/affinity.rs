@@ -14,7 +14,7 @@ const MOST_ON_THE_RING: usize = 16;
 /// large one by its ring.
 pub(super) enum Order<'a> {
     /// Places with their weights, and how many are asked for: the heaviest that is left comes next.
-    Weights(SmallVec<[(u64, usize); SMALL_GROUP]>, usize),
+    Weights(SmallVec<[(u64, usize); 8]>, usize),
     /// Points of the ring; the same place comes again.
     Ring(Box<dyn Iterator<Item = usize> + 'a>),
 }

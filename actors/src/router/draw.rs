@@ -13,7 +13,7 @@ use super::filter::{Filter, Misfit, Rule, Screen};
 use super::itinerary::{Excluded, Itinerary, Leg, Path};
 use super::plan::{Combo, ComboRoute, Link, LinkTo, ReadyPlan, Strategy, Target, in_pool};
 use super::resolve::{EXTENDED_WINDOW, Resolution, Resolved};
-use super::sample::load;
+use super::sample::Looks;
 use super::strategy::{Load, Placed, StepView, Views, order};
 use crate::clock::Moment;
 use crate::ids::ComboName;
@@ -63,7 +63,11 @@ pub(super) fn draw<R: Rng>(question: &Question<'_>, resolution: Resolution, rng:
 impl Resolved {
     /// For policies that name models; not worth an allocation without them.
     fn to_string_if(&self, wanted: bool) -> String {
-        if wanted { self.to_string() } else { String::new() }
+        match self {
+            _ if !wanted => String::new(),
+            Self::Combo(name) => name.as_str().to_owned(),
+            other => other.to_string(),
+        }
     }
 }
 
@@ -89,8 +93,17 @@ impl Start<'_> {
         let task = features.task.as_deref().or(category);
         let rule = Rule::of(features, if self.resolution.extended { EXTENDED_WINDOW } else { 0 });
         let now = self.question.now;
-        let mut drawing =
-            Drawing { plan, filter, features, task, now, dry: self.question.dry, rng, out: Outcome::default() };
+        let mut drawing = Drawing {
+            plan,
+            filter,
+            features,
+            task,
+            now,
+            dry: self.question.dry,
+            rng,
+            looks: Looks::default(),
+            out: Outcome::default(),
+        };
         let legs = match (self.root, &self.resolution.resolved) {
             (Some(route), _) => {
                 let took_turn = AtomicBool::new(true);
@@ -156,6 +169,7 @@ struct Drawing<'a, R> {
     now: Moment,
     dry: bool,
     rng: &'a mut R,
+    looks: Looks,
     out: Outcome,
 }
 
@@ -247,7 +261,7 @@ impl<R: Rng> Drawing<'_, R> {
     }
 
     fn load(&mut self, target: &Target) -> Load {
-        load(target, self.filter.screen, self.now, self.rng)
+        self.looks.load(target, self.filter.screen, self.now, self.rng)
     }
 
     /// A nested combo is worth what its first leg is worth.

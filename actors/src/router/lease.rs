@@ -24,7 +24,7 @@ pub struct Attempted {
 }
 
 /// Where this request was, each attempt once.
-pub type Tried = SmallVec<[Attempted; 4]>;
+pub type Tried = SmallVec<[Attempted; 1]>;
 
 /// Restricts a request to some connections.
 #[derive(Debug, Clone, Default)]

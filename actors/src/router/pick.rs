@@ -188,6 +188,7 @@ impl<'a> Search<'a, '_> {
     }
 
     fn group(&mut self, members: &Members<'_>) -> Option<Picked> {
+        self.seen.clear();
         let accounts = self.pool().accounts;
         let session = self.walk.itinerary.features.affinity.filter(|_| accounts.allows_affinity());
         if let Some(session) = session.filter(|_| members.len() > 1)

@@ -185,11 +185,15 @@ impl Resolver<'_> {
         Some(Resolved::Combo(found))
     }
 
-    /// The plan's mappings are in order; one to a combo that is gone counts as none.
+    /// A ready plan's mappings are in order; one to a combo that is gone counts as none.
     fn mapping(&self, name: &str, asked: &str, via: &mut Path) -> Option<Resolved> {
         let fits = |glob: &super::glob::Glob| glob.matches(name) || (asked != name && glob.matches(asked));
         let there = self.plan.mappings.iter().filter(|mapping| self.plan.combos.contains_key(&mapping.combo));
-        let found = there.into_iter().find(|mapping| fits(&mapping.glob))?;
+        let mut fitting = there.filter(|mapping| fits(&mapping.glob));
+        let found = match self.ready {
+            Some(_) => fitting.next()?,
+            None => fitting.min_by_key(|mapping| mapping.rank())?,
+        };
         via.push(Via::Mapping(found.glob.as_str().into(), found.combo.clone()));
         Some(Resolved::Combo(found.combo.clone()))
     }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::filter::Misfit;
 use crate::clock::Moment;
 use crate::connection::handle::{ConnectionHandle, Refusal, Refused};
@@ -65,7 +63,7 @@ pub struct Skip {
 #[derive(Debug, Clone, Default)]
 pub struct Skips {
     named: Vec<Skip>,
-    rest: SmallVec<[(SkipReason, u32); 2]>,
+    rest: Vec<(SkipReason, u32)>,
     earliest: Option<Moment>,
 }
 

@@ -1,5 +1,6 @@
 //! Other names for models: aliases of one hop, and patterns that lead to combos.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -50,4 +51,11 @@ pub struct Mapping {
     pub priority: i32,
     /// When it was made, in Unix milliseconds: of equals the older is looked at first.
     pub created: i64,
+}
+
+impl Mapping {
+    /// Of several that match, the one with the lowest rank counts.
+    pub const fn rank(&self) -> (Reverse<i32>, i64) {
+        (Reverse(self.priority), self.created)
+    }
 }

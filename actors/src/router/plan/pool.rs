@@ -167,10 +167,13 @@ impl Pool {
     }
 }
 
+/// Tags and region.
+type Marks = (Arc<[Arc<str>]>, Option<Arc<str>>);
+
 #[derive(Default)]
 struct Profiles {
     list: Vec<Profile>,
-    known: HashMap<(Arc<[Arc<str>]>, Option<Arc<str>>), usize>,
+    known: HashMap<Marks, usize>,
 }
 
 impl Profiles {

@@ -8,7 +8,7 @@ use super::super::facts::ModelFacts;
 use super::super::policy::Policy;
 use super::super::{hash, strategy};
 use super::pool::Pool;
-use super::{Combo, ProviderEntry, RoutingPlan, Step, StepTarget, Strategy};
+use super::{Combo, Mapping, ProviderEntry, RoutingPlan, Step, StepTarget, Strategy};
 use crate::ids::{ComboName, ConnectionId, ModelName, ProviderId};
 
 /// Targets of the virtual combo `auto`.
@@ -106,7 +106,7 @@ impl Default for ReadyPlan {
 
 impl ReadyPlan {
     pub(super) fn new(mut plan: RoutingPlan) -> Self {
-        plan.mappings.sort_by_key(|mapping| (std::cmp::Reverse(mapping.priority), mapping.created));
+        plan.mappings.sort_by_key(Mapping::rank);
         plan.policies.sort_by(|a, b| a.priority.cmp(&b.priority).then_with(|| a.id.cmp(&b.id)));
         let linker = Linker { pools: pools(&plan.providers), providers: &plan.providers };
         let routes = plan.combos.iter().map(|(name, combo)| (name.clone(), linker.combo(Arc::clone(combo)))).collect();
