@@ -27,11 +27,12 @@ use super::keeper::KeptRelay;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
+use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
 use crate::config::Config;
 use crate::providers::Quirk;
-use crate::upstream::{Body, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
+use crate::upstream::{Body, BodyError, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
@@ -51,6 +52,8 @@ pub struct Answered {
     pub answer: Answer,
     /// What was left out on the way.
     pub dropped: Vec<Dropped>,
+    /// How long it took until the request was on its way; nothing where that was not seen.
+    pub sent_after: Option<Duration>,
 }
 
 /// A good answer.
@@ -90,7 +93,7 @@ pub struct Means<'a> {
 
 impl<'a> Means<'a> {
     fn fetching(&self, inbound: &Inbound) -> Fetching<'a> {
-        Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines.total }
+        Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines().total }
     }
 }
 
@@ -104,22 +107,24 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
     let head_by =
-        if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
+        if inbound.ask.stream { inbound.deadlines().first_content_of_attempt(now) } else { inbound.deadlines().total };
     let mut calling = Calling { means, inbound, lease, outgoing: &outgoing, head_by };
     let (response, secret) = calling.answered().await?;
     if response.status == StatusCode::ACCEPTED {
         // NVIDIA's cloud functions: the answer would have to be fetched elsewhere, later.
-        return Err(Fault::own(Outcome::Overloaded, "the provider put the request into a queue instead of answering"));
+        let fault = Fault::own(Outcome::Overloaded, "the provider put the request into a queue instead of answering");
+        return Err(fault.after_sending(RetryClass::Answered));
     }
+    let sent_after = response.sent_at.map(|at| at.duration_since(now));
     let reading =
         Reading { config: means.config, inbound, lease, secret, asked: now, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
-        let stream = reading.hold(response.body, head_by).await?;
-        Answer::Stream(Box::new(stream))
+        let held = reading.hold(response.body, head_by).await;
+        Answer::Stream(Box::new(held.map_err(|fault| fault.after_sending(RetryClass::MaybeAccepted))?))
     } else {
         reading.whole(response.body).await?
     };
-    Ok(Answered { answer, dropped: outgoing.dropped })
+    Ok(Answered { answer, dropped: outgoing.dropped, sent_after })
 }
 
 /// A body on its way to the provider.
@@ -180,7 +185,7 @@ const fn end_rules(quirks: u32) -> EndRules {
 /// A late head is the attempt's fault only while the request itself still has time.
 fn timed(mut fault: Fault, inbound: &Inbound) -> Fault {
     let by_clock = matches!(fault.outcome, Outcome::FirstContentTimeout | Outcome::IdleTimeout);
-    if by_clock && inbound.deadlines.is_over(Instant::now()) {
+    if by_clock && inbound.deadlines().is_over(Instant::now()) {
         fault.outcome = Outcome::DeadlineExceeded;
     }
     fault
@@ -257,11 +262,12 @@ impl Reading<'_> {
     async fn whole(self, body: Body) -> Result<Answer, Fault> {
         let limits = CollectLimits {
             cap: self.config.upstream.max_response_bytes,
-            idle: self.inbound.deadlines.idle,
-            deadline: self.inbound.deadlines.total,
+            idle: self.inbound.deadlines().idle,
+            deadline: self.inbound.deadlines().total,
         };
-        let body = collect(body, limits).await.map_err(|error| timed(error.into(), self.inbound))?;
-        self.read(without_mark(body))
+        let cut = |error: BodyError| timed(error.into(), self.inbound).after_sending(RetryClass::MaybeAccepted);
+        let body = collect(body, limits).await.map_err(cut)?;
+        self.read(without_mark(body)).map_err(|fault| fault.after_sending(RetryClass::Answered))
     }
 
     fn read(self, body: Bytes) -> Result<Answer, Fault> {

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod access;
+pub mod affinity;
 pub mod ask;
 pub mod assemble;
 pub mod attempt;
@@ -20,22 +21,28 @@ pub mod deliver;
 pub mod directory;
 pub mod dispatch;
 pub mod fault;
+pub mod features;
 mod frames;
 pub mod inbound;
 pub mod keeper;
+pub mod ledger;
 pub mod media;
 pub mod model_knowledge;
 pub mod note;
+mod pace;
+pub mod patience;
 pub mod pipeline;
 pub mod plan_build;
 pub mod policy_rows;
 mod prepared;
 pub mod provider_format;
 pub mod queueing;
+pub mod race;
 pub mod refusal;
 pub mod relay;
 pub mod relay_body;
 pub mod retries;
+pub mod retry_class;
 pub mod routing_rows;
 pub mod seals;
 mod sign;

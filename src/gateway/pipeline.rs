@@ -4,6 +4,7 @@
 //! admit -> body -> read (the format's own) -> may this key use this model? -> tally -> dispatch -> deliver
 //! ```
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,14 @@ use omniroute_actors::ids::ConnectionId;
 use omniroute_actors::router::{Only, Router};
 use tokio::time::Instant;
 
+use super::affinity;
 use super::ask::Ask;
 use super::attempt::Means;
 use super::background;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
 use super::dispatch::{Waiting, dispatch};
+use super::features::{self, Origin};
 use super::inbound::{Caller, Deadlines, Inbound, TIMEOUT_HEADER};
 use super::refusal::refusal;
 use super::stall;
@@ -156,25 +159,36 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn open(taken: Taken, started: Instant) -> (Self, Pass) {
         let only = taken.only();
-        let Taken { ask, principal, config, request, app, pass, .. } = taken;
+        let Taken { mut ask, principal, config, request, app, pass, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
+        let key = key_id(&principal);
+        let session = config.routing.affinity.then(|| affinity::session(headers, &ask, key.as_deref().unwrap_or("")));
+        let session = session.flatten();
+        ask.cache_key = session.filter(|_| config.routing.forward_cache_key);
+        let origin = Origin { key: key.as_deref().map(Arc::from), affinity: session, at };
+        let features = features::of(headers, &ask, origin);
         let opening = Opening {
             id: &id,
             at,
             started,
-            key_id: key_id(&principal),
+            key_id: key,
             model: &ask.model,
             streamed: ask.stream,
-            session: session(headers),
+            session: named_session(headers).or_else(|| session.map(|session| affinity::shown(session).into())),
+            affinity: session.map(affinity::shown),
         };
-        let tally = Tally::open(Arc::clone(&app.recorder), app.stats.clone(), opening);
+        let mut tally = Tally::open(Arc::clone(&app.recorder), app.stats.clone(), opening);
+        tally.ledger_mut().expect_prompt(u64::from(features.prompt_tokens));
         let inbound = Inbound {
             id,
             ask,
             only,
+            features: Arc::new(features),
+            session,
             forwarded: forwarded(headers),
             created: at.0 / 1_000,
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
+            narrowed: OnceCell::new(),
             max_attempts: config.routing.max_attempts as usize,
             caller: Caller { key: Arc::from(owner(&principal)), retries: Arc::clone(&principal.retries) },
         };
@@ -256,7 +270,7 @@ fn forced(headers: &HeaderMap) -> Option<ConnectionId> {
 }
 
 /// The session that the client names, in the order of the headers' weight. What is no short name is no name.
-fn session(headers: &HeaderMap) -> Option<Arc<str>> {
+fn named_session(headers: &HeaderMap) -> Option<Arc<str>> {
     let named = SESSION_HEADERS.iter().find_map(|name| headers.get(*name))?.to_str().ok()?.trim();
     let is_name = !named.is_empty() && named.len() <= LONGEST_SESSION;
     is_name.then(|| format!("ext:{named}").into())

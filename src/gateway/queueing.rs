@@ -64,11 +64,11 @@ fn best_queues(none: &NoRoute, means: &Means<'_>, inbound: &Inbound) -> Vec<usiz
 async fn queue_at(skip: &Skip, means: &Means<'_>, inbound: &Inbound) -> Result<Permit, Refused> {
     let over = Refused { why: Refusal::WaitTooLong, retry_at: None };
     let Some(connection) = &skip.connection else { return Err(over) };
-    let left = inbound.deadlines.total.saturating_duration_since(Instant::now());
+    let left = inbound.deadlines().total.saturating_duration_since(Instant::now());
     let deadline = means.clock.now().after(left);
     let ask = Ask { model: &skip.model, tokens: inbound.estimated_tokens() };
     let turn = connection.wait(ask, inbound.caller.key.clone(), deadline);
-    timeout_at(inbound.deadlines.total, turn).await.unwrap_or(Err(over))
+    timeout_at(inbound.deadlines().total, turn).await.unwrap_or(Err(over))
 }
 
 /// That a wait is too long says less than what one would have to wait for.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use omniroute_actors::clock::Moment;
 use omniroute_actors::connection::handle::ConnectionHandle;
-use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::resilience::retry_budget::{RetryBudget, Terms};
 
 use crate::config::Config;
@@ -53,13 +52,14 @@ impl<'a> Retries<'a> {
         true
     }
 
-    /// The last attempt failed in this way; `probe`: it was a probe of ours.
-    pub const fn failed(&mut self, outcome: Outcome, probe: bool) {
-        let reached_nobody = matches!(
-            outcome,
-            Outcome::ConnectFailed | Outcome::LocalNetwork | Outcome::Untranslatable | Outcome::Abandoned
-        );
-        self.free = probe || reached_nobody;
+    /// Whether there is enough for an attempt beside another one, which only makes the answer quicker.
+    pub fn are_plenty(&self, connection: &ConnectionHandle, now: Moment) -> bool {
+        connection.retry_budget().is_plenty(self.terms, now) && self.own.is_plenty(self.terms, now)
+    }
+
+    /// The last attempt failed; `unsent`: it reached nobody; `probe`: it was a probe of ours.
+    pub const fn failed(&mut self, unsent: bool, probe: bool) {
+        self.free = probe || unsent;
         if probe {
             self.tries = self.tries.saturating_sub(1);
         }
@@ -87,12 +87,12 @@ mod tests {
         let mut retries = Retries::of(&own, &config);
         assert!(retries.allow(&handle, now), "the first");
 
-        retries.failed(Outcome::ConnectFailed, false);
+        retries.failed(true, false);
         assert!(retries.allow(&handle, now) && retries.tries() == 2);
-        retries.failed(Outcome::CreditsExhausted, true);
+        retries.failed(false, true);
         assert!(retries.allow(&handle, now) && retries.tries() == 2);
 
-        retries.failed(Outcome::ServerFault, false);
+        retries.failed(false, false);
         assert!(!retries.allow(&handle, now), "a fifth of one request is none");
     }
 

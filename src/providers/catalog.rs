@@ -121,6 +121,8 @@ pub enum Quirk {
     ShortCallIds,
     /// Anthropic's format on Google's cloud: the model stands in the path alone, the version of the API in the body.
     VertexBody,
+    /// `prompt_cache_key` names a session, so that its turns meet the same prompt cache.
+    PromptCacheKey,
 }
 
 /// The header that carries the key, and the word before it.

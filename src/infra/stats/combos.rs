@@ -99,7 +99,7 @@ impl Combos {
         let end = End::of(&record.outcome);
         combo.whole.hear(end, record.total_ms, now);
         combo.cancelled += u64::from(end == End::Cancelled);
-        combo.fallbacks += record.attempts.len().saturating_sub(1) as u64;
+        combo.fallbacks += record.tried().skip(1).count() as u64;
         combo.parts(record, finished.target.as_deref(), now);
     }
 
@@ -119,8 +119,8 @@ impl Combos {
 
 impl Combo {
     fn parts(&mut self, record: &UsageRecord, last: Option<&str>, now: i64) {
-        let count = record.attempts.len();
-        for (index, attempt) in record.attempts.iter().enumerate() {
+        let count = record.tried().count();
+        for (index, attempt) in record.tried().enumerate() {
             let model = format!("{}/{}", attempt.provider, attempt.model);
             let end = End::of(&attempt.outcome);
             part(&mut self.by_model, &model).hear(end, attempt.took_ms, now);

@@ -36,7 +36,7 @@ impl Telemetry {
     /// Remember a request.
     pub fn hear(&mut self, finished: &Finished, now: i64) {
         let record = &finished.record;
-        let last = || record.attempts.last().map(|attempt| attempt.provider.as_str());
+        let last = || record.tried().next_back().map(|attempt| attempt.provider.as_str());
         let provider = record.provider.as_deref().or_else(last).map(|name| self.name(name));
         if self.samples.len() >= MOST {
             self.samples.pop_front();

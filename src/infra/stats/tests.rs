@@ -14,8 +14,8 @@ fn attempt(provider: &str, outcome: &str, took_ms: u64) -> AttemptRecord {
         outcome: outcome.into(),
         status: 200,
         started_ms: 0,
-        waited_ms: 0,
         took_ms,
+        ..AttemptRecord::default()
     }
 }
 
@@ -36,6 +36,7 @@ fn finished(combo: Option<&str>, outcome: &str, attempts: Vec<AttemptRecord>) ->
         tokens: Tokens::default(),
         first_content_ms: Some(40),
         total_ms: attempts.iter().map(|attempt| attempt.took_ms).sum(),
+        session: None,
         attempts,
     };
     Finished { record: Arc::new(record), session: None, target: None, own_ms: 2 }

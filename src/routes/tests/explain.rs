@@ -19,8 +19,8 @@ fn finished(combo: &str, session: &str) -> Finished {
         outcome: "success".into(),
         status: 200,
         started_ms: 0,
-        waited_ms: 0,
         took_ms: 30,
+        ..AttemptRecord::default()
     };
     let record = UsageRecord {
         request_id: "r".into(),
@@ -37,6 +37,7 @@ fn finished(combo: &str, session: &str) -> Finished {
         tokens: Tokens::default(),
         first_content_ms: Some(10),
         total_ms: 40,
+        session: None,
         attempts: vec![attempt],
     };
     Finished { record: record.into(), session: Some(session.into()), target: None, own_ms: 3 }

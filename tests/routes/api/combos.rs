@@ -108,7 +108,8 @@ async fn each_strategy_shares_the_calls_in_its_way() {
 
 #[tokio::test]
 async fn p2c_prefers_the_faster_of_two() {
-    let site = Site::open(calm()).await;
+    // One conversation would stay where it is.
+    let site = Site::open(calm().set("routing.affinity", "false")).await;
     site.admin.create_combo("quick", "p2c", &["a/m", "b/m"]).await;
     site.a.control.always("ok first_delay_ms=60");
 

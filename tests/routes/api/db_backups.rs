@@ -96,11 +96,11 @@ async fn keys_come_back_only_when_that_is_asked_for() {
 
 #[tokio::test]
 async fn what_is_no_database_of_this_gateway_is_refused_and_changes_nothing() {
-    let site = Site::open(calm().set("backups.max_import_bytes", "200000")).await;
+    let site = Site::open(calm().set("backups.max_import_bytes", "1000000")).await;
     let exported = site.admin.send(Request::get("/api/db-backups/export")).await.body;
     let mut damaged = exported.to_vec();
     damaged[4096..8192].fill(0x5a);
-    let large = vec![0; 300_000];
+    let large = vec![0; 1_100_000];
 
     for (what, name, bytes, status) in [
         ("text", "x.sqlite", &b"no database".repeat(1_000)[..], 400),
