@@ -136,6 +136,11 @@ impl Ask {
         &self.body
     }
 
+    /// The chat request, if it is one.
+    pub const fn as_chat(&self) -> Option<&ChatRequest> {
+        self.chat.as_ref()
+    }
+
     /// The request in the neutral model.
     ///
     /// # Errors
@@ -203,6 +208,7 @@ impl Ask {
             ask_usage: true,
             drop_stream_options: traits.no_stream_options,
             rename_max_tokens: traits.max_completion_tokens,
+            cache_key: None,
         };
         chat.rewrite(model, options)
     }

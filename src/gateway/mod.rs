@@ -7,6 +7,7 @@
 //!                          stream: held until the first content, then RelayBody carries the lease
 //! ```
 
+pub mod affinity;
 pub mod ask;
 pub mod assemble;
 pub mod attempt;
