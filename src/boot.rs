@@ -313,7 +313,10 @@ impl Booted {
             let row = Some(&listed.row).filter(|row| row.is_active && listed.problem.is_none())?;
             let entry = plan.providers.iter().find(|(id, _)| id.as_str() == row.provider)?.1;
             let named = row.default_model.as_deref();
-            let model = named.or_else(|| entry.models.first().map(|model| model.as_str()))?;
+            // The catalogue lists the model that stands for a provider first.
+            let listed = || Catalog::builtin().get(&row.provider)?.models.first().map(String::as_str);
+            let any = || entry.models.keys().map(|model| model.as_str()).min();
+            let model = named.or_else(listed).or_else(any)?;
             Some(format!("{}/{model}", row.provider))
         })
     }

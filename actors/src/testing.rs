@@ -36,6 +36,8 @@ pub(crate) fn config(id: &str) -> ConnectionConfig {
             quirks: 0,
             wire: 0,
         }),
+        tags: Arc::from([]),
+        region: None,
         credential_version: 1,
     }
 }

@@ -84,7 +84,8 @@ pub async fn run(
     let resolved = plan.resolve(model).map_err(|why| {
         CliError::Failure(format!("'{model}': {why}{}", from_environment(&names, "; ").unwrap_or_default()))
     })?;
-    let report = report(model, &explain(&plan, &resolved, clock.now()), &directory.listed(), clock.both(), names);
+    let report =
+        report(model, &explain(&plan, &resolved.resolved, clock.now()), &directory.listed(), clock.both(), names);
     if json {
         let text = serde_json::to_string(&report).map_err(|error| CliError::Failure(error.to_string()))?;
         writeln!(out, "{text}")?;

@@ -12,7 +12,7 @@ use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTar
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::ports::{Nowhere, Ports};
 use omniroute_actors::resilience::outcome::Outcome;
-use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
+use omniroute_actors::router::plan::{Combo, ReadyPlan, RoutingPlan, Step, Strategy};
 use omniroute_actors::router::{Only, Router};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 use omniroute_actors::usage::journal::{self, JournalReader};
@@ -173,23 +173,21 @@ fn connection(index: usize, base_url: &str) -> ConnectionConfig {
             quirks: 0,
             wire: 0,
         }),
+        tags: Arc::from([]),
+        region: None,
         credential_version: 1,
     }
 }
 
-fn plan(handles: &[Arc<ConnectionHandle>]) -> RoutingPlan {
+fn plan(handles: &[Arc<ConnectionHandle>]) -> ReadyPlan {
     let mut plan = RoutingPlan { max_combo_depth: 5, ..RoutingPlan::default() };
-    let step = |handle: &Arc<ConnectionHandle>| Step {
-        target: StepTarget::Model { provider: handle.provider().clone(), model: "m".into(), connection: None },
-        weight: 0,
-    };
+    let step = |handle: &Arc<ConnectionHandle>| Step::model(handle.provider().clone(), "m");
     let steps = handles.iter().map(step).collect();
     for handle in handles {
         plan.providers.entry(handle.provider().clone()).or_default().connections.push(Arc::clone(handle));
     }
-    let combo = Combo { name: "team".into(), strategy: Strategy::Priority, steps, cursor: Default::default() };
-    plan.combos.insert("team".into(), combo);
-    plan
+    plan.add(Combo::new("team", Strategy::Priority, steps));
+    plan.ready()
 }
 
 #[actix::test]

@@ -79,6 +79,10 @@ pub struct ConnectionConfig {
     pub health: HealthSettings,
     /// Where its requests go.
     pub target: Arc<UpstreamTarget>,
+    /// Its tags: requests, steps and policies may ask for them.
+    pub tags: Arc<[Arc<str>]>,
+    /// Where it answers from, such as `eu`.
+    pub region: Option<Arc<str>>,
     /// Changes whenever the credential does.
     pub credential_version: u64,
 }

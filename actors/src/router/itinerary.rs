@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use super::plan::Strategy;
-use super::plan::{Combo, RoutingPlan, StepTarget};
+use super::plan::{Combo, ReadyPlan, StepTarget, Strategy};
 use super::resolve::Resolved;
 use super::strategy::{StepView, order};
 use crate::connection::handle::ConnectionHandle;
@@ -37,7 +36,7 @@ pub struct Itinerary {
 
 impl Itinerary {
     /// Draw up the itinerary for a resolved model.
-    pub fn draw<R: Rng>(plan: &RoutingPlan, resolved: &Resolved, rng: &mut R) -> Self {
+    pub fn draw<R: Rng>(plan: &ReadyPlan, resolved: &Resolved, rng: &mut R) -> Self {
         let mut drawing = Drawing { plan, rng, candidates: Vec::new() };
         match resolved {
             Resolved::Combo(name) => {
@@ -45,6 +44,7 @@ impl Itinerary {
                 let strategy = plan.combos.get(name).map(|combo| combo.strategy);
                 Self { combo: Some(name.clone()), strategy, candidates: drawing.candidates }
             }
+            Resolved::Auto { .. } => Self { combo: None, strategy: Some(Strategy::Auto), candidates: Vec::new() },
             Resolved::Direct { provider, model } => {
                 drawing.provider(provider, model, None);
                 Self { combo: None, strategy: None, candidates: drawing.candidates }
@@ -54,7 +54,7 @@ impl Itinerary {
 }
 
 struct Drawing<'a, R> {
-    plan: &'a RoutingPlan,
+    plan: &'a ReadyPlan,
     rng: &'a mut R,
     candidates: Vec<Candidate>,
 }
@@ -68,7 +68,7 @@ impl<R: Rng> Drawing<'_, R> {
             .iter()
             .map(|step| StepView { weight: step.weight, cost: self.cost(&step.target, depth) })
             .collect();
-        let turn = if combo.strategy == Strategy::RoundRobin { combo.next_turn() } else { 0 };
+        let turn = if combo.strategy.takes_turns() { combo.state.take_turn() } else { 0 };
         for index in order(combo.strategy, &views, turn, self.rng) {
             self.step(combo, index, depth);
         }
@@ -86,9 +86,13 @@ impl<R: Rng> Drawing<'_, R> {
 
     /// The connections of a provider: by priority; among equals the cheaper of two drawn ones first.
     fn provider(&mut self, provider: &ProviderId, model: &ModelName, pinned: Option<&ConnectionId>) {
-        let Some(entry) = self.plan.providers.get(provider) else { return };
-        let wanted: Vec<_> =
-            entry.connections.iter().filter(|handle| pinned.is_none_or(|id| handle.id() == id)).collect();
+        let Some(entry) = self.plan.pool(provider.as_str()) else { return };
+        let wanted: Vec<_> = entry
+            .members
+            .iter()
+            .map(|member| &member.handle)
+            .filter(|handle| pinned.is_none_or(|id| handle.id() == id))
+            .collect();
         for equals in wanted.chunk_by(|a, b| a.config().priority == b.config().priority) {
             let views: Vec<_> = equals.iter().map(|handle| StepView { weight: 0, cost: cost_of(handle) }).collect();
             let ordered = order(Strategy::P2c, &views, 0, self.rng);

@@ -4,8 +4,14 @@
 //! A replica owns nothing but its random numbers: the plan is published, the connections are reached through
 //! their handles. So a message to it costs half a microsecond and replicas never disagree.
 
+pub mod config;
+pub mod facts;
+pub mod features;
+pub mod glob;
+mod hash;
 pub mod itinerary;
 pub mod plan;
+pub mod policy;
 pub mod resolve;
 pub mod strategy;
 #[cfg(test)]
@@ -23,7 +29,7 @@ use rand::rngs::SmallRng;
 use smallvec::SmallVec;
 
 use self::itinerary::{Candidate, Itinerary};
-use self::plan::RoutingPlan;
+use self::plan::ReadyPlan;
 use self::resolve::Unresolved;
 use crate::clock::{Clock, Moment};
 use crate::connection::config::ConnectionConfig;
@@ -34,7 +40,7 @@ use crate::guard::{Rebuild, guarded};
 use crate::ids::{ConnectionId, ModelName};
 
 /// The plan, published for all replicas.
-pub type PublishedPlan = Arc<ArcSwap<RoutingPlan>>;
+pub type PublishedPlan = Arc<ArcSwap<ReadyPlan>>;
 
 /// The router replica of one worker.
 pub struct Router {
@@ -65,7 +71,7 @@ impl Router {
     fn draw(&mut self, model: &str) -> Result<Arc<Itinerary>, NoRoute> {
         let plan = self.plan.load();
         let resolved = plan.resolve(model).map_err(NoRoute::Unresolved)?;
-        Ok(Arc::new(Itinerary::draw(&plan, &resolved, &mut self.rng)))
+        Ok(Arc::new(Itinerary::draw(&plan, &resolved.resolved, &mut self.rng)))
     }
 
     fn walk(&self, itinerary: Arc<Itinerary>, tried: Tried, only: &Only) -> Result<Lease, NoRoute> {
@@ -279,7 +285,7 @@ impl Handler<Explain> for Router {
         let explained = guarded(self, ctx, "Explain", |router| {
             let plan = router.plan.load();
             let resolved = plan.resolve(&ask.model)?;
-            Ok(explain(&plan, &resolved, router.clock.now()))
+            Ok(explain(&plan, &resolved.resolved, router.clock.now()))
         });
         MessageResult(explained.unwrap_or(Err(Unresolved::Unknown)))
     }
@@ -287,7 +293,7 @@ impl Handler<Explain> for Router {
 
 /// Explain a resolved model. The order is drawn as for a request, with a seed of its own: round-robin turns
 /// are not used up.
-pub fn explain(plan: &RoutingPlan, resolved: &resolve::Resolved, now: Moment) -> Explanation {
+pub fn explain(plan: &ReadyPlan, resolved: &resolve::Resolved, now: Moment) -> Explanation {
     let itinerary = Arc::new(Itinerary::draw(plan, resolved, &mut SmallRng::seed_from_u64(0)));
     let look = |candidate: &Candidate| candidate.connection.look(candidate.model.as_str(), now).err();
     Explanation { refusals: itinerary.candidates.iter().map(look).collect(), itinerary }

@@ -2,6 +2,9 @@
 
 use rand::{Rng, RngExt};
 
+#[path = "strategy/smooth.rs"]
+mod smooth;
+
 use super::plan::Strategy;
 
 /// What a strategy knows about one step.
@@ -17,16 +20,22 @@ pub struct StepView {
 pub fn order<R: Rng>(strategy: Strategy, steps: &[StepView], turn: u64, rng: &mut R) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..steps.len()).collect();
     match strategy {
-        Strategy::Priority => {}
-        Strategy::RoundRobin => {
+        Strategy::RoundRobin | Strategy::StrictRandom => {
             let shift = usize::try_from(turn % steps.len().max(1) as u64).unwrap_or(0);
             indices.rotate_left(shift);
         }
         Strategy::Random => shuffle(&mut indices, rng),
         Strategy::Weighted => weighted(&mut indices, steps, rng),
         Strategy::P2c => two_choices(&mut indices, steps, rng),
+        _ => {}
     }
     indices
+}
+
+/// Whose turn it is when, so that each step gets its share and the shares are evenly mixed; a weight of zero gets none,
+/// unless all are zero.
+pub(super) fn schedule(weights: &[u32]) -> Vec<usize> {
+    smooth::schedule(weights)
 }
 
 fn shuffle<R: Rng>(indices: &mut [usize], rng: &mut R) {
@@ -127,7 +136,7 @@ mod tests {
         #[test]
         fn every_order_names_every_step_once(
             values in collection::vec((0u32..=100, 0.0f64..1e6), 0..20),
-            which in 0usize..5, turn: u64, seed: u64,
+            which in 0usize..Strategy::ALL.len(), turn: u64, seed: u64,
         ) {
             let views = steps(&values);
 

@@ -1,9 +1,8 @@
 //! The router replica over handles without actors: what it resolves, orders, takes and explains.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 
-use super::plan::{Combo, ProviderEntry, Step, StepTarget, Strategy};
+use super::plan::{Combo, ProviderEntry, RoutingPlan, Step, StepTarget, Strategy};
 use super::*;
 use crate::clock::ManualClock;
 use crate::connection::handle::ConnectionHandle;
@@ -15,35 +14,31 @@ fn connection(provider: &str, id: &str, priority: i32) -> Arc<ConnectionHandle> 
     handle(ConnectionConfig { provider: provider.into(), priority, ..config(id) })
 }
 
-fn plan(connections: Vec<Arc<ConnectionHandle>>, combos: Vec<Combo>) -> RoutingPlan {
+fn plan(connections: Vec<Arc<ConnectionHandle>>, combos: Vec<Combo>) -> ReadyPlan {
     let mut plan = RoutingPlan { max_combo_depth: 5, ..RoutingPlan::default() };
     for id in ["openai", "groq", "empty", "meta-llama"] {
         plan.prefixes.insert(id.into(), id.into());
-        let models = if id == "empty" { vec![] } else { vec!["shared".into(), format!("{id}-only").as_str().into()] };
-        plan.providers.insert(id.into(), ProviderEntry { models, connections: Vec::new() });
+        let own = format!("{id}-only");
+        let models = if id == "empty" { vec![] } else { vec!["shared", &own] };
+        plan.providers.insert(id.into(), ProviderEntry::of_models(models));
     }
     plan.prefixes.insert("gq".into(), "groq".into());
     for handle in connections {
         plan.providers.entry(handle.provider().clone()).or_default().connections.push(handle);
     }
-    plan.combos = combos.into_iter().map(|combo| (combo.name.clone(), combo)).collect::<HashMap<_, _>>();
-    plan.sorted()
+    plan.combos = combos.into_iter().map(|combo| (combo.name.clone(), Arc::new(combo))).collect::<HashMap<_, _>>();
+    plan.ready()
 }
 
 fn combo(name: &str, strategy: Strategy, steps: &[&str]) -> Combo {
-    let step = |text: &&str| Step {
-        target: match text.split_once('/') {
-            Some((provider, model)) => {
-                StepTarget::Model { provider: provider.into(), model: model.into(), connection: None }
-            }
-            None => StepTarget::Combo(ComboName::from(*text)),
-        },
-        weight: 0,
+    let step = |text: &&str| match text.split_once('/') {
+        Some((provider, model)) => Step::model(provider, model),
+        None => Step::to(StepTarget::Combo(ComboName::from(*text))),
     };
-    Combo { name: name.into(), strategy, steps: steps.iter().map(step).collect(), cursor: Arc::new(AtomicU64::new(0)) }
+    Combo::new(name, strategy, steps.iter().map(step).collect())
 }
 
-fn router(plan: RoutingPlan) -> Router {
+fn router(plan: ReadyPlan) -> Router {
     let clock = Arc::new(ManualClock::at(Moment::from_millis(1_000)));
     Router::seeded(Arc::new(ArcSwap::from_pointee(plan)), clock, 1)
 }
@@ -150,7 +145,7 @@ fn an_explanation_uses_up_nothing() {
     let connection = connection("openai", "o", 1);
     let plan = plan(vec![Arc::clone(&connection)], combos);
 
-    let explained = explain(&plan, &plan.resolve("team").unwrap(), Moment::from_millis(1));
+    let explained = explain(&plan, &plan.resolve("team").unwrap().resolved, Moment::from_millis(1));
 
     assert_eq!(explained.refusals, [None]);
     assert_eq!(connection.in_flight(), 0);
