@@ -51,6 +51,14 @@ section! {
         /// Refuse what a provider's format cannot carry (400) instead of leaving it out with a word in
         /// `x-omniroute-params-dropped`; a request may ask for it with `x-omniroute-strict: true`.
         strict_params: bool = false;
+        /// Keep the turns of a conversation on one connection while that is healthy and not overloaded, so that they meet
+        /// the provider's prompt cache; the session is shown as `x-omniroute-session`.
+        affinity: bool = true;
+        /// Name the session to providers that take one (`prompt_cache_key`), unless the client does it itself.
+        forward_cache_key: bool = true;
+        /// Try another candidate after an attempt whose request was written and never answered. The provider may have done
+        /// that work, so it may be charged twice; off, such a request ends with 502 or 504.
+        retry_maybe_accepted: bool = true;
         /// Hours for which answers of the Responses API are kept, so that `previous_response_id` works with every
         /// provider; 0 keeps none.
         responses_ttl_h: u64 = 24, within 0..=8_760;

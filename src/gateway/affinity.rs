@@ -153,7 +153,8 @@ mod tests {
     }
 
     fn chat(members: &Value, user: &str) -> Value {
-        let mut body = json!({"model": "m", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": user}]});
+        let mut body =
+            json!({"model": "m", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": user}]});
         for (name, value) in members.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }
@@ -224,7 +225,11 @@ mod tests {
     #[test]
     fn long_instructions_do_not_hide_what_the_user_says() {
         let long = "x".repeat(3 * OPENING);
-        let said = |user: &str| of(&json!({"model": "m", "messages": [{"role": "system", "content": long}, {"role": "user", "content": user}]}));
+        let said = |user: &str| {
+            of(
+                &json!({"model": "m", "messages": [{"role": "system", "content": long}, {"role": "user", "content": user}]}),
+            )
+        };
 
         assert_ne!(said("hi"), said("ho"));
     }

@@ -23,11 +23,12 @@ use super::keeper::KeptRelay;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
+use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
 use crate::config::Config;
 use crate::providers::Quirk;
-use crate::upstream::{Body, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
+use crate::upstream::{Body, BodyError, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
@@ -46,6 +47,8 @@ pub struct Answered {
     pub answer: Answer,
     /// What was left out on the way.
     pub dropped: Vec<Dropped>,
+    /// How long it took until the request was on its way; nothing where that was not seen.
+    pub sent_after: Option<Duration>,
 }
 
 /// A good answer.
@@ -107,14 +110,15 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
     if !response.status.is_success() {
         return Err(refused(response, &secret(&lease.config), means.now).await);
     }
+    let sent_after = response.sent_at.map(|at| at.duration_since(now));
     let reading = Reading { config: means.config, inbound, lease, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
-        let stream = reading.hold(response.body, head_by).await?;
-        Answer::Stream(Box::new(stream))
+        let held = reading.hold(response.body, head_by).await;
+        Answer::Stream(Box::new(held.map_err(|fault| fault.after_sending(RetryClass::MaybeAccepted))?))
     } else {
         reading.whole(response.body).await?
     };
-    Ok(Answered { answer, dropped: outgoing.dropped })
+    Ok(Answered { answer, dropped: outgoing.dropped, sent_after })
 }
 
 const fn end_rules(quirks: u32) -> EndRules {
@@ -173,8 +177,9 @@ impl Reading<'_> {
             idle: self.inbound.deadlines.idle,
             deadline: self.inbound.deadlines.total,
         };
-        let body = collect(body, limits).await.map_err(|error| timed(error.into(), self.inbound))?;
-        self.read(without_mark(body))
+        let cut = |error: BodyError| timed(error.into(), self.inbound).after_sending(RetryClass::MaybeAccepted);
+        let body = collect(body, limits).await.map_err(cut)?;
+        self.read(without_mark(body)).map_err(|fault| fault.after_sending(RetryClass::Answered))
     }
 
     fn read(self, body: Bytes) -> Result<Answer, Fault> {

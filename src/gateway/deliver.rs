@@ -10,11 +10,14 @@ use omniroute_actors::router::Lease;
 use omniroute_actors::usage::record::Tokens;
 use tokio::time::Instant;
 
+use super::affinity::{SESSION_HEADER, shown};
 use super::attempt::Answer;
 use super::dispatch::Dispatched;
 use super::inbound::Inbound;
+use super::ledger::Place;
 use super::relay_body::{RelayBody, StreamParts};
-use super::tally::{Tally, tokens};
+use super::retry_class::RetryClass;
+use super::tally::{Ended, Tally, tokens};
 use super::whole_body::{WholeBody, is_large};
 use crate::app::App;
 use crate::error::ApiError;
@@ -38,6 +41,7 @@ struct Whole {
     usage: Usage,
     /// When the answering attempt began.
     began: Instant,
+    place: Place,
 }
 
 impl Delivery {
@@ -51,9 +55,9 @@ impl Delivery {
 
     /// The client gets an answer.
     pub fn answer(self, app: &App, dispatched: Dispatched) -> HttpResponse {
-        let Dispatched { answer, dropped, lease, attempt_started } = dispatched;
+        let Dispatched { answer, dropped, lease, attempt_started, place } = dispatched;
         let mut response = match answer {
-            Answer::Whole { body, usage } => self.whole(lease, Whole { body, usage, began: attempt_started }),
+            Answer::Whole { body, usage } => self.whole(lease, Whole { body, usage, began: attempt_started, place }),
             Answer::Stream(stream) => {
                 let headers = self.stream_headers(&lease);
                 let parts = StreamParts {
@@ -65,6 +69,7 @@ impl Delivery {
                     deadlines: self.inbound.deadlines,
                     prompt_chars: self.inbound.ask.prompt_chars,
                     attempt_started,
+                    place,
                 };
                 let mut response = HttpResponse::Ok().body(RelayBody::new(parts));
                 for (name, value) in headers {
@@ -86,7 +91,8 @@ impl Delivery {
         let used = tokens(&whole.usage);
         headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), used.prompt.into());
         headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), used.completion.into());
-        self.tally.attempt_ended(Outcome::Success, 200, now);
+        let ended = Ended { outcome: Outcome::Success, status: 200, class: RetryClass::Answered, at: now };
+        self.tally.attempt_ended(whole.place, ended);
         let first_content = now.duration_since(whole.began);
         lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
         if is_large(whole.body.len()) {
@@ -97,7 +103,7 @@ impl Delivery {
     }
 
     fn stream_headers(&self, lease: &Lease) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(12);
+        let mut headers = HeaderMap::with_capacity(14);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.inbound.ask.client.stream_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -122,7 +128,10 @@ impl Delivery {
                 put("x-omniroute-decision", &format!("combo={combo}; strategy={}", strategy.as_str()));
             }
         }
-        let reasons = self.tally.fallback_reasons();
+        if let Some(session) = self.inbound.session {
+            put(SESSION_HEADER, &shown(session));
+        }
+        let reasons = self.tally.ledger().reasons();
         if !reasons.is_empty() {
             put("x-omniroute-fallback-reason", &capped(&reasons));
         }

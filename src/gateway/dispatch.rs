@@ -11,8 +11,13 @@ use tokio::time::Instant;
 use super::attempt::{Answer, Answered, Means, attempt};
 use super::fault::Fault;
 use super::inbound::Inbound;
-use super::tally::Tally;
+use super::ledger::Place;
+use super::retry_class::RetryClass;
+use super::tally::{Ended, Tally};
 use crate::wire::chat::Dropped;
+
+/// Requests that wait for the same candidate come back over this time at most.
+const LONGEST_SPREAD: Duration = Duration::from_millis(250);
 
 /// One candidate answered.
 pub struct Dispatched {
@@ -24,6 +29,8 @@ pub struct Dispatched {
     pub lease: Lease,
     /// When the answering attempt began.
     pub attempt_started: Instant,
+    /// Its place in the ledger.
+    pub place: Place,
 }
 
 /// Nobody answered.
@@ -71,6 +78,7 @@ pub async fn dispatch(
             Err(none) => match pause(&none, inbound, waits, waiting.longest) {
                 Some(pause) if worst.is_none() => {
                     tokio::time::sleep(pause).await;
+                    tally.ledger_mut().waited(pause);
                     waits -= 1;
                     question = Route::first(&inbound.ask.model, inbound.only.clone());
                     continue;
@@ -78,14 +86,11 @@ pub async fn dispatch(
                 _ => return Err(give_up(none, worst, tally)),
             },
         };
-        let (tried, started) = try_one(means, inbound, tally, lease).await;
-        let (lease, fault) = match tried {
-            Ok((Answered { answer, dropped }, lease)) => {
-                return Ok(Dispatched { answer, dropped, lease, attempt_started: started });
-            }
-            Err(failed) => failed,
+        let (lease, fault) = match try_one(means, inbound, tally, lease).await {
+            Ok(dispatched) => return Ok(dispatched),
+            Err(failed) => *failed,
         };
-        let stop = fault.outcome.verdict().next == Next::Stop || inbound.deadlines.is_over(Instant::now());
+        let stop = ends_here(&fault, means, inbound);
         question = lease.next(inbound.only.clone());
         drop(lease);
         if stop || tally.attempts() >= inbound.max_attempts {
@@ -95,30 +100,42 @@ pub async fn dispatch(
     }
 }
 
-type Tried = Result<(Answered, Lease), (Lease, Fault)>;
+/// Whether nobody else is asked after this failure.
+fn ends_here(fault: &Fault, means: &Means<'_>, inbound: &Inbound) -> bool {
+    let may_cost_twice = fault.class == RetryClass::MaybeAccepted && !means.config.routing.retry_maybe_accepted;
+    may_cost_twice || fault.outcome.verdict().next == Next::Stop || inbound.deadlines.is_over(Instant::now())
+}
 
-async fn try_one(means: &Means<'_>, inbound: &Inbound, tally: &mut Tally, mut lease: Lease) -> (Tried, Instant) {
+async fn try_one(
+    means: &Means<'_>,
+    inbound: &Inbound,
+    tally: &mut Tally,
+    mut lease: Lease,
+) -> Result<Dispatched, Box<(Lease, Fault)>> {
     let started = Instant::now();
-    tally.attempt(&lease, started);
+    let place = tally.attempt(&lease, started);
     let answered = attempt(means, inbound, &lease).await;
     let now = Instant::now();
-    let tried = match answered {
-        Ok(answer) => {
-            tally.first_content(now);
-            if matches!(answer.answer, Answer::Whole { .. }) {
+    match answered {
+        Ok(Answered { answer, dropped, sent_after }) => {
+            tally.answered(place, now);
+            if let Some(after) = sent_after {
+                tally.ledger_mut().sent(place, after);
+            }
+            if matches!(answer, Answer::Whole { .. }) {
                 tally.upstream_took(now.duration_since(started));
             }
-            Ok((answer, lease))
+            Ok(Dispatched { answer, dropped, lease, attempt_started: started, place })
         }
         Err(fault) => {
             tally.upstream_took(now.duration_since(started));
-            tally.attempt_ended(fault.outcome, fault.status, now);
+            let Fault { outcome, status, class, .. } = fault;
+            tally.attempt_ended(place, Ended { outcome, status, class, at: now });
             lease.permit.settle(fault.settlement(None));
             log_failure(inbound, &lease, &fault);
-            Err((lease, fault))
+            Err(Box::new((lease, fault)))
         }
-    };
-    (tried, started)
+    }
 }
 
 async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
@@ -126,12 +143,14 @@ async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
 }
 
 /// How long to wait for the first candidate to come back: only when all of them rest and none failed, never
-/// beyond the deadline.
+/// beyond the deadline. Those who wait for the same candidate do not come back in the same moment.
 fn pause(none: &NoRoute, inbound: &Inbound, waits: u32, longest: Duration) -> Option<Duration> {
     let NoRoute::Exhausted { retry_after: Some(wait), skipped, .. } = none else { return None };
     let resting = skipped.iter().any(|skip| skip.reason.as_str() == "cooling_down");
-    let in_time = Instant::now() + *wait < inbound.deadlines.total;
-    (waits > 0 && resting && in_time && *wait <= longest).then_some(*wait + Duration::from_millis(1))
+    let spread = rand::random_range(Duration::ZERO..=(*wait).min(LONGEST_SPREAD));
+    let pause = *wait + Duration::from_millis(1) + spread;
+    let in_time = Instant::now() + pause < inbound.deadlines.total;
+    (waits > 0 && resting && in_time && *wait <= longest).then_some(pause)
 }
 
 fn give_up(none: NoRoute, worst: Option<Fault>, tally: &mut Tally) -> Failed {
@@ -172,6 +191,7 @@ fn log_failure(inbound: &Inbound, lease: &Lease, fault: &Fault) {
         provider = %lease.config.provider,
         model = %lease.model(),
         outcome = fault.outcome.as_str(),
+        class = fault.class.as_str(),
         status = fault.status,
         "an attempt failed"
     );

@@ -1,9 +1,11 @@
 //! A request as the dispatch sees it: checked, with its deadlines.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use omniroute_actors::router::Only;
+use omniroute_actors::router::features::RequestFeatures;
 use tokio::time::Instant;
 
 use super::ask::Ask;
@@ -21,6 +23,10 @@ pub struct Inbound {
     pub ask: Ask,
     /// Which connections may serve it.
     pub only: Only,
+    /// What routing looks at.
+    pub features: Arc<RequestFeatures>,
+    /// The session it belongs to.
+    pub session: Option<u64>,
     /// Headers of the client that a provider of its own format gets as well.
     pub forwarded: Vec<(HeaderName, HeaderValue)>,
     /// When it came, in seconds since the Unix epoch.

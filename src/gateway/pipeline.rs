@@ -15,11 +15,13 @@ use omniroute_actors::ids::ConnectionId;
 use omniroute_actors::router::{Only, Router};
 use tokio::time::Instant;
 
+use super::affinity;
 use super::ask::Ask;
 use super::attempt::Means;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
 use super::dispatch::{Waiting, dispatch};
+use super::features::{self, Origin};
 use super::inbound::{Deadlines, Inbound, TIMEOUT_HEADER};
 use super::refusal::refusal;
 use super::stall;
@@ -149,13 +151,28 @@ impl Call {
         let only = taken.only();
         let Taken { ask, principal, config, request, app, pass, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
-        let opening =
-            Opening { id: &id, at, started, key_id: key_id(&principal), model: &ask.model, streamed: ask.stream };
-        let tally = Tally::open(Arc::clone(&app.recorder), opening);
+        let key = key_id(&principal);
+        let session = config.routing.affinity.then(|| affinity::session(headers, &ask, key.as_deref().unwrap_or("")));
+        let session = session.flatten();
+        let origin = Origin { key: key.as_deref().map(Arc::from), affinity: session, at };
+        let features = features::of(headers, &ask, origin);
+        let opening = Opening {
+            id: &id,
+            at,
+            started,
+            key_id: key,
+            model: &ask.model,
+            streamed: ask.stream,
+            session: session.map(affinity::shown),
+        };
+        let mut tally = Tally::open(Arc::clone(&app.recorder), opening);
+        tally.ledger_mut().expect_prompt(u64::from(features.prompt_tokens));
         let inbound = Inbound {
             id,
             ask,
             only,
+            features: Arc::new(features),
+            session,
             forwarded: forwarded(headers),
             created: at.0 / 1_000,
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),

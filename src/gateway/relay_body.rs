@@ -19,9 +19,11 @@ use tokio::time::{Instant, Sleep};
 use super::attempt::{OpenStream, release};
 use super::fault::Fault;
 use super::inbound::Deadlines;
+use super::ledger::Place;
 use super::relay::{Progress, Relay};
+use super::retry_class::RetryClass;
 use super::stall::{ClientStalled, Watched, watch};
-use super::tally::{CLIENT_GONE, Tally, tokens};
+use super::tally::{CLIENT_GONE, Ended, Tally, tokens};
 use crate::infra::lifecycle::{Cut, InFlight};
 use crate::upstream::Body;
 use crate::wire::openai_error::ErrorBody;
@@ -49,6 +51,8 @@ pub struct StreamParts {
     pub prompt_chars: u64,
     /// When the attempt began.
     pub attempt_started: Instant,
+    /// Its place in the ledger.
+    pub place: Place,
 }
 
 /// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
@@ -61,6 +65,7 @@ struct RunningStream {
     deadlines: Deadlines,
     prompt_chars: u64,
     attempt_started: Instant,
+    place: Place,
     first_content: Duration,
     last_content: Instant,
     last_write: Instant,
@@ -85,6 +90,7 @@ impl RunningStream {
             deadlines: parts.deadlines,
             prompt_chars: parts.prompt_chars,
             attempt_started: parts.attempt_started,
+            place: parts.place,
             first_content: now.duration_since(parts.attempt_started),
             last_content: now,
             last_write: now,
@@ -166,7 +172,7 @@ impl RunningStream {
         self.upstream = None;
         let now = Instant::now();
         self.tally.upstream_took(now.duration_since(self.attempt_started));
-        self.tally.attempt_ended(outcome, status, now);
+        self.tally.attempt_ended(self.place, Ended { outcome, status, class: RetryClass::Started, at: now });
         let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
         self.tally.finish(outcome, sent, tokens(&self.relay.usage(self.prompt_chars)));
         if let Some(mut lease) = self.lease.take() {

@@ -83,6 +83,8 @@ impl Rig {
             forwarded: Vec::new(),
             created: 1,
             only: Only::default(),
+            features: Arc::default(),
+            session: None,
             deadlines: Deadlines::new(&self.config, Instant::now(), None),
             max_attempts: 3,
         }
@@ -96,6 +98,7 @@ impl Rig {
             key_id: None,
             model: &inbound.ask.model,
             streamed: inbound.ask.stream,
+            session: None,
         };
         Tally::open(Arc::clone(&self.recorder), opening)
     }
@@ -130,6 +133,7 @@ impl Rig {
             deadlines: inbound.deadlines,
             prompt_chars: inbound.ask.prompt_chars,
             attempt_started: dispatched.attempt_started,
+            place: dispatched.place,
         })
     }
 
