@@ -56,6 +56,10 @@ pub enum Problem {
     NoUsableConnection,
     /// Every candidate carries as much as it may.
     Saturated,
+    /// The same, and as many wait for it as may, or the wait would be longer than the request has.
+    QueueFull,
+    /// Every candidate gets as many calls or tokens per minute as it may.
+    LocalRateLimit,
     /// Every candidate failed.
     UpstreamFailed,
     /// Every candidate failed, the last one because it is overloaded.
@@ -92,6 +96,8 @@ impl Problem {
             Self::CircuitOpen => ("provider_circuit_open", "server_error", 503),
             Self::NoUsableConnection => ("no_usable_connection", "server_error", 503),
             Self::Saturated => ("local_capacity", "rate_limit_error", 429),
+            Self::QueueFull => ("local_queue_full", "rate_limit_error", 429),
+            Self::LocalRateLimit => ("local_rate_limit", "rate_limit_error", 429),
             Self::UpstreamFailed => ("bad_gateway", "server_error", 502),
             Self::UpstreamOverloaded => ("provider_overloaded", "server_error", 503),
             Self::UpstreamTimeout => ("gateway_timeout", "server_error", 504),
@@ -303,6 +309,8 @@ mod tests {
             Problem::CircuitOpen,
             Problem::NoUsableConnection,
             Problem::Saturated,
+            Problem::QueueFull,
+            Problem::LocalRateLimit,
             Problem::UpstreamFailed,
             Problem::UpstreamOverloaded,
             Problem::UpstreamTimeout,

@@ -218,6 +218,7 @@ mod tests {
                 since: UnixMillis(wall),
                 last_error: None,
                 lockouts: Vec::new(),
+                learned: Vec::new(),
             };
             let rows = [state_saver::row(&record, UnixMillis(wall))];
             self.open().store.connection_states().save_many(&rows).await.unwrap();

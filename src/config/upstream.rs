@@ -48,6 +48,10 @@ section! {
     pub struct Routing {
         /// Attempts per call, the first included.
         max_attempts: u32 = 3, within 1..=6;
+        /// Extra attempts per hundred calls of the last ten seconds, for each provider and for each client key.
+        retry_budget_percent: u32 = 20, within 0..=1_000;
+        /// Extra attempts per second that are always there beside it.
+        retry_budget_floor_per_s: u32 = 3, within 0..=10_000;
         /// Refuse what a provider's format cannot carry (400) instead of leaving it out with a word in
         /// `x-omniroute-params-dropped`; a request may ask for it with `x-omniroute-strict: true`.
         strict_params: bool = false;

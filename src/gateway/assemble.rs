@@ -5,14 +5,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+use omniroute_actors::connection::config::{ConnectionConfig, Limits, Source, UpstreamTarget};
 use omniroute_actors::ids::{ComboName, ConnectionId, ProviderId};
 use omniroute_actors::resilience::settings::{BreakerSettings, CooldownSettings, HealthSettings};
 use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::config::{Breaker, Cooldown, Resilience};
+use crate::config::{Breaker, Cooldown, RequestQueue, Resilience};
 use crate::demo::{self, DemoConnection};
 use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, NodeKind, ProviderSpec, Quirk, Wire};
 use crate::store::{ComboRow, ConnectionRow, NodeRow};
@@ -43,6 +43,7 @@ impl<'a> Assembler<'a> {
         let paced = row.rate_limit_protection
             || (queue.auto_enable_api_key_providers && spec.class == Class::Apikey && source != Source::Demo);
         let own_limit = row.max_concurrent.and_then(|most| u32::try_from(most).ok()).filter(|most| *most > 0);
+        let (requests_per_minute, limits) = pace(queue, paced, &row.provider_specific_data);
         Ok(ConnectionConfig {
             id: ConnectionId::from(row.id.as_str()),
             provider: ProviderId::from(row.provider.as_str()),
@@ -51,7 +52,8 @@ impl<'a> Assembler<'a> {
             priority: row.priority,
             is_active: row.is_active,
             max_concurrent: own_limit.unwrap_or(if paced { queue.concurrent_requests } else { 0 }),
-            requests_per_minute: if paced { queue.requests_per_minute } else { 0 },
+            requests_per_minute,
+            limits,
             health: self.health(spec.class),
             target: Arc::new(target(&spec, row)?),
             tags: tags(row),
@@ -79,8 +81,26 @@ impl<'a> Assembler<'a> {
             Class::Apikey => (&breakers.apikey, &cooldowns.apikey),
             Class::Local => (&breakers.local, &cooldowns.local),
         };
-        HealthSettings { breaker: breaker_settings(breaker), cooldown: cooldown_settings(cooldown) }
+        HealthSettings {
+            breaker: breaker_settings(breaker),
+            cooldown: cooldown_settings(cooldown),
+            terminal_probe: Duration::from_secs(cooldown.terminal_probe_interval_s),
+        }
     }
+}
+
+/// The pace of a connection: its own numbers, or those for all where it is to be paced.
+fn pace(queue: &RequestQueue, paced: bool, data: &Value) -> (u32, Limits) {
+    let own = |name: &str| data.get(name).and_then(Value::as_u64);
+    let number = |name: &str, common: u64| own(name).unwrap_or(if paced { common } else { 0 });
+    let requests = number("requestsPerMinute", u64::from(queue.requests_per_minute));
+    let limits = Limits {
+        tokens_per_minute: number("tokensPerMinute", queue.tokens_per_minute),
+        min_gap: Duration::from_millis(number("minTimeBetweenRequestsMs", queue.min_time_between_requests_ms)),
+        queue_depth: queue.max_queue_depth,
+        max_wait: Duration::from_millis(queue.max_wait_ms),
+    };
+    (u32::try_from(requests).unwrap_or(u32::MAX), limits)
 }
 
 fn breaker_settings(breaker: &Breaker) -> BreakerSettings {
@@ -94,6 +114,9 @@ fn breaker_settings(breaker: &Breaker) -> BreakerSettings {
         failure_rate_percent: breaker.failure_rate_percent,
         half_open_successes: breaker.half_open_successes,
         probe_lease: Duration::from_millis(breaker.probe_lease_ms),
+        slow_call: Duration::from_millis(breaker.slow_call_ms),
+        slow_call_rate_percent: breaker.slow_call_rate_percent,
+        ramp: Duration::from_millis(breaker.ramp_ms),
     }
 }
 

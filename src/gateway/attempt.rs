@@ -4,12 +4,15 @@
 //! attempt or a clean HTTP error.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::header::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use omniroute_actors::clock::UnixMillis;
+use omniroute_actors::clock::{Clock, UnixMillis};
 use omniroute_actors::connection::config::ConnectionConfig;
+use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use secrecy::ExposeSecret;
@@ -33,6 +36,7 @@ use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
 use crate::wire::openai_error::UpstreamErrorBody;
+use crate::wire::rate_limits::{Counted, Limit, RateLimits};
 use crate::wire::retry_hint::RetryHint;
 use crate::wire::usage::Usage;
 
@@ -82,6 +86,8 @@ pub struct Means<'a> {
     pub config: &'a Config,
     /// The wall time, for hints that name one.
     pub now: UnixMillis,
+    /// The clock of the connections.
+    pub clock: &'a dyn Clock,
 }
 
 impl<'a> Means<'a> {
@@ -94,8 +100,9 @@ impl<'a> Means<'a> {
 ///
 /// # Errors
 /// How it failed; nothing has been sent to the client then.
-pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Result<Answered, Fault> {
-    let (target, model) = (&lease.config.target, lease.model().as_str());
+pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) -> Result<Answered, Fault> {
+    let (config, model) = (Arc::clone(&lease.config), lease.model().clone());
+    let (target, model) = (&config.target, model.as_str());
     let order = Order { target, model, id: &inbound.id, created: inbound.created };
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     // Of a client's headers, only a provider of its own format understands some.
@@ -107,6 +114,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Res
         if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
     let client = means.clients.thread_client();
     let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
+    lease.permit.hear_limits(limits_in(&response.headers, means.now));
     if !response.status.is_success() {
         return Err(refused(response, &secret(&lease.config), means.now).await);
     }
@@ -150,6 +158,27 @@ async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> F
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let hint = RetryHint::find(header, &body, now.0);
     Fault::reported(status, UpstreamErrorBody::parse(&body), hint.map(|hint| hint.after), &[secret])
+}
+
+/// What the headers of an answer say about the provider's limits, in the actors' words.
+fn limits_in(headers: &HeaderMap, now: UnixMillis) -> Vec<Reported> {
+    let named = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let Some(said) = RateLimits::read(named, now.0) else { return Vec::new() };
+    let reported = |(counted, limit): (Counted, &Limit)| Reported {
+        kind: match counted {
+            Counted::Requests => Kind::Requests,
+            Counted::Tokens => Kind::Tokens,
+            Counted::InputTokens => Kind::InputTokens,
+            Counted::OutputTokens => Kind::OutputTokens,
+            Counted::RequestsPerDay => Kind::RequestsPerDay,
+            Counted::TokensPerDay => Kind::TokensPerDay,
+        },
+        limit: limit.limit,
+        remaining: limit.remaining,
+        reset: limit.reset,
+        per_minute: limit.is_per_minute(),
+    };
+    said.iter().map(reported).collect()
 }
 
 /// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.

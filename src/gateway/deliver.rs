@@ -94,6 +94,7 @@ impl Delivery {
         let ended = Ended { outcome: Outcome::Success, status: 200, class: RetryClass::Answered, at: now };
         self.tally.attempt_ended(whole.place, ended);
         let first_content = now.duration_since(whole.began);
+        lease.permit.true_up(used.prompt.saturating_add(used.completion));
         lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
         if is_large(whole.body.len()) {
             return response.set_body(BoxBody::new(WholeBody::new(whole.body, self.tally, used, self.in_flight)));

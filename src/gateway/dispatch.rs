@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::resilience::outcome::{Next, Outcome};
-use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skip};
+use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skip, SkipReason};
 use tokio::time::Instant;
 
 use super::attempt::{Answer, Answered, Means, attempt};
@@ -72,8 +72,9 @@ pub async fn dispatch(
     let mut question = Route::first(&inbound.ask.model, inbound.only.clone());
     let mut waits = waiting.times;
     let mut worst: Option<Fault> = None;
+    let mut retries = Retries::of(&inbound.caller.retries, means.config);
     loop {
-        let lease = match ask(router, question).await {
+        let lease = match lease_or_wait(router, question, means, inbound, tally).await {
             Ok(lease) => lease,
             Err(none) => match pause(&none, inbound, waits, waiting.longest) {
                 Some(pause) if worst.is_none() => {
@@ -92,8 +93,11 @@ pub async fn dispatch(
         };
         let stop = ends_here(&fault, means, inbound);
         question = lease.next(inbound.only.clone());
+        if lease.permit.is_terminal_probe() {
+            retries.forgive();
+        }
         drop(lease);
-        if stop || tally.attempts() >= inbound.max_attempts {
+        if stop || retries.tries() >= inbound.max_attempts {
             return Err(Failed::Attempts { fault: more_telling(worst, fault), skipped: Vec::new(), retry_after: None });
         }
         worst = Some(more_telling(worst, fault));

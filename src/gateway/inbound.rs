@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
+use omniroute_actors::resilience::queue::Key;
+use omniroute_actors::resilience::retry_budget::RetryBudget;
 use omniroute_actors::router::Only;
 use omniroute_actors::router::features::RequestFeatures;
 use tokio::time::Instant;
@@ -13,6 +15,18 @@ use crate::config::Config;
 
 /// A client may shorten the total deadline, in milliseconds.
 pub const TIMEOUT_HEADER: &str = "x-omniroute-timeout-ms";
+
+/// Characters of a prompt per token, as a rule of thumb.
+const CHARS_PER_TOKEN: u64 = 4;
+
+/// Who asks, as far as its share of what is scarce goes.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its key; requests wait fairly between keys.
+    pub key: Key,
+    /// The extra attempts that its requests may cause.
+    pub retries: Arc<RetryBudget>,
+}
 
 /// The request.
 #[derive(Debug)]
@@ -35,6 +49,15 @@ pub struct Inbound {
     pub deadlines: Deadlines,
     /// Attempts it may cost.
     pub max_attempts: usize,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+impl Inbound {
+    /// The tokens that it will use at least; what the answer adds is known when it ends.
+    pub const fn estimated_tokens(&self) -> u64 {
+        self.ask.prompt_chars.div_ceil(CHARS_PER_TOKEN)
+    }
 }
 
 /// The deadlines of one request.

@@ -22,7 +22,7 @@ use super::client_format::ClientFormat;
 use super::deliver::Delivery;
 use super::dispatch::{Waiting, dispatch};
 use super::features::{self, Origin};
-use super::inbound::{Deadlines, Inbound, TIMEOUT_HEADER};
+use super::inbound::{Caller, Deadlines, Inbound, TIMEOUT_HEADER};
 use super::refusal::refusal;
 use super::stall;
 use super::tally::{Opening, Tally};
@@ -177,12 +177,19 @@ impl Call {
             created: at.0 / 1_000,
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
             max_attempts: config.routing.max_attempts as usize,
+            caller: Caller { key: Arc::from(owner(&principal)), retries: Arc::clone(&principal.retries) },
         };
         (Self { inbound, config, tally }, pass)
     }
 
     async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
-        let means = Means { clients: &app.clients, web: &app.web, config: &self.config, now: app.clock.wall() };
+        let means = Means {
+            clients: &app.clients,
+            web: &app.web,
+            config: &self.config,
+            now: app.clock.wall(),
+            clock: app.clock.as_ref(),
+        };
         let waiting = waiting(app);
         let dispatched = dispatch(router, &means, &self.inbound, &mut self.tally, waiting).await;
         let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };

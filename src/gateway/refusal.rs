@@ -61,7 +61,11 @@ fn nobody_free(skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> 
         Problem::CoolingDown
     } else if is(|refusal| matches!(refusal, Refusal::Open | Refusal::Probing)) {
         Problem::CircuitOpen
-    } else if is(|refusal| matches!(refusal, Refusal::Saturated | Refusal::LocalRateLimit)) {
+    } else if is(|refusal| matches!(refusal, Refusal::QueueFull | Refusal::WaitTooLong | Refusal::Queued)) {
+        Problem::QueueFull
+    } else if is(|refusal| refusal == Refusal::LocalRateLimit) {
+        Problem::LocalRateLimit
+    } else if is(Refusal::is_local) {
         Problem::Saturated
     } else {
         Problem::NoUsableConnection
@@ -71,9 +75,11 @@ fn nobody_free(skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> 
         None => " An operator must act: see /api/resilience.".to_owned(),
     };
     let message = format!("No connection can serve '{model}' now: {}.{when}", reasons(skipped));
-    let wait = retry_after.or_else(|| (problem == Problem::Saturated).then_some(Duration::from_secs(1)));
+    let local = matches!(problem, Problem::Saturated | Problem::QueueFull | Problem::LocalRateLimit);
+    let wait = retry_after.or_else(|| local.then_some(Duration::from_secs(1)));
     let error = ApiError::new(problem, message).after(wait);
-    if wait.is_none() { error.retry(false) } else { error }
+    // Our own bounds pass: whoever comes back then is served.
+    if local || wait.is_none() { error.retry(local) } else { error }
 }
 
 fn reasons(skipped: &[Skip]) -> String {

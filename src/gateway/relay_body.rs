@@ -174,8 +174,10 @@ impl RunningStream {
         self.tally.upstream_took(now.duration_since(self.attempt_started));
         self.tally.attempt_ended(self.place, Ended { outcome, status, class: RetryClass::Started, at: now });
         let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
-        self.tally.finish(outcome, sent, tokens(&self.relay.usage(self.prompt_chars)));
+        let used = tokens(&self.relay.usage(self.prompt_chars));
+        self.tally.finish(outcome, sent, used);
         if let Some(mut lease) = self.lease.take() {
+            lease.permit.true_up(used.prompt.saturating_add(used.completion));
             let first_content = Some(self.first_content);
             lease.permit.settle(match fault {
                 Some(fault) => fault.settlement(first_content),

@@ -135,6 +135,12 @@ impl Tally {
         self.upstream += took;
     }
 
+    /// The next attempt waited for its turn. That is no time that the gateway itself took.
+    pub fn waited(&mut self, waited: Duration) {
+        self.ledger.waited(waited);
+        self.upstream += waited;
+    }
+
     /// How many attempts there were.
     pub fn attempts(&self) -> usize {
         self.ledger.tried()

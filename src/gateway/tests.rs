@@ -12,6 +12,8 @@ use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTar
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::ports::{Nowhere, Ports};
 use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::resilience::retry_budget::RetryBudget;
+use omniroute_actors::resilience::settings::HealthSettings;
 use omniroute_actors::router::plan::{Combo, ReadyPlan, RoutingPlan, Step, Strategy};
 use omniroute_actors::router::{Only, Router};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
@@ -23,7 +25,7 @@ use tokio::time::Instant;
 use super::ask::Ask;
 use super::attempt::{Answer, Means};
 use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
-use super::inbound::{Deadlines, Inbound};
+use super::inbound::{Caller, Deadlines, Inbound};
 use super::refusal::refusal;
 use super::relay_body::{RelayBody, StreamParts};
 use super::tally::{Opening, Tally};
@@ -42,15 +44,21 @@ struct Rig {
     handles: Vec<Arc<ConnectionHandle>>,
     recorder: Arc<Recorder>,
     lifecycle: Arc<Lifecycle>,
+    retries: Arc<RetryBudget>,
     dir: tempfile::TempDir,
 }
 
 impl Rig {
     async fn over(mocks: &[&MockUpstream]) -> Self {
+        Self::over_with(mocks, |config| config).await
+    }
+
+    async fn over_with(mocks: &[&MockUpstream], change: fn(ConnectionConfig) -> ConnectionConfig) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
         let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
-        let configs = mocks.iter().enumerate().map(|(index, mock)| connection(index, &mock.base_url())).collect();
+        let configs =
+            mocks.iter().enumerate().map(|(index, mock)| change(connection(index, &mock.base_url()))).collect();
         let handles = registry.send(ApplyConnections(configs)).await.unwrap().unwrap();
         let plan = Arc::new(ArcSwap::from_pointee(plan(&handles)));
         let dir = tempfile::tempdir().unwrap();
@@ -71,6 +79,7 @@ impl Rig {
             handles,
             recorder: Recorder::new(options).unwrap(),
             lifecycle: Arc::new(Lifecycle::new(Moment::START)),
+            retries: Arc::default(),
             dir,
         }
     }
@@ -87,6 +96,7 @@ impl Rig {
             session: None,
             deadlines: Deadlines::new(&self.config, Instant::now(), None),
             max_attempts: 3,
+            caller: Caller { key: "".into(), retries: Arc::clone(&self.retries) },
         }
     }
 
@@ -104,7 +114,13 @@ impl Rig {
     }
 
     async fn dispatch(&self, inbound: &Inbound, tally: &mut Tally) -> Result<Dispatched, Failed> {
-        let means = Means { clients: &self.clients, web: &self.clients, config: &self.config, now: self.clock.wall() };
+        let means = Means {
+            clients: &self.clients,
+            web: &self.clients,
+            config: &self.config,
+            now: self.clock.wall(),
+            clock: self.clock.as_ref(),
+        };
         let waiting = Waiting { times: 0, longest: Duration::ZERO };
         dispatch(&self.router, &means, inbound, tally, waiting).await
     }
@@ -167,6 +183,7 @@ fn connection(index: usize, base_url: &str) -> ConnectionConfig {
         is_active: true,
         max_concurrent: 0,
         requests_per_minute: 0,
+        limits: Default::default(),
         health: Default::default(),
         target: Arc::new(UpstreamTarget {
             chat_url: format!("{base_url}/chat/completions"),
@@ -326,4 +343,97 @@ async fn the_process_going_away_ends_streams_with_an_error_event() {
     assert!(text.contains("shutting_down"), "{text}");
     assert!(!text.contains("[DONE]"));
     mock.stop().await;
+}
+
+fn one_at_a_time(config: ConnectionConfig) -> ConnectionConfig {
+    ConnectionConfig { max_concurrent: 1, ..config }
+}
+
+#[actix::test]
+async fn a_request_waits_for_its_turn_and_its_record_says_how_long() {
+    let mock = MockUpstream::start().await;
+    mock.control.always("ok tokens=10 delay_ms=20");
+    let rig = Rig::over_with(&[&mock], one_at_a_time).await;
+
+    let (first, second) = tokio::join!(rig.whole(), rig.whole());
+
+    assert!(first.is_ok() && second.is_ok());
+    let waits: Vec<_> = rig.records().iter().map(|record| record.attempts[0].waited_ms).collect();
+    assert!(waits.contains(&0) && waits.iter().any(|waited| *waited > 0), "{waits:?}");
+    assert_eq!(rig.in_flight(), 0);
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn a_request_without_the_time_for_a_turn_is_refused_by_us_and_blames_nobody() {
+    let mock = MockUpstream::start().await;
+    let rig = Rig::over_with(&[&mock], one_at_a_time).await;
+    let held = rig.handles[0].acquire(&"m".into(), &rig.clock).unwrap();
+    let mut inbound = rig.inbound(false);
+    inbound.deadlines.total = Instant::now() + Duration::from_millis(300);
+    let mut tally = rig.tally(&inbound);
+
+    let failed = rig.dispatch(&inbound, &mut tally).await.err().unwrap();
+
+    let (error, outcome) = refusal(failed, "team");
+    assert_eq!(
+        (error.status, error.body.code.as_deref(), error.should_retry),
+        (429, Some("local_queue_full"), Some(true))
+    );
+    assert!(error.retry_after.is_some() && outcome == Outcome::Abandoned);
+    assert_eq!(mock.control.stats().total.started, 0);
+    drop(held);
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn without_a_retry_budget_the_first_failure_is_the_answer() {
+    let (bad, good) = (MockUpstream::start().await, MockUpstream::start().await);
+    bad.control.always("status code=500");
+    let mut rig = Rig::over(&[&bad, &good]).await;
+    rig.config.routing.retry_budget_percent = 0;
+    rig.config.routing.retry_budget_floor_per_s = 1;
+
+    let mut answers = Vec::new();
+    for _ in 0..11 {
+        answers.push(rig.whole().await.map(drop));
+    }
+
+    assert!(answers[..10].iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(answers[10], Err(502));
+    assert!(good.control.stats().total.started == 10);
+    bad.stop().await;
+    good.stop().await;
+}
+
+#[actix::test]
+async fn no_request_fails_because_it_tried_a_dead_connection() {
+    let (poor, good) = (MockUpstream::start().await, MockUpstream::start().await);
+    poor.control.always("status code=402");
+    let probing = |config: ConnectionConfig| {
+        let health = HealthSettings { terminal_probe: Duration::from_millis(50), ..config.health };
+        ConnectionConfig { health, ..config }
+    };
+    let rig = Rig::over_with(&[&poor, &good], probing).await;
+    let mut inbound = rig.inbound(false);
+    inbound.max_attempts = 1;
+    assert!(rig.whole().await.is_ok(), "402 moves on");
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let mut tally = rig.tally(&inbound);
+        assert!(rig.dispatch(&inbound, &mut tally).await.is_ok(), "the probe is no attempt of the request");
+    }
+    let probes = poor.control.stats().total.started - 1;
+
+    poor.control.always("ok");
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert!(rig.whole().await.is_ok());
+    omniroute_actors::connection::report::flush();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+
+    assert!((3..=5).contains(&probes), "{probes}");
+    assert!(rig.handles[0].look("m", rig.clock.now()).is_ok());
+    assert_eq!(rig.handles[0].remembered().terminal, None);
+    poor.stop().await;
+    good.stop().await;
 }

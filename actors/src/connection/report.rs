@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::handle::ConnectionHandle;
 use crate::resilience::health::Heard;
+use crate::resilience::learned::Reported;
 use crate::resilience::outcome::Outcome;
 
 /// Successes wait at most this long.
@@ -26,6 +27,17 @@ pub struct Report {
     pub handle: Arc<ConnectionHandle>,
     /// What is reported.
     pub heard: Heard,
+    /// What it says about limits.
+    pub aside: Aside,
+}
+
+/// What an attempt says beside its outcome.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// How many ran when it ended, itself included.
+    pub running: u32,
+    /// What the provider said about its limits.
+    pub limits: Vec<Reported>,
 }
 
 thread_local! {

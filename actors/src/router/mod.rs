@@ -17,6 +17,7 @@ pub mod strategy;
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]
 mod tests;
+mod waited;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -127,6 +128,8 @@ pub enum SkipReason {
     Refused(Refusal),
     /// The caller may not use it.
     NotAllowed,
+    /// No extra attempt is left for its provider or the caller.
+    RetryBudget,
 }
 
 impl SkipReason {
@@ -135,6 +138,7 @@ impl SkipReason {
         match self {
             Self::Refused(refusal) => refusal.as_str(),
             Self::NotAllowed => "not_allowed",
+            Self::RetryBudget => "retry_budget",
         }
     }
 }
@@ -181,6 +185,12 @@ impl Lease {
     /// The model to ask for.
     pub const fn model(&self) -> &ModelName {
         self.permit.model()
+    }
+
+    /// This candidate, passed over although it was leased.
+    pub fn passed_over(&self, reason: SkipReason) -> Skip {
+        let candidate = Candidate { connection: Arc::clone(self.permit.handle()), model: self.model().clone() };
+        Skip { candidate, reason, retry_at: None }
     }
 
     /// The question for the next attempt after this one failed.

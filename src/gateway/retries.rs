@@ -1,0 +1,52 @@
+//! May this request cause another attempt? Its client key and the next provider must both have one left.
+//!
+//! The first attempt of a request is nobody's extra, and neither is one after a probe of a dead connection: that one was
+//! our own idea.
+
+use omniroute_actors::clock::Moment;
+use omniroute_actors::connection::handle::ConnectionHandle;
+use omniroute_actors::resilience::retry_budget::{RetryBudget, Terms};
+
+use crate::config::Config;
+
+/// The budgets of one request.
+pub struct Retries<'a> {
+    own: &'a RetryBudget,
+    terms: Terms,
+    tries: usize,
+}
+
+impl<'a> Retries<'a> {
+    /// Of the owner of this budget.
+    pub const fn of(own: &'a RetryBudget, config: &Config) -> Self {
+        let routing = &config.routing;
+        let terms = Terms { percent: routing.retry_budget_percent, floor_per_s: routing.retry_budget_floor_per_s };
+        Self { own, terms, tries: 0 }
+    }
+
+    /// Whether an attempt may be made here now.
+    pub fn allow(&mut self, connection: &ConnectionHandle, now: Moment) -> bool {
+        let theirs = connection.retry_budget();
+        if self.tries == 0 {
+            theirs.deposit(now);
+            self.own.deposit(now);
+        } else if !theirs.withdraw(self.terms, now) {
+            return false;
+        } else if !self.own.withdraw(self.terms, now) {
+            theirs.give_back(now);
+            return false;
+        }
+        self.tries += 1;
+        true
+    }
+
+    /// The last attempt was a probe of ours.
+    pub const fn forgive(&mut self) {
+        self.tries = self.tries.saturating_sub(1);
+    }
+
+    /// Attempts that count.
+    pub const fn tries(&self) -> usize {
+        self.tries
+    }
+}
