@@ -36,6 +36,8 @@ section! {
         first_content_ms: u64 = 60_000, within 10..=3_600_000;
         /// Longest silence between two pieces of content.
         idle_ms: u64 = 60_000, within 10..=3_600_000;
+        /// Tokens per second below which a stream counts as stalled, looked at over the time of `idle_ms`; 0 = never.
+        min_tokens_per_s: u64 = 0, within 0..=1_000_000;
         /// Whole call, all attempts together.
         total_ms: u64 = 600_000, within 10..=86_400_000;
         /// How long a client may refuse to read before its answer is given up and its connection closed.
@@ -63,6 +65,9 @@ section! {
         /// Try another candidate after an attempt whose request was written and never answered. The provider may have done
         /// that work, so it may be charged twice; off, such a request ends with 502 or 504.
         retry_maybe_accepted: bool = true;
+        /// Give an attempt of a stream up when it is far slower than its connection usually is (four times the slowest
+        /// hundredth, 2 s at least) and another candidate is free.
+        learned_deadlines: bool = true;
         /// Hours for which answers of the Responses API are kept, so that `previous_response_id` works with every
         /// provider; 0 keeps none.
         responses_ttl_h: u64 = 24, within 0..=8_760;

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use omniroute_actors::connection::config::UpstreamTarget;
 
+use super::assemble::quirk_bit;
 use super::client_format::ClientFormat;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
 use super::provider_format;
 use super::seals::OwnSeals;
+use crate::providers::Quirk;
 use crate::wire::bad_request::BadRequest;
-use crate::wire::chat::{Dropped, EncodeTarget, Encoded, Format, Reply, Request, WayBack};
+use crate::wire::chat::{Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, WayBack};
 use crate::wire::openai;
 use crate::wire::openai_chat::{ChatRequest, RewriteOptions};
 
@@ -36,6 +38,8 @@ pub struct Ask {
     pub ready: Option<Bytes>,
     /// Responses: keeps the answer.
     pub keeper: Option<Rc<Keeper>>,
+    /// The session, for providers that keep a prompt cache by its name.
+    pub cache_key: Option<u64>,
     /// What providers sealed for this caller earlier.
     pub seals: Option<OwnSeals>,
     /// What lay behind its URLs, as far as a provider needed it.
@@ -58,6 +62,10 @@ pub struct Order<'a> {
     pub id: &'a str,
     /// When the request came, in seconds since the Unix epoch.
     pub created: i64,
+}
+
+fn has(target: &UpstreamTarget, quirk: Quirk) -> bool {
+    target.quirks & quirk_bit(quirk) != 0
 }
 
 /// A body for a provider, and how its answer is read.
@@ -104,6 +112,7 @@ impl Ask {
             strict: false,
             ready: None,
             keeper: None,
+            cache_key: None,
             seals: None,
             fetched: Fetched::default(),
             body: chat.body().clone(),
@@ -123,6 +132,7 @@ impl Ask {
             strict: false,
             ready: None,
             keeper: None,
+            cache_key: None,
             seals: None,
             fetched: Fetched::default(),
             body,
@@ -139,6 +149,16 @@ impl Ask {
     /// The chat request, if it is one.
     pub const fn as_chat(&self) -> Option<&ChatRequest> {
         self.chat.as_ref()
+    }
+
+    /// Whether a tool may run at the provider's.
+    pub fn has_server_tools(&self) -> bool {
+        let is_native = |tool: &Tool| matches!(tool.kind, ToolKind::Native(_));
+        match &self.chat {
+            Some(chat) if chat.has_tools => self.neutral().map_or(true, |request| request.tools.iter().any(is_native)),
+            Some(chat) => chat.member("web_search_options").is_some() || chat.member("plugins").is_some(),
+            None => self.neutral.get().is_some_and(|request| request.tools.iter().any(is_native)),
+        }
     }
 
     /// The request in the neutral model.
@@ -208,7 +228,7 @@ impl Ask {
             ask_usage: true,
             drop_stream_options: traits.no_stream_options,
             rename_max_tokens: traits.max_completion_tokens,
-            cache_key: None,
+            cache_key: self.cache_key.filter(|_| has(target, Quirk::PromptCacheKey)),
         };
         chat.rewrite(model, options)
     }

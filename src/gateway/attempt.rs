@@ -92,7 +92,7 @@ pub struct Means<'a> {
 
 impl<'a> Means<'a> {
     fn fetching(&self, inbound: &Inbound) -> Fetching<'a> {
-        Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines.total }
+        Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines().total }
     }
 }
 
@@ -111,7 +111,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
     let request = call.with(outgoing.body)?;
     let now = Instant::now();
     let head_by =
-        if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
+        if inbound.ask.stream { inbound.deadlines().first_content_of_attempt(now) } else { inbound.deadlines().total };
     let client = means.clients.thread_client();
     let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
     lease.permit.hear_limits(limits_in(&response.headers, means.now));
@@ -139,7 +139,7 @@ const fn end_rules(quirks: u32) -> EndRules {
 /// A late head is the attempt's fault only while the request itself still has time.
 fn timed(mut fault: Fault, inbound: &Inbound) -> Fault {
     let by_clock = matches!(fault.outcome, Outcome::FirstContentTimeout | Outcome::IdleTimeout);
-    if by_clock && inbound.deadlines.is_over(Instant::now()) {
+    if by_clock && inbound.deadlines().is_over(Instant::now()) {
         fault.outcome = Outcome::DeadlineExceeded;
     }
     fault
@@ -203,8 +203,8 @@ impl Reading<'_> {
     async fn whole(self, body: Body) -> Result<Answer, Fault> {
         let limits = CollectLimits {
             cap: self.config.upstream.max_response_bytes,
-            idle: self.inbound.deadlines.idle,
-            deadline: self.inbound.deadlines.total,
+            idle: self.inbound.deadlines().idle,
+            deadline: self.inbound.deadlines().total,
         };
         let cut = |error: BodyError| timed(error.into(), self.inbound).after_sending(RetryClass::MaybeAccepted);
         let body = collect(body, limits).await.map_err(cut)?;

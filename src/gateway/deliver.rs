@@ -66,7 +66,7 @@ impl Delivery {
                     tally: self.tally,
                     in_flight: self.in_flight,
                     cut: app.lifecycle.watch_cut(),
-                    deadlines: self.inbound.deadlines,
+                    deadlines: self.inbound.deadlines(),
                     prompt_chars: self.inbound.ask.prompt_chars,
                     attempt_started,
                     place,
@@ -125,9 +125,7 @@ impl Delivery {
             put("x-omniroute-provider", lease.config.provider.as_str());
             put("x-omniroute-connection", lease.config.id.as_str());
             put("x-omniroute-model", lease.model().as_str());
-            if let (Some(combo), Some(strategy)) = (&lease.itinerary.combo, lease.itinerary.strategy) {
-                put("x-omniroute-decision", &format!("combo={combo}; strategy={}", strategy.as_str()));
-            }
+            put("x-omniroute-decision", &lease.decision().to_string());
         }
         if let Some(session) = self.inbound.session {
             put(SESSION_HEADER, &shown(session));

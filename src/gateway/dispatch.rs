@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::resilience::outcome::{Next, Outcome};
-use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skip, SkipReason};
+use omniroute_actors::router::{Lease, NoRoute, Route, Router, SkipReason, Skips};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Answered, Means, attempt};
+use super::attempt::{Answer, Means};
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::ledger::Place;
+use super::queueing::{Turned, wait_for_turn};
+use super::race::{Lost, Onward, Step, step};
+use super::retries::Retries;
 use super::retry_class::RetryClass;
-use super::tally::{Ended, Tally};
+use super::tally::Tally;
 use crate::wire::chat::Dropped;
 
 /// Requests that wait for the same candidate come back over this time at most.
@@ -43,7 +46,7 @@ pub enum Failed {
         /// The failure to show.
         fault: Fault,
         /// Candidates that refused, for the time to come back.
-        skipped: Vec<Skip>,
+        skipped: Skips,
         /// When the first of them comes back.
         retry_after: Option<Duration>,
     },
@@ -69,80 +72,90 @@ pub async fn dispatch(
     tally: &mut Tally,
     waiting: Waiting,
 ) -> Result<Dispatched, Failed> {
-    let mut question = Route::first(&inbound.ask.model, inbound.only.clone());
+    let first = || Route::of(&inbound.ask.model, inbound.features.clone(), inbound.only.clone());
+    let retries = Retries::of(&inbound.caller.retries, means.config);
+    let mut to = Step { router, means, inbound, tally, retries };
+    let mut onward = Onward::Ask(first());
     let mut waits = waiting.times;
     let mut worst: Option<Fault> = None;
-    let mut retries = Retries::of(&inbound.caller.retries, means.config);
     loop {
-        let lease = match lease_or_wait(router, question, means, inbound, tally).await {
-            Ok(lease) => lease,
+        let lease = match to.lease(onward).await {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(next)) => {
+                onward = next;
+                continue;
+            }
             Err(none) => match pause(&none, inbound, waits, waiting.longest) {
                 Some(pause) if worst.is_none() => {
                     tokio::time::sleep(pause).await;
-                    tally.ledger_mut().waited(pause);
+                    to.tally.waited(pause);
                     waits -= 1;
-                    question = Route::first(&inbound.ask.model, inbound.only.clone());
+                    onward = Onward::Ask(first());
                     continue;
                 }
-                _ => return Err(give_up(none, worst, tally)),
+                _ => return Err(give_up(none, worst, to.tally)),
             },
         };
-        let (lease, fault) = match try_one(means, inbound, tally, lease).await {
-            Ok(dispatched) => return Ok(dispatched),
-            Err(failed) => *failed,
+        let combo = lease.itinerary.combo.clone();
+        inbound.narrow(combo.as_deref());
+        let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, usize::from);
+        let Lost { fault, onward: next } = match step(&mut to, lease).await {
+            Ok(dispatched) => {
+                dispatched.lease.answered();
+                return Ok(dispatched);
+            }
+            Err(lost) => *lost,
         };
-        let stop = ends_here(&fault, means, inbound);
-        question = lease.next(inbound.only.clone());
-        if lease.permit.is_terminal_probe() {
-            retries.forgive();
-        }
-        drop(lease);
-        if stop || retries.tries() >= inbound.max_attempts {
-            return Err(Failed::Attempts { fault: more_telling(worst, fault), skipped: Vec::new(), retry_after: None });
+        let held = matches!(next, Onward::Go(_));
+        if ends_here(&fault, means, inbound) || (!held && to.retries.tries() >= most) {
+            let fault = more_telling(worst, fault);
+            return Err(Failed::Attempts { fault, skipped: Skips::default(), retry_after: None });
         }
         worst = Some(more_telling(worst, fault));
+        onward = next;
+    }
+}
+
+impl Step<'_, '_> {
+    /// The lease that comes next, paid for: whoever is free, or whose turn came. `Ok(Err(..))` when the candidate may not
+    /// be tried and the next one is to be asked for.
+    async fn lease(&mut self, onward: Onward) -> Result<Result<Lease, Onward>, NoRoute> {
+        let question = match onward {
+            Onward::Go(lease) => return Ok(Ok(*lease)),
+            Onward::Ask(question) => question,
+            Onward::Later(delay, question) => {
+                tokio::time::sleep_until((Instant::now() + delay).min(self.inbound.deadlines().total)).await;
+                self.tally.waited(delay);
+                question
+            }
+        };
+        let lease = match ask(self.router, question).await {
+            Ok(lease) => lease,
+            Err(none) => {
+                let Turned { lease, waited } = wait_for_turn(none, self.means, self.inbound).await?;
+                self.tally.waited(waited);
+                lease
+            }
+        };
+        if self.retries.allow(lease.permit.handle(), self.means.clock.now()) {
+            return Ok(Ok(lease));
+        }
+        self.tally.ledger_mut().passed(&lease.passed_over(SkipReason::RetryBudget));
+        Ok(Err(Onward::Ask(lease.next(self.inbound.only.clone()))))
     }
 }
 
 /// Whether nobody else is asked after this failure.
 fn ends_here(fault: &Fault, means: &Means<'_>, inbound: &Inbound) -> bool {
     let may_cost_twice = fault.class == RetryClass::MaybeAccepted && !means.config.routing.retry_maybe_accepted;
-    may_cost_twice || fault.outcome.verdict().next == Next::Stop || inbound.deadlines.is_over(Instant::now())
+    may_cost_twice || fault.outcome.verdict().next == Next::Stop || inbound.deadlines().is_over(Instant::now())
 }
 
-async fn try_one(
-    means: &Means<'_>,
-    inbound: &Inbound,
-    tally: &mut Tally,
-    mut lease: Lease,
-) -> Result<Dispatched, Box<(Lease, Fault)>> {
-    let started = Instant::now();
-    let place = tally.attempt(&lease, started);
-    let answered = attempt(means, inbound, &lease).await;
-    let now = Instant::now();
-    match answered {
-        Ok(Answered { answer, dropped, sent_after }) => {
-            tally.answered(place, now);
-            if let Some(after) = sent_after {
-                tally.ledger_mut().sent(place, after);
-            }
-            if matches!(answer, Answer::Whole { .. }) {
-                tally.upstream_took(now.duration_since(started));
-            }
-            Ok(Dispatched { answer, dropped, lease, attempt_started: started, place })
-        }
-        Err(fault) => {
-            tally.upstream_took(now.duration_since(started));
-            let Fault { outcome, status, class, .. } = fault;
-            tally.attempt_ended(place, Ended { outcome, status, class, at: now });
-            lease.permit.settle(fault.settlement(None));
-            log_failure(inbound, &lease, &fault);
-            Err(Box::new((lease, fault)))
-        }
-    }
-}
-
-async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
+/// Ask the router.
+///
+/// # Errors
+/// Why there is no connection.
+pub async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
     router.send(question).await.unwrap_or(Err(NoRoute::Crashed))
 }
 
@@ -150,11 +163,13 @@ async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
 /// beyond the deadline. Those who wait for the same candidate do not come back in the same moment.
 fn pause(none: &NoRoute, inbound: &Inbound, waits: u32, longest: Duration) -> Option<Duration> {
     let NoRoute::Exhausted { retry_after: Some(wait), skipped, .. } = none else { return None };
-    let resting = skipped.iter().any(|skip| skip.reason.as_str() == "cooling_down");
+    let resting = skipped.reasons().any(|reason| reason.as_str() == "cooling_down");
+    if waits == 0 || !resting || *wait > longest {
+        return None;
+    }
     let spread = rand::random_range(Duration::ZERO..=(*wait).min(LONGEST_SPREAD));
     let pause = *wait + Duration::from_millis(1) + spread;
-    let in_time = Instant::now() + pause < inbound.deadlines.total;
-    (waits > 0 && resting && in_time && *wait <= longest).then_some(pause)
+    (Instant::now() + pause < inbound.deadlines().total).then_some(pause)
 }
 
 fn give_up(none: NoRoute, worst: Option<Fault>, tally: &mut Tally) -> Failed {
@@ -174,7 +189,7 @@ fn give_up(none: NoRoute, worst: Option<Fault>, tally: &mut Tally) -> Failed {
 
 /// Of two failures the one that tells a client more: about its request before about a limit, about a limit
 /// before about a broken upstream; of equals the later one.
-fn more_telling(earlier: Option<Fault>, later: Fault) -> Fault {
+pub fn more_telling(earlier: Option<Fault>, later: Fault) -> Fault {
     let rank = |outcome: Outcome| match outcome {
         Outcome::ClientFault => 4,
         Outcome::ContextTooLong | Outcome::Untranslatable => 3,
@@ -186,17 +201,4 @@ fn more_telling(earlier: Option<Fault>, later: Fault) -> Fault {
         Some(earlier) if rank(earlier.outcome) > rank(later.outcome) => earlier,
         _ => later,
     }
-}
-
-fn log_failure(inbound: &Inbound, lease: &Lease, fault: &Fault) {
-    tracing::warn!(
-        request.id = inbound.id,
-        connection.id = %lease.config.id,
-        provider = %lease.config.provider,
-        model = %lease.model(),
-        outcome = fault.outcome.as_str(),
-        class = fault.class.as_str(),
-        status = fault.status,
-        "an attempt failed"
-    );
 }

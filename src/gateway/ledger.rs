@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::facts::Price;
-use omniroute_actors::router::{Lease, Skip};
+use omniroute_actors::router::{Lease, Skip, SkipReason, Skips};
 use omniroute_actors::usage::record::{AttemptRecord, SKIPPED, Tokens};
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -68,10 +68,14 @@ impl Ledger {
             connection: lease.config.id.to_string(),
             provider: lease.config.provider.to_string(),
             model: lease.model().to_string(),
+            reason: Some(lease.decision().to_string()),
             started_ms: millis(now.duration_since(self.began)),
             waited_ms: millis(std::mem::take(&mut self.waited)),
             ..AttemptRecord::default()
         });
+        if let Some(price) = lease.leg().and_then(|leg| leg.target.facts.price) {
+            self.prices.push((place.0, price));
+        }
         self.tried += 1;
         place
     }
@@ -79,11 +83,6 @@ impl Ledger {
     /// The request waited before its next attempt.
     pub fn waited(&mut self, time: Duration) {
         self.waited += time;
-    }
-
-    /// What the tokens of this attempt cost.
-    pub fn priced(&mut self, place: Place, price: Price) {
-        self.prices.push((place.0, price));
     }
 
     /// It ran beside another one.
@@ -147,17 +146,28 @@ impl Ledger {
         }
     }
 
-    /// A candidate was passed over.
-    pub fn skipped(&mut self, skip: &Skip) {
+    /// Candidates were passed over.
+    pub fn skipped(&mut self, skips: &Skips) {
+        // What the caller may not use is none of its business.
+        for skip in skips.named().iter().filter(|skip| skip.reason != SkipReason::NotAllowed) {
+            self.passed(skip);
+        }
+        let rest = skips.rest().iter().filter(|(reason, _)| *reason != SkipReason::NotAllowed);
+        self.passed_over.extend(rest.map(|(reason, count)| format!("{count} more:{}", reason.as_str())));
+    }
+
+    /// One candidate was passed over.
+    pub fn passed(&mut self, skip: &Skip) {
+        let Some(connection) = &skip.connection else { return };
         if self.entries.len() - self.tried >= MOST_SKIPPED {
             return;
         }
-        let config = skip.candidate.connection.config();
+        let config = connection.config();
         self.passed_over.push(format!("{}:{}", config.name, skip.reason.as_str()));
         self.entries.push(AttemptRecord {
             connection: config.id.to_string(),
-            provider: config.provider.to_string(),
-            model: skip.candidate.model.to_string(),
+            provider: skip.provider.to_string(),
+            model: skip.model.to_string(),
             outcome: SKIPPED.to_owned(),
             reason: Some(skip.reason.as_str().to_owned()),
             started_ms: millis(Instant::now().duration_since(self.began)),

@@ -4,6 +4,7 @@
 //! admit -> body -> read (the format's own) -> may this key use this model? -> tally -> dispatch -> deliver
 //! ```
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,11 +150,12 @@ struct Call {
 impl Call {
     fn open(taken: Taken, started: Instant) -> (Self, Pass) {
         let only = taken.only();
-        let Taken { ask, principal, config, request, app, pass, .. } = taken;
+        let Taken { mut ask, principal, config, request, app, pass, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
         let key = key_id(&principal);
         let session = config.routing.affinity.then(|| affinity::session(headers, &ask, key.as_deref().unwrap_or("")));
         let session = session.flatten();
+        ask.cache_key = session.filter(|_| config.routing.forward_cache_key);
         let origin = Origin { key: key.as_deref().map(Arc::from), affinity: session, at };
         let features = features::of(headers, &ask, origin);
         let opening = Opening {
@@ -176,6 +178,7 @@ impl Call {
             forwarded: forwarded(headers),
             created: at.0 / 1_000,
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
+            narrowed: OnceCell::new(),
             max_attempts: config.routing.max_attempts as usize,
             caller: Caller { key: Arc::from(owner(&principal)), retries: Arc::clone(&principal.retries) },
         };

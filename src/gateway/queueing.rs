@@ -1,10 +1,12 @@
 //! Waiting for a turn: nobody could be leased, and of somebody it is only our own limits that are in the way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use omniroute_actors::connection::handle::{Refusal, Refused};
+use omniroute_actors::connection::handle::{ConnectionHandle, Refusal, Refused};
 use omniroute_actors::connection::lease::Permit;
 use omniroute_actors::connection::traffic::Ask;
+use omniroute_actors::ids::ModelName;
 use omniroute_actors::router::{Lease, NoRoute, Skip, SkipReason};
 use tokio::time::{Instant, timeout_at};
 
@@ -28,51 +30,55 @@ pub struct Turned {
 /// Nobody may be waited for; the refusals say what the queues said.
 pub async fn wait_for_turn(mut none: NoRoute, means: &Means<'_>, inbound: &Inbound) -> Result<Turned, NoRoute> {
     let began = Instant::now();
-    for place in best_queues(&none, means, inbound) {
-        let NoRoute::Exhausted { skipped, .. } = &mut none else { break };
-        let Some(skip) = skipped.get_mut(place) else { continue };
-        match queue_at(skip, means, inbound).await {
+    for (place, skip) in best_queues(&none, means, inbound) {
+        let Some(connection) = &skip.connection else { continue };
+        match queue_at(connection, &skip.model, means, inbound).await {
             Ok(permit) => {
                 return Lease::after_wait(permit, none).map(|lease| Turned { lease, waited: began.elapsed() });
             }
-            Err(refused) => note(skip, refused),
+            Err(refused) => note(&mut none, place, &skip, refused),
         }
     }
     if let NoRoute::Exhausted { skipped, retry_after, .. } = &mut none {
-        let now = means.clock.now();
-        *retry_after = skipped.iter().filter_map(|skip| skip.retry_at).min().map(|at| at.until(now));
+        *retry_after = skipped.earliest().map(|at| at.until(means.clock.now()));
     }
     Err(none)
 }
 
 /// Places among the refusals, the least expected wait first.
-fn best_queues(none: &NoRoute, means: &Means<'_>, inbound: &Inbound) -> Vec<usize> {
+fn best_queues(none: &NoRoute, means: &Means<'_>, inbound: &Inbound) -> Vec<(usize, Skip)> {
     let NoRoute::Exhausted { skipped, .. } = none else { return Vec::new() };
     let (now, tokens) = (means.clock.now(), inbound.estimated_tokens());
     let wait = |(place, skip): (usize, &Skip)| {
         let local = matches!(skip.reason, SkipReason::Refused(refusal) if refusal.is_local());
-        let wait = skip.candidate.connection.expected_wait(tokens, now).filter(|_| local)?;
+        let wait = skip.connection.as_ref()?.expected_wait(tokens, now).filter(|_| local)?;
         Some((wait, place))
     };
-    let mut waits: Vec<_> = skipped.iter().enumerate().filter_map(wait).collect();
+    let mut waits: Vec<_> = skipped.named().iter().enumerate().filter_map(wait).collect();
     waits.sort_unstable();
-    waits.into_iter().take(MOST_QUEUES).map(|(_, place)| place).collect()
+    let named = |(_, place): (Duration, usize)| Some((place, skipped.named().get(place)?.clone()));
+    waits.into_iter().take(MOST_QUEUES).filter_map(named).collect()
 }
 
-async fn queue_at(skip: &Skip, means: &Means<'_>, inbound: &Inbound) -> Result<Permit, Refused> {
-    let left = inbound.deadlines.total.saturating_duration_since(Instant::now());
+async fn queue_at(
+    connection: &Arc<ConnectionHandle>,
+    model: &ModelName,
+    means: &Means<'_>,
+    inbound: &Inbound,
+) -> Result<Permit, Refused> {
+    let left = inbound.deadlines().total.saturating_duration_since(Instant::now());
     let deadline = means.clock.now().after(left);
-    let ask = Ask { model: &skip.candidate.model, tokens: inbound.estimated_tokens() };
-    let turn = skip.candidate.connection.wait(ask, inbound.caller.key.clone(), deadline);
+    let ask = Ask { model, tokens: inbound.estimated_tokens() };
+    let turn = connection.wait(ask, inbound.caller.key.clone(), deadline);
     let over = Refused { why: Refusal::WaitTooLong, retry_at: None };
-    timeout_at(inbound.deadlines.total, turn).await.unwrap_or(Err(over))
+    timeout_at(inbound.deadlines().total, turn).await.unwrap_or(Err(over))
 }
 
 /// That a wait is too long says less than what one would have to wait for.
-fn note(skip: &mut Skip, refused: Refused) {
+fn note(none: &mut NoRoute, place: usize, skip: &Skip, refused: Refused) {
+    let NoRoute::Exhausted { skipped, .. } = none else { return };
     let paced = skip.reason == SkipReason::Refused(Refusal::LocalRateLimit);
-    if !(paced && refused.why == Refusal::WaitTooLong) {
-        skip.reason = SkipReason::Refused(refused.why);
-    }
-    skip.retry_at = refused.retry_at.or(skip.retry_at);
+    let says_less = paced && refused.why == Refusal::WaitTooLong;
+    let reason = if says_less { skip.reason } else { SkipReason::Refused(refused.why) };
+    skipped.correct(place, reason, refused.retry_at.or(skip.retry_at));
 }

@@ -20,6 +20,7 @@ use super::attempt::{OpenStream, release};
 use super::fault::Fault;
 use super::inbound::Deadlines;
 use super::ledger::Place;
+use super::pace::Pace;
 use super::relay::{Progress, Relay};
 use super::retry_class::RetryClass;
 use super::stall::{ClientStalled, Watched, watch};
@@ -69,6 +70,7 @@ struct RunningStream {
     first_content: Duration,
     last_content: Instant,
     last_write: Instant,
+    pace: Option<Pace>,
     timer: Pin<Box<Sleep>>,
     ended: bool,
     /// The last poll gave bytes: until the next one, it is the client that everybody waits for.
@@ -94,6 +96,7 @@ impl RunningStream {
             first_content: now.duration_since(parts.attempt_started),
             last_content: now,
             last_write: now,
+            pace: Pace::new(parts.deadlines.min_tokens_per_s, parts.deadlines.idle, now),
             timer: Box::pin(tokio::time::sleep_until(now)),
             ended: false,
             handed_out: false,
@@ -109,7 +112,13 @@ impl RunningStream {
     /// sees how late it really is, and sleeps on.
     fn next_alarm(&self) -> Instant {
         let idle = self.last_content + self.deadlines.idle;
-        idle.min(self.deadlines.total).min(self.last_write + HEARTBEAT_AFTER)
+        let next = idle.min(self.deadlines.total).min(self.last_write + HEARTBEAT_AFTER);
+        self.pace.map_or(next, |pace| next.min(pace.alarm()))
+    }
+
+    /// Tokens that came so far, by their events where nobody counts them.
+    fn tokens_so_far(&self) -> u64 {
+        self.relay.contents().max(self.relay.usage(0).completion_tokens())
     }
 
     fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -194,6 +203,10 @@ impl RunningStream {
         if now >= self.last_content + self.deadlines.idle {
             return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider stopped sending content")));
         }
+        let tokens = self.pace.map_or(0, |_| self.tokens_so_far());
+        if self.pace.as_mut().is_some_and(|pace| pace.is_too_slow(tokens, now)) {
+            return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider sends hardly any content")));
+        }
         (now >= self.last_write + HEARTBEAT_AFTER).then(|| self.relay.heartbeat())
     }
 }
@@ -216,6 +229,11 @@ impl RunningStream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        if self.handed_out && self.pace.is_some() {
+            let (now, tokens) = (Instant::now(), self.tokens_so_far());
+            let pause = now.duration_since(self.last_write);
+            self.pace.iter_mut().for_each(|pace| pace.resumed(pause, tokens, now));
         }
         if self.upstream.is_some() && self.relay.waiting() > 0 {
             return Poll::Ready(Some(self.relay.take_out()));

@@ -40,6 +40,11 @@ impl<'a> Retries<'a> {
         true
     }
 
+    /// Whether there is enough for an attempt beside another one, which only makes the answer quicker.
+    pub fn are_plenty(&self, connection: &ConnectionHandle, now: Moment) -> bool {
+        connection.retry_budget().is_plenty(self.terms, now) && self.own.is_plenty(self.terms, now)
+    }
+
     /// The last attempt was a probe of ours.
     pub const fn forgive(&mut self) {
         self.tries = self.tries.saturating_sub(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::resilience::outcome::Outcome;
-use omniroute_actors::router::{Lease, Skip, SkipReason};
+use omniroute_actors::router::{Lease, Skips};
 use omniroute_actors::usage::record::{Tokens, UsageRecord};
 use tokio::time::Instant;
 
@@ -96,7 +96,7 @@ impl Tally {
     pub fn attempt(&mut self, lease: &Lease, now: Instant) -> Place {
         self.skip(&lease.skipped);
         if let Some(record) = &mut self.record {
-            record.combo = lease.itinerary.combo.as_ref().map(ToString::to_string);
+            record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
         }
         self.ledger.attempt(lease, now)
     }
@@ -123,11 +123,8 @@ impl Tally {
     }
 
     /// Candidates were passed over.
-    pub fn skip(&mut self, skipped: &[Skip]) {
-        // What the caller may not use is none of its business.
-        for skip in skipped.iter().filter(|skip| skip.reason != SkipReason::NotAllowed) {
-            self.ledger.skipped(skip);
-        }
+    pub fn skip(&mut self, skipped: &Skips) {
+        self.ledger.skipped(skipped);
     }
 
     /// Time that passed while an upstream had the request.

@@ -95,6 +95,7 @@ impl Rig {
             features: Arc::default(),
             session: None,
             deadlines: Deadlines::new(&self.config, Instant::now(), None),
+            narrowed: Default::default(),
             max_attempts: 3,
             caller: Caller { key: "".into(), retries: Arc::clone(&self.retries) },
         }

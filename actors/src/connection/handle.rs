@@ -181,11 +181,6 @@ impl ConnectionHandle {
         &self.latency
     }
 
-    /// The share of its quota that is left, 0 to 1, as far as its provider lets it be known.
-    pub const fn headroom(&self) -> Option<f32> {
-        None
-    }
-
     /// The totals.
     pub const fn totals(&self) -> &Totals {
         &self.totals

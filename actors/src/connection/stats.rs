@@ -117,10 +117,15 @@ impl Stats {
 
     /// The first content of this model comes within this time in `q` of all calls, 0 to 1. `None` when too few were seen.
     pub fn quantile(&self, model: &str, q: f64) -> Option<Duration> {
+        self.quantile_of(model, q, ENOUGH)
+    }
+
+    /// The same for those who want to be surer: from `enough` samples on.
+    pub fn quantile_of(&self, model: &str, q: f64, enough: u64) -> Option<Duration> {
         let models = self.models.load();
         let counts = models.iter().find(|(name, _)| name.as_str() == model)?.1.counts();
         let total: u64 = counts.iter().sum();
-        if total < ENOUGH {
+        if total < enough.max(ENOUGH) {
             return None;
         }
         let wanted = ((total as f64 * q.clamp(0.0, 1.0)).ceil() as u64).max(1);

@@ -230,6 +230,11 @@ impl ConnectionHandle {
         self.traffic.stats.quantile(model, q)
     }
 
+    /// The same, from `enough` calls on.
+    pub fn first_content_quantile_of(&self, model: &str, q: f64, enough: u64) -> Option<Duration> {
+        self.traffic.stats.quantile_of(model, q, enough)
+    }
+
     /// The share of calls that succeeded lately; `None` when there were none.
     pub fn success_rate(&self, now: Moment) -> Option<f32> {
         self.traffic.stats.success_rate(now)

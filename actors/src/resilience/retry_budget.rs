@@ -88,15 +88,27 @@ impl RetryBudget {
         self.change(now, |slot| slot.withdrawals.checked_sub(1).map(|withdrawals| Slot { withdrawals, ..slot }));
     }
 
+    /// Whether more than half of what there may be is left: enough for attempts that are only meant to be quick.
+    pub fn is_plenty(&self, terms: Terms, now: Moment) -> bool {
+        let (earned, spent) = self.account(terms, now);
+        spent.saturating_mul(2) < earned
+    }
+
     /// Extra attempts that are left.
     pub fn balance(&self, terms: Terms, now: Moment) -> u64 {
+        let (earned, spent) = self.account(terms, now);
+        earned.saturating_sub(spent)
+    }
+
+    /// What was earned and what was spent lately.
+    fn account(&self, terms: Terms, now: Moment) -> (u64, u64) {
         let current = stamp(now);
         let live = |slot: &Slot| slot.stamp > 0 && current.wrapping_sub(slot.stamp) & STAMP_MASK < SLOTS as u64;
         let slots = self.slots.iter().map(|word| Slot::unpack(word.load(Ordering::Acquire))).filter(live);
         let (deposits, withdrawals) = slots
             .fold((0, 0), |(deposits, withdrawals), slot| (deposits + slot.deposits, withdrawals + slot.withdrawals));
         let earned = deposits * u64::from(terms.percent) / 100;
-        (earned + u64::from(terms.floor_per_s) * SLOTS as u64).saturating_sub(withdrawals)
+        (earned + u64::from(terms.floor_per_s) * SLOTS as u64, withdrawals)
     }
 
     /// Replace the current slot; `None` leaves it as it is.

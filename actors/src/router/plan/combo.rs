@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn what_a_combo_remembers_survives_a_restart() {
         let state = ComboState::default();
-        (0..5).for_each(|_| drop(state.take_turn()));
+        (0..5).for_each(|_| _ = state.take_turn());
         state.answered(77, None);
 
         let after = ComboState::default();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use self::combo::{Combo, ComboState, SavedCombo, Step, StepTarget};
 pub use self::names::{Aliases, Mapping};
 use self::pool::AccountState;
-pub(super) use self::ready::{ComboRoute, Link, LinkTo, Pin};
+pub(super) use self::ready::{ComboRoute, Link, LinkTo, Pin, in_pool};
 pub use self::ready::{ReadyPlan, Target};
 pub use self::strategy::{AccountStrategy, Strategy};
 use super::config::ComboConfig;

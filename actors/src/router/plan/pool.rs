@@ -109,6 +109,8 @@ pub struct Pool {
     /// Whether one of them is switched on.
     pub is_active: bool,
     places: HashMap<ConnectionId, usize>,
+    /// Only where the last good one is looked for.
+    by_hash: HashMap<u64, usize>,
 }
 
 impl Pool {
@@ -128,7 +130,10 @@ impl Pool {
             groups.push(group(start..start + equals.len(), &members));
         }
         let places = members.iter().enumerate().map(|(place, member)| (member.handle.id().clone(), place)).collect();
+        let remembers = entry.accounts == AccountStrategy::Lkgp;
+        let hashed = members.iter().enumerate().filter(|_| remembers).map(|(place, member)| (member.hash, place));
         Self {
+            by_hash: hashed.collect(),
             provider,
             groups,
             profiles: profiles.list,
@@ -144,6 +149,11 @@ impl Pool {
     /// Where a connection is in it.
     pub fn place(&self, id: &ConnectionId) -> Option<usize> {
         self.places.get(id).copied()
+    }
+
+    /// Where the connection with this hash is, if the pool remembers what answered last.
+    pub fn place_of(&self, hash: u64) -> Option<usize> {
+        self.by_hash.get(&hash).copied()
     }
 
     /// The connection at a place.

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::super::facts::ModelFacts;
+use super::super::policy::Policy;
 use super::super::{hash, strategy};
 use super::pool::Pool;
 use super::{Combo, ProviderEntry, RoutingPlan, Step, StepTarget, Strategy};
@@ -71,6 +72,8 @@ pub(in super::super) struct ComboRoute {
     pub links: Vec<Link>,
     /// Whose turn it is when, under `weighted-smooth`.
     pub schedule: Vec<usize>,
+    /// Tells it from others that shuffle decks.
+    pub seed: u64,
     /// No step is a combo, and no two mean the same.
     pub is_plain: bool,
 }
@@ -84,6 +87,7 @@ pub struct ReadyPlan {
     chains: HashMap<String, Vec<Link>>,
     bare: HashMap<ModelName, Vec<ProviderId>>,
     auto: ComboRoute,
+    policies: Vec<Arc<Policy>>,
 }
 
 impl Deref for ReadyPlan {
@@ -110,7 +114,8 @@ impl ReadyPlan {
         let auto = linker.auto(&plan);
         let bare = linker.bare();
         let pools = linker.pools;
-        Self { plan, pools, routes, chains, bare, auto }
+        let policies = plan.policies.iter().cloned().map(Arc::new).collect();
+        Self { plan, pools, routes, chains, bare, auto, policies }
     }
 
     /// The connections of a provider.
@@ -140,13 +145,30 @@ impl ReadyPlan {
         if self.chains.is_empty() { None } else { self.chains.get(model).map(Vec::as_slice) }
     }
 
+    pub(in super::super) fn shared_policies(&self) -> &[Arc<Policy>] {
+        &self.policies
+    }
+
     /// A target for a model that was asked for directly.
     pub(in super::super) fn direct(&self, provider: &ProviderId, model: &ModelName) -> Option<Arc<Target>> {
         let facts = self.plan.providers.get(provider).and_then(|entry| entry.models.get(model)).cloned();
         let (pool, step) = (Arc::clone(self.pools.get(provider)?), Arc::from(model.as_str()));
         let (tags, facts) = (Arc::from([]), facts.unwrap_or_default());
-        Some(Arc::new(Target { pool, model: model.clone(), facts, step, tags, pin: Pin::Any, identity: 0 }))
+        Some(Arc::new(Target {
+            pool,
+            model: model.clone(),
+            facts,
+            step,
+            tags,
+            pin: Pin::Any,
+            identity: identity(provider, model, None),
+        }))
     }
+}
+
+fn identity(provider: &ProviderId, model: &ModelName, connection: Option<&ConnectionId>) -> u64 {
+    let named = hash::pair(hash::of(provider.as_str()), hash::of(model.as_str()));
+    hash::pair(named, connection.map_or(0, |id| hash::of(id.as_str())))
 }
 
 fn pools(providers: &HashMap<ProviderId, ProviderEntry>) -> HashMap<ProviderId, Arc<Pool>> {
@@ -169,7 +191,7 @@ impl Linker<'_> {
             Strategy::WeightedSmooth => strategy::schedule(&combo.steps.iter().map(|s| s.weight).collect::<Vec<_>>()),
             _ => Vec::new(),
         };
-        if combo.strategy == Strategy::ContextRelay {
+        if matches!(combo.strategy, Strategy::ContextRelay | Strategy::CostOptimized) {
             combo.state.remember_sessions();
         }
         let mut seen = HashSet::new();
@@ -177,7 +199,7 @@ impl Linker<'_> {
             LinkTo::Target(target) => seen.insert(target.identity),
             LinkTo::Combo(_) => false,
         });
-        ComboRoute { combo, links, schedule, is_plain }
+        ComboRoute { seed: hash::of(combo.name.as_str()), combo, links, schedule, is_plain }
     }
 
     fn chain(&self, steps: &[Step]) -> Vec<Link> {
@@ -211,7 +233,6 @@ impl Linker<'_> {
             Some(id) => pool.place(id).map_or(Pin::Gone, Pin::At),
         };
         let known = || self.providers.get(provider).and_then(|entry| entry.models.get(model)).cloned();
-        let named = hash::pair(hash::of(provider.as_str()), hash::of(model.as_str()));
         Target {
             pool,
             model: model.clone(),
@@ -219,7 +240,7 @@ impl Linker<'_> {
             step: Arc::clone(id),
             tags: Arc::clone(&step.tags),
             pin,
-            identity: hash::pair(named, connection.map_or(0, |id| hash::of(id.as_str()))),
+            identity: identity(provider, model, connection),
         }
     }
 
