@@ -140,7 +140,7 @@ impl Step<'_, '_> {
         if self.retries.allow(lease.permit.handle(), self.means.clock.now()) {
             return Ok(Ok(lease));
         }
-        self.tally.ledger_mut().passed(&lease.passed_over(SkipReason::RetryBudget));
+        self.tally.skip(&lease.passed_over(SkipReason::RetryBudget));
         Ok(Err(Onward::Ask(lease.next(self.inbound.only.clone()))))
     }
 }

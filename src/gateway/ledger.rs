@@ -156,8 +156,7 @@ impl Ledger {
         self.passed_over.extend(rest.map(|(reason, count)| format!("{count} more:{}", reason.as_str())));
     }
 
-    /// One candidate was passed over.
-    pub fn passed(&mut self, skip: &Skip) {
+    fn passed(&mut self, skip: &Skip) {
         let Some(connection) = &skip.connection else { return };
         if self.entries.len() - self.tried >= MOST_SKIPPED {
             return;

@@ -1,12 +1,10 @@
 //! Waiting for a turn: nobody could be leased, and of somebody it is only our own limits that are in the way.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use omniroute_actors::connection::handle::{ConnectionHandle, Refusal, Refused};
+use omniroute_actors::connection::handle::{Refusal, Refused};
 use omniroute_actors::connection::lease::Permit;
 use omniroute_actors::connection::traffic::Ask;
-use omniroute_actors::ids::ModelName;
 use omniroute_actors::router::{Lease, NoRoute, Skip, SkipReason};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,13 +28,17 @@ pub struct Turned {
 /// Nobody may be waited for; the refusals say what the queues said.
 pub async fn wait_for_turn(mut none: NoRoute, means: &Means<'_>, inbound: &Inbound) -> Result<Turned, NoRoute> {
     let began = Instant::now();
-    for (place, skip) in best_queues(&none, means, inbound) {
-        let Some(connection) = &skip.connection else { continue };
-        match queue_at(connection, &skip.model, means, inbound).await {
+    for place in best_queues(&none, means, inbound) {
+        let NoRoute::Exhausted { skipped, .. } = &mut none else { break };
+        let Some(skip) = skipped.named().get(place) else { continue };
+        match queue_at(skip, means, inbound).await {
             Ok(permit) => {
                 return Lease::after_wait(permit, none).map(|lease| Turned { lease, waited: began.elapsed() });
             }
-            Err(refused) => note(&mut none, place, &skip, refused),
+            Err(refused) => {
+                let reason = reason(skip, refused);
+                skipped.revise(place, reason, refused.retry_at);
+            }
         }
     }
     if let NoRoute::Exhausted { skipped, retry_after, .. } = &mut none {
@@ -46,39 +48,31 @@ pub async fn wait_for_turn(mut none: NoRoute, means: &Means<'_>, inbound: &Inbou
 }
 
 /// Places among the refusals, the least expected wait first.
-fn best_queues(none: &NoRoute, means: &Means<'_>, inbound: &Inbound) -> Vec<(usize, Skip)> {
+fn best_queues(none: &NoRoute, means: &Means<'_>, inbound: &Inbound) -> Vec<usize> {
     let NoRoute::Exhausted { skipped, .. } = none else { return Vec::new() };
     let (now, tokens) = (means.clock.now(), inbound.estimated_tokens());
     let wait = |(place, skip): (usize, &Skip)| {
         let local = matches!(skip.reason, SkipReason::Refused(refusal) if refusal.is_local());
-        let wait = skip.connection.as_ref()?.expected_wait(tokens, now).filter(|_| local)?;
-        Some((wait, place))
+        let connection = skip.connection.as_ref().filter(|_| local)?;
+        Some((connection.expected_wait(tokens, now)?, place))
     };
     let mut waits: Vec<_> = skipped.named().iter().enumerate().filter_map(wait).collect();
     waits.sort_unstable();
-    let named = |(_, place): (Duration, usize)| Some((place, skipped.named().get(place)?.clone()));
-    waits.into_iter().take(MOST_QUEUES).filter_map(named).collect()
+    waits.into_iter().take(MOST_QUEUES).map(|(_, place)| place).collect()
 }
 
-async fn queue_at(
-    connection: &Arc<ConnectionHandle>,
-    model: &ModelName,
-    means: &Means<'_>,
-    inbound: &Inbound,
-) -> Result<Permit, Refused> {
+async fn queue_at(skip: &Skip, means: &Means<'_>, inbound: &Inbound) -> Result<Permit, Refused> {
+    let over = Refused { why: Refusal::WaitTooLong, retry_at: None };
+    let Some(connection) = &skip.connection else { return Err(over) };
     let left = inbound.deadlines().total.saturating_duration_since(Instant::now());
     let deadline = means.clock.now().after(left);
-    let ask = Ask { model, tokens: inbound.estimated_tokens() };
+    let ask = Ask { model: &skip.model, tokens: inbound.estimated_tokens() };
     let turn = connection.wait(ask, inbound.caller.key.clone(), deadline);
-    let over = Refused { why: Refusal::WaitTooLong, retry_at: None };
     timeout_at(inbound.deadlines().total, turn).await.unwrap_or(Err(over))
 }
 
 /// That a wait is too long says less than what one would have to wait for.
-fn note(none: &mut NoRoute, place: usize, skip: &Skip, refused: Refused) {
-    let NoRoute::Exhausted { skipped, .. } = none else { return };
+fn reason(skip: &Skip, refused: Refused) -> SkipReason {
     let paced = skip.reason == SkipReason::Refused(Refusal::LocalRateLimit);
-    let says_less = paced && refused.why == Refusal::WaitTooLong;
-    let reason = if says_less { skip.reason } else { SkipReason::Refused(refused.why) };
-    skipped.correct(place, reason, refused.retry_at.or(skip.retry_at));
+    if paced && refused.why == Refusal::WaitTooLong { skip.reason } else { SkipReason::Refused(refused.why) }
 }

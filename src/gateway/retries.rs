@@ -3,6 +3,8 @@
 //! The first attempt of a request is nobody's extra, and neither is one after a probe of a dead connection: that one was
 //! our own idea.
 
+use std::sync::Arc;
+
 use omniroute_actors::clock::Moment;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::resilience::retry_budget::{RetryBudget, Terms};
@@ -14,21 +16,25 @@ pub struct Retries<'a> {
     own: &'a RetryBudget,
     terms: Terms,
     tries: usize,
+    last: Option<Arc<RetryBudget>>,
 }
 
 impl<'a> Retries<'a> {
     /// Of the owner of this budget.
-    pub const fn of(own: &'a RetryBudget, config: &Config) -> Self {
+    pub fn of(own: &'a RetryBudget, config: &Config) -> Self {
         let routing = &config.routing;
         let terms = Terms { percent: routing.retry_budget_percent, floor_per_s: routing.retry_budget_floor_per_s };
-        Self { own, terms, tries: 0 }
+        Self { own, terms, tries: 0, last: None }
     }
 
     /// Whether an attempt may be made here now.
     pub fn allow(&mut self, connection: &ConnectionHandle, now: Moment) -> bool {
         let theirs = connection.retry_budget();
-        if self.tries == 0 {
+        // It is one of the requests of each provider that it comes to, whether as the first or as a fallback.
+        if !self.last.replace(Arc::clone(&theirs)).is_some_and(|last| Arc::ptr_eq(&last, &theirs)) {
             theirs.deposit(now);
+        }
+        if self.tries == 0 {
             self.own.deposit(now);
         } else if !theirs.withdraw(self.terms, now) {
             return false;

@@ -51,8 +51,9 @@ impl Connection {
     pub fn new(handle: Arc<ConnectionHandle>, ports: Ports) -> Self {
         let health = Health::restore(handle.config().health, (*handle.remembered()).clone());
         let limits = limits::Limits::going_on(&handle);
-        handle.slots.set_waiting(0);
-        let connection = Self { handle, health, limits, waiting: Waiting::default(), ports };
+        let mut waiting = Waiting::default();
+        waiting.dismiss(&handle);
+        let connection = Self { handle, health, limits, waiting, ports };
         connection.plan_terminal_probe();
         connection
     }

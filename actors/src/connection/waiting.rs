@@ -56,8 +56,10 @@ impl Waiting {
         for waiter in self.queue.drain() {
             waiter.item.refuse(Refused { why: Refusal::Queued, retry_at: None });
         }
-        self.timer = None;
+        (self.timer, self.next_at) = (None, None);
         handle.slots.set_waiting(0);
+        // A turn that was asked for died with the message; the next one must be heard.
+        handle.traffic.begin_turn();
     }
 }
 
@@ -68,7 +70,11 @@ impl ConnectionHandle {
     /// Why there was none: the queue is full, it would take too long, or the connection's health changed.
     pub async fn wait(&self, ask: Ask<'_>, key: Key, deadline: Moment) -> Turned {
         let lost = Refused { why: Refusal::Queued, retry_at: None };
-        let address = self.address().ok_or(lost)?;
+        let Some(address) = self.address() else {
+            // Nothing to deliver: it revives the actor.
+            self.deliver(Vec::new());
+            return Err(lost);
+        };
         let (answer, turned) = oneshot::channel();
         let place = Place { model: ask.model.clone(), tokens: ask.tokens, answer };
         address.do_send(Wait(Waiter { key, deadline, item: place }));

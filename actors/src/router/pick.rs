@@ -102,7 +102,8 @@ impl Walk<'_> {
     pub fn again(&mut self, at: Attempted) -> Option<(usize, Picked)> {
         let leg = self.itinerary.legs.get(at.leg)?;
         let member = leg.target.pool.member(at.place).filter(|member| self.only.allows(member.handle.id()))?;
-        match member.handle.acquire(ask(leg, self.itinerary), self.clock) {
+        let ask = Ask { model: &leg.target.model, tokens: u64::from(self.itinerary.features.tokens()) };
+        match member.handle.acquire(ask, self.clock) {
             Ok(permit) => Some((at.leg, Picked { permit, place: at.place, why: "again" })),
             Err(refused) => {
                 self.skips.refused(refused, |reason, retry_at| skip(leg, member, reason, retry_at));
@@ -348,7 +349,8 @@ impl<'a> Search<'a, '_> {
     fn take(&mut self, place: usize, why: &'static str) -> Option<Picked> {
         let leg = self.leg;
         let member = leg.target.pool.member(place)?;
-        match member.handle.acquire(ask(leg, self.walk.itinerary), self.walk.clock) {
+        let ask = Ask { model: &leg.target.model, tokens: u64::from(self.walk.itinerary.features.tokens()) };
+        match member.handle.acquire(ask, self.walk.clock) {
             Ok(permit) => Some(Picked { permit, place, why }),
             Err(refused) => {
                 self.note(member, refused);
@@ -381,11 +383,6 @@ impl Walk<'_> {
                 })
         })
     }
-}
-
-/// What it will use at least: the pace of a connection counts tokens, too.
-fn ask<'a>(leg: &'a Leg, itinerary: &Itinerary) -> Ask<'a> {
-    Ask { model: &leg.target.model, tokens: u64::from(itinerary.features.prompt_tokens) }
 }
 
 fn skip(leg: &Leg, member: &Member, reason: SkipReason, retry_at: Option<Moment>) -> Skip {

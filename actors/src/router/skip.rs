@@ -87,27 +87,31 @@ impl Skips {
         self.add(reason, refused.retry_at, || name(reason, refused.retry_at));
     }
 
+    /// One alone.
+    pub fn of(skip: Skip) -> Self {
+        let mut skips = Self::default();
+        skips.add(skip.reason, skip.retry_at, || skip);
+        skips
+    }
+
+    /// What a named one said when it was asked again.
+    pub fn revise(&mut self, index: usize, reason: SkipReason, retry_at: Option<Moment>) {
+        if let Some(skip) = self.named.get_mut(index) {
+            skip.reason = reason;
+            skip.retry_at = retry_at.or(skip.retry_at);
+            self.earliest = self.named.iter().filter_map(|skip| skip.retry_at).chain(self.earliest).min();
+        }
+    }
+
+    /// This connection was not passed over after all.
+    pub(super) fn forget(&mut self, connection: &Arc<ConnectionHandle>, model: &ModelName) {
+        let is_it = |skip: &Skip| skip.connection.as_ref().is_some_and(|other| Arc::ptr_eq(other, connection));
+        self.named.retain(|skip| !(is_it(skip) && skip.model == *model));
+    }
+
     /// Those that are named, in the order in which they were met.
     pub fn named(&self) -> &[Skip] {
         &self.named
-    }
-
-    /// What was said of one of them, once more: it has changed.
-    pub fn correct(&mut self, index: usize, reason: SkipReason, retry_at: Option<Moment>) {
-        if let Some(skip) = self.named.get_mut(index) {
-            (skip.reason, skip.retry_at) = (reason, retry_at);
-        }
-        self.earliest = self.named.iter().filter_map(|skip| skip.retry_at).min();
-    }
-
-    /// One more, by name.
-    pub fn push(&mut self, skip: Skip) {
-        self.add(skip.reason, skip.retry_at, || skip.clone());
-    }
-
-    /// All but these.
-    pub(super) fn forget(&mut self, is_meant: impl Fn(&Skip) -> bool) {
-        self.named.retain(|skip| !is_meant(skip));
     }
 
     /// How many more there were, by reason.

@@ -1,17 +1,14 @@
-//! A lease on a candidate that its request waited for.
+//! A lease on a connection that its request waited for, or passed over.
 
 use std::sync::Arc;
 
 use super::itinerary::Itinerary;
-use super::{Attempted, Lease, NoRoute, Skip};
+use super::{Attempted, Lease, Leg, NoRoute, Skip, SkipReason, Skips};
 use crate::connection::lease::Permit;
 
-/// The word for the choice of a connection that was waited for.
-const PICK: &str = "after_wait";
-
 impl Lease {
-    /// The lease that the router would have given, had this candidate not refused for reasons of our own. `none` is what it
-    /// said instead; it comes back when the permit is for none of its candidates.
+    /// The lease that the router would have given, had this connection not refused for reasons of our own. `none` is what
+    /// it said instead; it comes back when the permit is for none of its legs.
     ///
     /// # Errors
     /// What was given.
@@ -20,32 +17,31 @@ impl Lease {
         let Some(at) = place_of(&permit, &itinerary) else {
             return Err(NoRoute::Exhausted { itinerary, tried, skipped, retry_after });
         };
-        skipped.forget(|skip| is_for(&permit, skip));
+        skipped.forget(permit.handle(), permit.model());
+        itinerary.legs.get(at.leg).into_iter().for_each(Leg::taken);
         let config = permit.handle().config();
-        Ok(Self { permit, config, at, tried, itinerary, skipped, pick: PICK })
+        Ok(Self { permit, config, at, tried, itinerary, skipped, pick: "waited" })
     }
 
-    /// This candidate, passed over although it was leased.
-    pub fn passed_over(&self, reason: super::SkipReason) -> Skip {
-        Skip {
-            connection: Some(Arc::clone(self.permit.handle())),
-            provider: self.config.provider.clone(),
+    /// This connection, passed over although it was leased.
+    pub fn passed_over(&self, reason: SkipReason) -> Skips {
+        let handle = self.permit.handle();
+        Skips::of(Skip {
+            connection: Some(Arc::clone(handle)),
+            provider: handle.provider().clone(),
             model: self.model().clone(),
             reason,
             retry_at: None,
-        }
+        })
     }
 }
 
-fn is_for(permit: &Permit, skip: &Skip) -> bool {
-    skip.connection.as_ref().is_some_and(|connection| Arc::ptr_eq(connection, permit.handle()))
-        && skip.model == *permit.model()
-}
-
 fn place_of(permit: &Permit, itinerary: &Itinerary) -> Option<Attempted> {
-    itinerary.legs.iter().enumerate().find_map(|(leg, found)| {
-        let place = found.target.pool.place(permit.handle().id())?;
-        let is_it = found.target.model == *permit.model();
-        is_it.then_some(Attempted { leg, place })
-    })
+    let of = |(leg, here): (usize, &Leg)| {
+        let pool = &here.target.pool;
+        let place = pool.place(permit.handle().id()).filter(|_| here.target.model == *permit.model())?;
+        let same = pool.member(place).is_some_and(|member| Arc::ptr_eq(&member.handle, permit.handle()));
+        same.then_some(Attempted { leg, place })
+    };
+    itinerary.legs.iter().enumerate().find_map(of)
 }
