@@ -98,7 +98,7 @@ pub async fn dispatch(
         };
         let combo = lease.itinerary.combo.clone();
         inbound.narrow(combo.as_deref());
-        let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, usize::from);
+        let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, |most| most as usize);
         let Lost { fault, onward: next } = match step(&mut to, lease).await {
             Ok(dispatched) => {
                 dispatched.lease.answered();

@@ -16,8 +16,6 @@ use super::tally::{Ended, millis};
 
 /// The outcome of an attempt that another one, started later or earlier, made needless.
 pub const HEDGE_LOST: &str = "hedge_lost";
-/// The outcome of an attempt whose stream another one continued.
-pub const CONTINUED: &str = "continued";
 /// So many candidates that were passed over are named.
 const MOST_SKIPPED: usize = 64;
 
@@ -43,11 +41,11 @@ pub struct Ledger {
 
 impl Ledger {
     /// An empty one of a request that came at this time.
-    pub const fn begin(began: Instant) -> Self {
+    pub fn begin(began: Instant) -> Self {
         Self {
             began,
             entries: Vec::new(),
-            prices: SmallVec::new_const(),
+            prices: SmallVec::new(),
             tried: 0,
             passed_over: Vec::new(),
             answering: None,

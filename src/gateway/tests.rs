@@ -14,8 +14,9 @@ use omniroute_actors::ports::{Nowhere, Ports};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::resilience::retry_budget::RetryBudget;
 use omniroute_actors::resilience::settings::HealthSettings;
+use omniroute_actors::router::config::ComboConfig;
 use omniroute_actors::router::plan::{Combo, ReadyPlan, RoutingPlan, Step, Strategy};
-use omniroute_actors::router::{Only, Router};
+use omniroute_actors::router::{Only, PublishedPlan, Router};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 use omniroute_actors::usage::journal::{self, JournalReader};
 use omniroute_actors::usage::record::UsageRecord;
@@ -35,12 +36,15 @@ use crate::infra::recorder::{Recorder, RecorderOptions};
 use crate::upstream::{ClientFactory, UpstreamSettings};
 use crate::wire::openai_chat::ChatRequest;
 
+mod attempts;
+
 /// A gateway without its front: a combo `team` over one connection per mock.
 struct Rig {
     clients: ClientFactory,
     config: Config,
     clock: Arc<dyn Clock>,
     router: Addr<Router>,
+    plan: PublishedPlan,
     handles: Vec<Arc<ConnectionHandle>>,
     recorder: Arc<Recorder>,
     lifecycle: Arc<Lifecycle>,
@@ -74,7 +78,8 @@ impl Rig {
             clients: ClientFactory::new(UpstreamSettings { allow_private_hosts: allowed, ..Default::default() })
                 .unwrap(),
             config: Config::default(),
-            router: Router::new(plan, Arc::clone(&clock)).start(),
+            router: Router::new(Arc::clone(&plan), Arc::clone(&clock)).start(),
+            plan,
             clock,
             handles,
             recorder: Recorder::new(options).unwrap(),
@@ -202,13 +207,17 @@ fn connection(index: usize, base_url: &str) -> ConnectionConfig {
 }
 
 fn plan(handles: &[Arc<ConnectionHandle>]) -> ReadyPlan {
+    plan_with(handles, ComboConfig::default())
+}
+
+fn plan_with(handles: &[Arc<ConnectionHandle>], config: ComboConfig) -> ReadyPlan {
     let mut plan = RoutingPlan { max_combo_depth: 5, ..RoutingPlan::default() };
     let step = |handle: &Arc<ConnectionHandle>| Step::model(handle.provider().clone(), "m");
     let steps = handles.iter().map(step).collect();
     for handle in handles {
         plan.providers.entry(handle.provider().clone()).or_default().connections.push(Arc::clone(handle));
     }
-    plan.add(Combo::new("team", Strategy::Priority, steps));
+    plan.add(Combo { config, ..Combo::new("team", Strategy::Priority, steps) });
     plan.ready()
 }
 

@@ -1,5 +1,6 @@
 //! The data plane.
 
+mod affinity;
 mod bodies;
 mod chat_completions;
 mod completions;
