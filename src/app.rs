@@ -41,6 +41,8 @@ pub struct App {
     pub directory: Arc<Directory>,
     /// The way to providers.
     pub clients: ClientFactory,
+    /// The way to what clients name by URL: without the exceptions that providers have.
+    pub web: ClientFactory,
     /// Keeps usage.
     pub recorder: Arc<Recorder>,
     /// What providers sealed, for clients that do not send it back.

@@ -119,6 +119,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let demo = start_demo(&config, &store, &environment).await?;
     let demo_address = demo.as_ref().map(|demo| demo.addr);
     let clients = ClientFactory::new(upstream_settings(&config.upstream, demo_address))?;
+    let web = ClientFactory::new(web_settings(&config))?;
     let recorder = Recorder::new(recorder_options(&config)).map_err(BootError::Journal)?;
     let initial_password = config.auth.initial_password.resolve_in(loader.environment())?;
 
@@ -143,7 +144,13 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let management = Management {
         sessions: Sessions::new(store.clone(), &vault, config.clone(), Arc::clone(&clock)),
         admin: Arc::clone(&admin),
-        reloader: Arc::new(LiveReload::new(config.clone(), loader, clients.clone(), demo_address, log)),
+        reloader: Arc::new(LiveReload::new(
+            config.clone(),
+            loader,
+            [&clients, &web].map(Clone::clone),
+            demo_address,
+            log,
+        )),
     };
     let app = App {
         keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
@@ -159,6 +166,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         registry,
         directory,
         clients,
+        web,
         recorder,
     };
 
@@ -232,6 +240,13 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
     }
 }
 
+/// The settings of the way to what clients name by URL. Who may call the gateway does not for that reason reach what an
+/// operator let it reach as a provider.
+fn web_settings(config: &Config) -> UpstreamSettings {
+    let listed = config.routing.fetch_private_hosts.iter().map(ToString::to_string).collect();
+    UpstreamSettings { allow_private_hosts: listed, ..upstream_settings(&config.upstream, None) }
+}
+
 fn recorder_options(config: &Config) -> RecorderOptions {
     let (usage, storage) = (&config.usage, &config.storage);
     let named = Some(&usage.journal_dir).filter(|dir| !dir.as_os_str().is_empty());
@@ -298,7 +313,10 @@ impl Booted {
             let row = Some(&listed.row).filter(|row| row.is_active && listed.problem.is_none())?;
             let entry = plan.providers.iter().find(|(id, _)| id.as_str() == row.provider)?.1;
             let named = row.default_model.as_deref();
-            let model = named.or_else(|| entry.models.first().map(|model| model.as_str()))?;
+            // The catalogue lists the model that stands for a provider first.
+            let listed = || Catalog::builtin().get(&row.provider)?.models.first().map(String::as_str);
+            let any = || entry.models.keys().map(|model| model.as_str()).min();
+            let model = named.or_else(listed).or_else(any)?;
             Some(format!("{}/{model}", row.provider))
         })
     }

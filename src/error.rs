@@ -22,6 +22,9 @@ pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms")
 /// Waits beyond this are not worth a client's patience: it is told not to retry.
 const LONGEST_WORTH_WAITING: Duration = Duration::from_secs(60);
 
+/// Anthropic's status for "overloaded".
+const ANTHROPIC_OVERLOADED: u16 = 529;
+
 /// What the gateway refuses or fails by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Problem {
@@ -53,6 +56,10 @@ pub enum Problem {
     NoUsableConnection,
     /// Every candidate carries as much as it may.
     Saturated,
+    /// The same, and as many wait for it as may, or the wait would be longer than the request has.
+    QueueFull,
+    /// Every candidate gets as many calls or tokens per minute as it may.
+    LocalRateLimit,
     /// Every candidate failed.
     UpstreamFailed,
     /// Every candidate failed, the last one because it is overloaded.
@@ -89,6 +96,8 @@ impl Problem {
             Self::CircuitOpen => ("provider_circuit_open", "server_error", 503),
             Self::NoUsableConnection => ("no_usable_connection", "server_error", 503),
             Self::Saturated => ("local_capacity", "rate_limit_error", 429),
+            Self::QueueFull => ("local_queue_full", "rate_limit_error", 429),
+            Self::LocalRateLimit => ("local_rate_limit", "rate_limit_error", 429),
             Self::UpstreamFailed => ("bad_gateway", "server_error", 502),
             Self::UpstreamOverloaded => ("provider_overloaded", "server_error", 503),
             Self::UpstreamTimeout => ("gateway_timeout", "server_error", 504),
@@ -98,6 +107,11 @@ impl Problem {
             Self::Draining => ("shutting_down", "server_error", 503),
             Self::Internal => ("internal_server_error", "server_error", 500),
         }
+    }
+
+    /// It passes by itself, when there is less to do.
+    const fn is_overload(self) -> bool {
+        matches!(self, Self::UpstreamOverloaded | Self::CircuitOpen | Self::Saturated)
     }
 }
 
@@ -114,6 +128,8 @@ pub struct ApiError {
     pub should_retry: Option<bool>,
     /// Whether the connection is of no more use: what comes over it next may be the rest of a body.
     pub closes: bool,
+    /// Whoever could answer has too much to do.
+    overload: bool,
 }
 
 impl ApiError {
@@ -122,12 +138,13 @@ impl ApiError {
         let (code, kind, status) = problem.row();
         let body =
             ErrorBody { message: message.into(), kind: kind.into(), param: None, code: Some(Cow::Borrowed(code)) };
-        Self { status, body, retry_after: None, should_retry: None, closes: false }
+        let overload = problem.is_overload();
+        Self { status, body, retry_after: None, should_retry: None, closes: false, overload }
     }
 
     /// What an upstream said about the request itself, in its own words.
     pub fn relayed(status: u16, body: ErrorBody) -> Self {
-        Self { status, body, retry_after: None, should_retry: Some(false), closes: false }
+        Self { status, body, retry_after: None, should_retry: Some(false), closes: false, overload: false }
     }
 
     /// Names the field to blame.
@@ -161,6 +178,12 @@ impl ApiError {
         self
     }
 
+    /// The status for a client of this format: Anthropic's clients know an overload by a status of its own, and tell it
+    /// from a server that is down.
+    pub const fn status_for(&self, client: ClientFormat) -> u16 {
+        if self.overload && matches!(client, ClientFormat::Anthropic) { ANTHROPIC_OVERLOADED } else { self.status }
+    }
+
     /// The answer for an OpenAI client.
     pub fn to_response(&self) -> HttpResponse {
         self.to_response_for(ClientFormat::Chat, None)
@@ -168,8 +191,8 @@ impl ApiError {
 
     /// The answer for a client of this format.
     pub fn to_response_for(&self, client: ClientFormat, request_id: Option<&str>) -> HttpResponse {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let body = client.error_body(&self.body, self.status, request_id, self.retry_after);
+        let status = StatusCode::from_u16(self.status_for(client)).unwrap_or(StatusCode::BAD_GATEWAY);
+        let body = client.error_body(&self.body, status.as_u16(), request_id, self.retry_after);
         let mut response = HttpResponse::build(status).body(body);
         if self.closes {
             response.head_mut().set_connection_type(ConnectionType::Close);
@@ -203,6 +226,9 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::MessageBody;
+    use rstest::rstest;
+
     use super::*;
 
     fn header(response: &HttpResponse, name: &str) -> Option<String> {
@@ -219,6 +245,51 @@ mod tests {
         assert_eq!(header(&short, "retry-after-ms").as_deref(), Some("1500"));
         assert_eq!(header(&short, "x-should-retry").as_deref(), Some("true"));
         assert_eq!(header(&long, "x-should-retry").as_deref(), Some("false"));
+    }
+
+    #[rstest]
+    #[case(ClientFormat::Chat, 503, "\"code\":\"provider_overloaded\"")]
+    #[case(ClientFormat::Completions, 503, "\"code\":\"provider_overloaded\"")]
+    #[case(ClientFormat::Responses, 503, "\"code\":\"provider_overloaded\"")]
+    #[case(ClientFormat::Anthropic, 529, "\"type\":\"overloaded_error\"")]
+    #[case(ClientFormat::Gemini { as_array: false }, 503, "\"status\":\"UNAVAILABLE\"")]
+    #[case(ClientFormat::Gemini { as_array: true }, 503, "\"code\":503")]
+    #[case(ClientFormat::Ollama, 503, "{\"error\":\"busy\"}")]
+    #[case(ClientFormat::OllamaGenerate, 503, "{\"error\":\"busy\"}")]
+    fn an_overload_is_said_in_the_words_of_each_format(
+        #[case] client: ClientFormat,
+        #[case] status: u16,
+        #[case] says: &str,
+    ) {
+        let error = ApiError::new(Problem::UpstreamOverloaded, "busy").after(Some(Duration::from_secs(3)));
+
+        let response = error.to_response_for(client, None);
+
+        assert_eq!((response.status().as_u16(), error.status_for(client)), (status, status));
+        assert_eq!(header(&response, "retry-after").as_deref(), Some("3"));
+        assert_eq!(header(&response, "x-should-retry").as_deref(), Some("true"));
+        let body = response.into_body().try_into_bytes().unwrap();
+        assert!(String::from_utf8_lossy(&body).contains(says), "{body:?}");
+    }
+
+    #[rstest]
+    #[case(Problem::Saturated, 529, "overloaded_error")]
+    #[case(Problem::CircuitOpen, 529, "overloaded_error")]
+    #[case(Problem::CoolingDown, 429, "rate_limit_error")]
+    #[case(Problem::KeyRateLimited, 429, "rate_limit_error")]
+    #[case(Problem::UpstreamFailed, 502, "api_error")]
+    #[case(Problem::UpstreamTimeout, 504, "timeout_error")]
+    #[case(Problem::TooLarge, 413, "request_too_large")]
+    fn anthropics_clients_tell_an_overload_from_a_limit_and_from_a_failure(
+        #[case] problem: Problem,
+        #[case] status: u16,
+        #[case] kind: &str,
+    ) {
+        let response = ApiError::new(problem, "no").to_response_for(ClientFormat::Anthropic, None);
+
+        assert_eq!(response.status().as_u16(), status);
+        let body = response.into_body().try_into_bytes().unwrap();
+        assert!(String::from_utf8_lossy(&body).contains(kind), "{body:?}");
     }
 
     #[test]
@@ -238,6 +309,8 @@ mod tests {
             Problem::CircuitOpen,
             Problem::NoUsableConnection,
             Problem::Saturated,
+            Problem::QueueFull,
+            Problem::LocalRateLimit,
             Problem::UpstreamFailed,
             Problem::UpstreamOverloaded,
             Problem::UpstreamTimeout,

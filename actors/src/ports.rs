@@ -9,6 +9,7 @@ use crate::connection::handle::ConnectionHandle;
 use crate::ids::{ConnectionId, ModelName};
 use crate::resilience::gate::BreakerState;
 use crate::resilience::health::{ErrorNote, Transition};
+use crate::resilience::learned::LearnedRecord;
 use crate::resilience::outcome::{Outcome, Terminal};
 
 /// The health of a connection in wall time, as it outlives the process.
@@ -38,6 +39,8 @@ pub struct StateRecord {
     pub last_error: Option<(UnixMillis, ErrorNote)>,
     /// The locked models.
     pub lockouts: Vec<LockoutRecord>,
+    /// What the provider said about its limits.
+    pub learned: Vec<LearnedRecord>,
 }
 
 /// One locked model in wall time.

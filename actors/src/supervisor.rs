@@ -16,11 +16,13 @@ use crate::connection::report::Report;
 use crate::connection::snapshot::Snapshot;
 use crate::connection::{ApplyConfig, Connection, GetSnapshot, Outcomes};
 use crate::guard::{Crashed, Rebuild, caught, guarded};
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ProviderId};
 use crate::ports::{Ports, StateRecord};
 use crate::resilience::gate::{BreakerState, GateView, Generation};
 use crate::resilience::health::{Cooldown, Remembered};
+use crate::resilience::learned::Learned;
 use crate::resilience::lockout::{Lockout, Lockouts};
+use crate::resilience::retry_budget::RetryBudget;
 
 /// How often addresses are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -33,13 +35,15 @@ pub struct Registry {
     ports: Ports,
     handles: HashMap<ConnectionId, Arc<ConnectionHandle>>,
     was: HashMap<ConnectionId, StateRecord>,
+    /// Lives as long as the process: a provider's budget is not refilled by a change of configuration.
+    budgets: HashMap<ProviderId, Arc<RetryBudget>>,
 }
 
 impl Registry {
     /// A registry that starts its connections on that arbiter, in the state they were stored in.
     pub fn new(arbiter: ArbiterHandle, ports: Ports, stored: Vec<StateRecord>) -> Self {
         let was = stored.into_iter().map(|record| (record.connection.clone(), record)).collect();
-        Self { arbiter, ports, handles: HashMap::new(), was }
+        Self { arbiter, ports, handles: HashMap::new(), was, budgets: HashMap::new() }
     }
 
     fn launch(&self, handle: Arc<ConnectionHandle>) {
@@ -66,11 +70,17 @@ impl Registry {
             }
             return Arc::clone(handle);
         }
-        let (gate, was) = match self.was.remove(&config.id) {
+        let stored = self.was.remove(&config.id);
+        let learned = stored
+            .as_ref()
+            .map_or_else(Learned::default, |record| Learned::restore(&record.learned, self.ports.clock.both()));
+        let (gate, was) = match stored {
             Some(record) => restored(&record, &self.ports),
             None => (GateView::CLOSED, Remembered { since: self.ports.clock.now(), ..Remembered::default() }),
         };
         let handle = Arc::new(ConnectionHandle::new(config, gate, was, Some(own.clone())));
+        handle.join_budget(Arc::clone(self.budgets.entry(handle.provider().clone()).or_default()));
+        handle.remember_limits(learned);
         self.launch(Arc::clone(&handle));
         self.handles.insert(handle.id().clone(), Arc::clone(&handle));
         handle

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::{Addr, Arbiter, Supervisor};
 
 use crate::clock::{Clock, ManualClock, Moment};
-use crate::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+use crate::connection::config::{ConnectionConfig, Limits, Source, UpstreamTarget};
 use crate::connection::handle::ConnectionHandle;
 use crate::ids::ConnectionId;
 use crate::ports::{Nowhere, Ports, StateRecord, StateStore};
@@ -26,6 +26,7 @@ pub(crate) fn config(id: &str) -> ConnectionConfig {
         is_active: true,
         max_concurrent: 0,
         requests_per_minute: 0,
+        limits: Limits::default(),
         health: HealthSettings::default(),
         target: Arc::new(UpstreamTarget {
             chat_url: "http://127.0.0.1:1/v1/chat/completions".into(),
@@ -36,6 +37,8 @@ pub(crate) fn config(id: &str) -> ConnectionConfig {
             quirks: 0,
             wire: 0,
         }),
+        tags: Arc::from([]),
+        region: None,
         credential_version: 1,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use omniroute_actors::clock::Clock;
 use omniroute_actors::ids::ConnectionId;
+use omniroute_actors::resilience::retry_budget::RetryBudget;
 use serde_json::Value;
 
 use super::limits::{LimitReached, Limits};
@@ -114,6 +115,8 @@ pub struct Principal {
     pub no_log: bool,
     /// Whether a request that does not say `stream` streams.
     pub stream_default_legacy: bool,
+    /// The extra attempts that its requests may cause.
+    pub retries: Arc<RetryBudget>,
     /// When it ends, in milliseconds since the epoch.
     pub expires_at: Option<i64>,
     /// What its secret hashes to; empty for callers without one.
@@ -142,6 +145,7 @@ impl Principal {
             allowed_connections: None,
             no_log: false,
             stream_default_legacy: false,
+            retries: Arc::default(),
             expires_at: None,
             hash: String::new(),
             usable: true,
@@ -166,6 +170,7 @@ impl Principal {
                 .map(|list| Arc::new(list.iter().filter_map(Value::as_str).map(ConnectionId::from).collect())),
             no_log: row.no_log,
             stream_default_legacy: row.extra.get("streamDefaultMode").and_then(Value::as_str) == Some("legacy"),
+            retries: before.map_or_else(Arc::default, |before| Arc::clone(&before.retries)),
             expires_at: row.expires_at,
             hash: row.secret_hash.clone(),
             usable: row.is_active && row.revoked_at.is_none(),

@@ -10,20 +10,21 @@ pub struct LiveReload {
     config: ConfigHandle,
     loader: Loader,
     clients: ClientFactory,
+    web: ClientFactory,
     demo: Option<std::net::SocketAddr>,
     log: LogControl,
 }
 
 impl LiveReload {
-    /// For this process.
-    pub const fn new(
+    /// For this process, with its ways to providers and to what clients name by URL.
+    pub fn new(
         config: ConfigHandle,
         loader: Loader,
-        clients: ClientFactory,
+        [clients, web]: [ClientFactory; 2],
         demo: Option<std::net::SocketAddr>,
         log: LogControl,
     ) -> Self {
-        Self { config, loader, clients, demo, log }
+        Self { config, loader, clients, web, demo, log }
     }
 }
 
@@ -40,8 +41,9 @@ impl Reloader for LiveReload {
         if let Err(error) = self.log.set(&config.logging.level) {
             tracing::error!(%error, "the new level of the log is not in force");
         }
-        if let Err(error) = self.clients.reconfigure(super::upstream_settings(&config.upstream, self.demo)) {
-            tracing::error!(%error, "the new settings towards providers are not in force");
+        let providers = self.clients.reconfigure(super::upstream_settings(&config.upstream, self.demo));
+        if let Err(error) = providers.and_then(|()| self.web.reconfigure(super::web_settings(&config))) {
+            tracing::error!(%error, "the new settings of the way out are not in force");
         }
         tracing::info!(applied = %named(&report.applied), needs_restart = %named(&report.needs_restart), "the configuration was read again");
         Ok(report)

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use actix::{Actor, Arbiter};
 use omniroute_actors::clock::{Clock, Now, SystemClock};
-use omniroute_actors::connection::handle::Refused;
 use omniroute_actors::ports::{Nowhere, Ports};
-use omniroute_actors::router::itinerary::Candidate;
-use omniroute_actors::router::{Explanation, PublishedPlan, explain};
+use omniroute_actors::router::explain::{ExplainedConnection, ExplainedLeg};
+use omniroute_actors::router::features::RequestFeatures;
+use omniroute_actors::router::strategy::Factors;
+use omniroute_actors::router::{Explanation, Only, PublishedPlan, explain};
 use omniroute_actors::supervisor::Registry;
 use serde::Serialize;
 
@@ -36,11 +37,18 @@ impl From<DirectoryError> for CliError {
 #[serde(rename_all = "camelCase")]
 struct Report {
     model: String,
+    /// How the model string was resolved.
+    path: Vec<String>,
     combo: Option<String>,
     strategy: Option<&'static str>,
+    /// Nothing met every wish, so that wishes were dropped.
+    relaxed: bool,
     /// Names of the variables of this environment that were taken up as connections.
     environment: Vec<String>,
     candidates: Vec<Line>,
+    excluded: Vec<Out>,
+    /// Connections of these candidates that are not shown.
+    more: usize,
     unusable: Vec<Unusable>,
 }
 
@@ -52,9 +60,29 @@ struct Line {
     provider: String,
     model: String,
     source: &'static str,
+    /// The steps of the combo that lead here.
+    step: String,
+    /// Why its model is at this place.
+    why: &'static str,
+    /// How it is chosen among the connections of its model.
+    pick: &'static str,
+    /// What the request is expected to cost.
+    cost_nano_usd: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    factors: Option<Factors>,
     /// Nothing: it would be taken.
     skipped: Option<&'static str>,
     retry_in_ms: Option<u64>,
+}
+
+/// A model that cannot serve the request at all.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Out {
+    provider: String,
+    model: String,
+    why: &'static str,
+    message: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,10 +109,11 @@ pub async fn run(
     let names: Vec<_> = environment.iter().map(|connection| connection.name.clone()).collect();
     let directory = directory(config, environment, foundation, Arc::clone(&clock)).await?;
     let plan = directory.refresh().await?;
-    let resolved = plan.resolve(model).map_err(|why| {
+    let features = Arc::new(RequestFeatures { at: clock.wall(), ..RequestFeatures::default() });
+    let explained = explain(&plan, model, &features, &Only::default(), clock.now()).map_err(|why| {
         CliError::Failure(format!("'{model}': {why}{}", from_environment(&names, "; ").unwrap_or_default()))
     })?;
-    let report = report(model, &explain(&plan, &resolved, clock.now()), &directory.listed(), clock.both(), names);
+    let report = report(model, &explained, &directory.listed(), clock.both(), names);
     if json {
         let text = serde_json::to_string(&report).map_err(|error| CliError::Failure(error.to_string()))?;
         writeln!(out, "{text}")?;
@@ -118,33 +147,46 @@ fn from_environment(names: &[String], before: &str) -> Option<String> {
 }
 
 fn report(model: &str, explanation: &Explanation, listed: &[Listed], now: Now, environment: Vec<String>) -> Report {
-    let Explanation { itinerary, refusals } = explanation;
-    let candidates =
-        itinerary.candidates.iter().zip(refusals).map(|(candidate, refusal)| line(candidate, *refusal, now));
+    let lines = |leg: &ExplainedLeg| leg.connections.iter().map(|one| line(leg, one, now)).collect::<Vec<_>>();
+    let excluded = explanation.excluded.iter().map(|out| Out {
+        provider: out.provider.to_string(),
+        model: out.model.to_string(),
+        why: out.why.as_str(),
+        message: out.why.to_string(),
+    });
     let unusable = listed.iter().filter_map(|listed| {
         let problem = listed.problem.clone()?;
         Some(Unusable { connection: listed.row.id.clone(), name: listed.row.name.clone(), problem })
     });
     Report {
         model: model.to_owned(),
-        combo: itinerary.combo.as_ref().map(|name| name.as_str().to_owned()),
-        strategy: itinerary.strategy.map(omniroute_actors::router::plan::Strategy::as_str),
+        path: explanation.path.clone(),
+        combo: explanation.combo.as_ref().map(|name| name.as_str().to_owned()),
+        strategy: explanation.strategy.map(omniroute_actors::router::plan::Strategy::as_str),
+        relaxed: explanation.relaxed,
         environment,
-        candidates: candidates.collect(),
+        candidates: explanation.legs.iter().flat_map(lines).collect(),
+        excluded: excluded.collect(),
+        more: explanation.legs.iter().map(|leg| leg.more).sum(),
         unusable: unusable.collect(),
     }
 }
 
-fn line(candidate: &Candidate, refusal: Option<Refused>, now: Now) -> Line {
-    let config = candidate.connection.config();
-    let wait = refusal.and_then(|refused| refused.retry_at).map(|at| at.until(now.moment));
+fn line(leg: &ExplainedLeg, explained: &ExplainedConnection, now: Now) -> Line {
+    let config = explained.connection.config();
+    let wait = explained.retry_at.map(|at| at.until(now.moment));
     Line {
         connection: config.id.as_str().to_owned(),
         name: config.name.clone(),
         provider: config.provider.as_str().to_owned(),
-        model: candidate.model.as_str().to_owned(),
+        model: leg.model.as_str().to_owned(),
         source: config.source.label(),
-        skipped: refusal.map(|refused| refused.why.as_str()),
+        step: leg.key.clone(),
+        why: leg.why,
+        pick: leg.pick,
+        cost_nano_usd: leg.cost,
+        factors: leg.factors,
+        skipped: explained.skipped.map(|reason| reason.as_str()),
         retry_in_ms: wait.map(omniroute_actors::clock::millis),
     }
 }
@@ -154,11 +196,21 @@ fn print(report: &Report, out: &mut dyn Write) -> Result<(), CliError> {
         (Some(combo), Some(strategy)) => writeln!(out, "{}: combo {combo}, strategy {strategy}", report.model)?,
         _ => writeln!(out, "{}: a model of one provider", report.model)?,
     }
+    // A single step only says what the first line says.
+    for step in report.path.iter().filter(|_| report.path.len() > 1) {
+        writeln!(out, "  by {step}")?;
+    }
     for (index, line) in report.candidates.iter().enumerate() {
         let wait = line.retry_in_ms.map(|ms| format!(", again in {:.1} s", ms as f64 / 1_000.0)).unwrap_or_default();
         let verdict = line.skipped.map_or_else(|| "would serve".to_owned(), |why| format!("skipped: {why}{wait}"));
         let Line { name, provider, model, source, .. } = line;
-        writeln!(out, "{:3}. {name} ({provider}, {source}) {model}: {verdict}", index + 1)?;
+        writeln!(out, "{:3}. {name} ({provider}, {source}) {model}: {verdict} [{}]", index + 1, line.why)?;
+    }
+    if report.more > 0 {
+        writeln!(out, "  ... and {} more connections", report.more)?;
+    }
+    for Out { provider, model, message, .. } in &report.excluded {
+        writeln!(out, "  -  {provider}/{model} {message}")?;
     }
     for Unusable { name, problem, .. } in &report.unusable {
         writeln!(out, "  -  {name} cannot be used: {problem}")?;
@@ -217,6 +269,7 @@ mod tests {
                 since: UnixMillis(wall),
                 last_error: None,
                 lockouts: Vec::new(),
+                learned: Vec::new(),
             };
             let rows = [state_saver::row(&record, UnixMillis(wall))];
             self.open().store.connection_states().save_many(&rows).await.unwrap();

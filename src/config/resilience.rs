@@ -26,10 +26,14 @@ section! {
         auto_enable_api_key_providers: bool = false;
         /// Calls per minute.
         requests_per_minute: u32 = 100, within 1..=1_000_000;
+        /// Tokens per minute, prompt and answer together; 0 = no limit.
+        tokens_per_minute: u64 = 0, within 0..=1_000_000_000_000;
         /// Smallest gap between two calls.
         min_time_between_requests_ms: u64 = 200, within 0..=3_600_000;
         /// Calls at the same time.
         concurrent_requests: u32 = 10, within 1..=10_000;
+        /// Calls that may wait for a turn; 0 = none does.
+        max_queue_depth: u32 = 64, within 0..=10_000;
         /// Longest wait for a turn.
         max_wait_ms: u64 = 120_000, within 1..=86_400_000;
     }
@@ -58,6 +62,9 @@ section! {
         max_backoff_steps: u32 = 5, within 0..=32;
         /// Longest rest.
         max_cooldown_ms: u64 = 1_800_000, within 0..=86_400_000;
+        /// How often one request tries a connection that is out of service (expired, banned, out of credits), so that it
+        /// comes back by itself; 0 = never.
+        terminal_probe_interval_s: u64 = 900, within 0..=604_800;
     }
 }
 
@@ -93,6 +100,12 @@ section! {
         minimum_calls: u32 = 10, within 1..=100_000;
         /// Share of failures that opens it.
         failure_rate_percent: u32 = 50, within 1..=100;
+        /// A call whose first content takes longer is a slow one.
+        slow_call_ms: u64 = 60_000, within 1..=86_400_000;
+        /// Share of slow calls that opens it; 0 = slowness opens nothing.
+        slow_call_rate_percent: u32 = 0, within 0..=100;
+        /// How long the traffic of a busy connection takes to come back after the last probe; 0 = all of it at once.
+        ramp_ms: u64 = 10_000, within 0..=3_600_000;
         /// Longest time until the next probe.
         max_open_ms: u64 = 300_000, within 1000..=86_400_000;
         /// Probes that must succeed to close it.

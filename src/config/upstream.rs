@@ -36,6 +36,8 @@ section! {
         first_content_ms: u64 = 60_000, within 10..=3_600_000;
         /// Longest silence between two pieces of content.
         idle_ms: u64 = 60_000, within 10..=3_600_000;
+        /// Tokens per second below which a stream counts as stalled, looked at over the time of `idle_ms`; 0 = never.
+        min_tokens_per_s: u64 = 0, within 0..=1_000_000;
         /// Whole call, all attempts together.
         total_ms: u64 = 600_000, within 10..=86_400_000;
         /// How long a client may refuse to read before its answer is given up and its connection closed.
@@ -48,12 +50,37 @@ section! {
     pub struct Routing {
         /// Attempts per call, the first included.
         max_attempts: u32 = 3, within 1..=6;
+        /// Extra attempts per hundred calls of the last ten seconds, for each provider and for each client key.
+        retry_budget_percent: u32 = 20, within 0..=1_000;
+        /// Extra attempts per second that are always there beside it.
+        retry_budget_floor_per_s: u32 = 3, within 0..=10_000;
         /// Refuse what a provider's format cannot carry (400) instead of leaving it out with a word in
         /// `x-omniroute-params-dropped`; a request may ask for it with `x-omniroute-strict: true`.
         strict_params: bool = false;
+        /// Keep the turns of a conversation on one connection while that is healthy and not overloaded, so that they meet
+        /// the provider's prompt cache; the session is shown as `x-omniroute-session`.
+        affinity: bool = true;
+        /// Name the session to providers that take one (`prompt_cache_key`), unless the client does it itself.
+        forward_cache_key: bool = true;
+        /// Try another candidate after an attempt whose request was written and never answered. The provider may have done
+        /// that work, so it may be charged twice; off, such a request ends with 502 or 504.
+        retry_maybe_accepted: bool = true;
+        /// Give an attempt of a stream up when it is far slower than its connection usually is (four times the slowest
+        /// hundredth, 2 s at least) and another candidate is free.
+        learned_deadlines: bool = true;
         /// Hours for which answers of the Responses API are kept, so that `previous_response_id` works with every
         /// provider; 0 keeps none.
         responses_ttl_h: u64 = 24, within 0..=8_760;
+        /// Fetch pictures and documents that a request names by URL when the chosen provider takes bytes only; off, such
+        /// a request is refused (400).
+        fetch_urls: bool = true;
+        /// Bytes that all URLs of one request may hold together.
+        fetch_max_bytes: usize = 20 * 1024 * 1024, within 1024..=268_435_456;
+        /// Time that all of them may take.
+        fetch_timeout_ms: u64 = 10_000, within 10..=600_000;
+        /// Private hosts from which they may come all the same, as `host:port` or `host:*`; anybody with a client key can
+        /// make the gateway ask there. The list of providers does not count.
+        fetch_private_hosts: Vec<HostException> = Vec::new();
         /// How deep combos may contain combos.
         max_combo_depth: u32 = 5, within 1..=16;
         /// Combo for calls that name no model; empty refuses them.

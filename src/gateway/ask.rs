@@ -7,12 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use omniroute_actors::connection::config::UpstreamTarget;
 
+use super::assemble::quirk_bit;
 use super::client_format::ClientFormat;
 use super::keeper::Keeper;
+use super::media::{Fetched, Fetching};
 use super::provider_format;
 use super::seals::OwnSeals;
+use crate::providers::Quirk;
 use crate::wire::bad_request::BadRequest;
-use crate::wire::chat::{Dropped, EncodeTarget, Format, Reply, Request, WayBack};
+use crate::wire::chat::{Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, WayBack};
 use crate::wire::openai;
 use crate::wire::openai_chat::{ChatRequest, RewriteOptions};
 
@@ -35,13 +38,34 @@ pub struct Ask {
     pub ready: Option<Bytes>,
     /// Responses: keeps the answer.
     pub keeper: Option<Rc<Keeper>>,
+    /// The session, for providers that keep a prompt cache by its name.
+    pub cache_key: Option<u64>,
     /// What providers sealed for this caller earlier.
     pub seals: Option<OwnSeals>,
+    /// What lay behind its URLs, as far as a provider needed it.
+    pub fetched: Fetched,
     body: Bytes,
     /// Kept for chat: providers of that format get its bytes.
     chat: Option<ChatRequest>,
     /// Read at once, except for chat: there only when a provider of another format needs it.
     neutral: OnceCell<Arc<Request>>,
+}
+
+/// For whom a request is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The connection's target.
+    pub target: &'a UpstreamTarget,
+    /// The provider's name of the model.
+    pub model: &'a str,
+    /// The request's id.
+    pub id: &'a str,
+    /// When the request came, in seconds since the Unix epoch.
+    pub created: i64,
+}
+
+fn has(target: &UpstreamTarget, quirk: Quirk) -> bool {
+    target.quirks & quirk_bit(quirk) != 0
 }
 
 /// A body for a provider, and how its answer is read.
@@ -88,7 +112,9 @@ impl Ask {
             strict: false,
             ready: None,
             keeper: None,
+            cache_key: None,
             seals: None,
+            fetched: Fetched::default(),
             body: chat.body().clone(),
             chat: Some(chat),
             neutral: OnceCell::new(),
@@ -106,7 +132,9 @@ impl Ask {
             strict: false,
             ready: None,
             keeper: None,
+            cache_key: None,
             seals: None,
+            fetched: Fetched::default(),
             body,
             chat: None,
             neutral: OnceCell::from(Arc::new(request)),
@@ -116,6 +144,21 @@ impl Ask {
     /// The body as the client sent it.
     pub const fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The chat request, if it is one.
+    pub const fn as_chat(&self) -> Option<&ChatRequest> {
+        self.chat.as_ref()
+    }
+
+    /// Whether a tool may run at the provider's.
+    pub fn has_server_tools(&self) -> bool {
+        let is_native = |tool: &Tool| matches!(tool.kind, ToolKind::Native(_));
+        match &self.chat {
+            Some(chat) if chat.has_tools => self.neutral().map_or(true, |request| request.tools.iter().any(is_native)),
+            Some(chat) => chat.member("web_search_options").is_some() || chat.member("plugins").is_some(),
+            None => self.neutral.get().is_some_and(|request| request.tools.iter().any(is_native)),
+        }
     }
 
     /// The request in the neutral model.
@@ -144,36 +187,38 @@ impl Ask {
         self.seals = Some(seals);
     }
 
-    /// The body for a target, which calls the model `model`.
+    /// The body for a target, with what lies behind its URLs where the target takes bytes only.
     ///
     /// # Errors
     /// What its format cannot carry.
-    pub fn for_target(
-        &self,
-        target: &UpstreamTarget,
-        model: &str,
-        id: &str,
-        created: i64,
-    ) -> Result<Outgoing, CannotCarry> {
+    pub async fn for_target(&self, order: &Order<'_>, fetching: Fetching<'_>) -> Result<Outgoing, CannotCarry> {
+        let Order { target, model, .. } = *order;
         let format = provider_format::of(target);
         if self.client.same_as() == Some(format) {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
         let request =
             self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
-        let to = EncodeTarget { model, stream: self.stream, traits: provider_format::traits(target) };
-        let refused = |field: String, message: String| CannotCarry { field: Some(field), message, hopeless: false };
-        let encoded =
-            provider_format::encode_request(format, request, &to).map_err(|no| refused(no.field, no.message))?;
-        if self.strict
-            && let Some(first) = encoded.dropped.first()
-        {
-            let message = format!("'{}' cannot be sent to this model: {}.", first.field, first.why);
-            return Err(refused(first.field.clone(), message));
-        }
-        let reply = self.reply(id, created, request);
+        let filled = self.fetched.fill(request, format, fetching).await?;
+        let encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
+        let reply = self.reply(order.id, order.created, request);
         let translation = Some(Translation { way_back: encoded.way_back, reply });
         Ok(Outgoing { body: encoded.body, dropped: encoded.dropped, translation })
+    }
+
+    fn encoded(&self, request: &Request, order: &Order<'_>) -> Result<Encoded, CannotCarry> {
+        let Order { target, model, .. } = *order;
+        let to = EncodeTarget { model, stream: self.stream, traits: provider_format::traits(target) };
+        let refused = |field: String, message: String| CannotCarry { field: Some(field), message, hopeless: false };
+        let encoded = provider_format::encode_request(provider_format::of(target), request, &to)
+            .map_err(|no| refused(no.field, no.message))?;
+        match encoded.dropped.first() {
+            Some(first) if self.strict => {
+                let message = format!("'{}' cannot be sent to this model: {}.", first.field, first.why);
+                Err(refused(first.field.clone(), message))
+            }
+            _ => Ok(encoded),
+        }
     }
 
     fn passed(&self, format: Format, target: &UpstreamTarget, model: &str) -> Bytes {
@@ -183,6 +228,7 @@ impl Ask {
             ask_usage: true,
             drop_stream_options: traits.no_stream_options,
             rename_max_tokens: traits.max_completion_tokens,
+            cache_key: self.cache_key.filter(|_| has(target, Quirk::PromptCacheKey)),
         };
         chat.rewrite(model, options)
     }

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTarget};
+use omniroute_actors::connection::config::{ConnectionConfig, Limits, Source, UpstreamTarget};
 use omniroute_actors::ids::{ComboName, ConnectionId, ProviderId};
 use omniroute_actors::resilience::settings::{BreakerSettings, CooldownSettings, HealthSettings};
 use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::config::{Breaker, Cooldown, Resilience};
+use crate::config::{Breaker, Cooldown, RequestQueue, Resilience};
 use crate::demo::{self, DemoConnection};
 use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, NodeKind, ProviderSpec, Quirk, Wire};
 use crate::store::{ComboRow, ConnectionRow, NodeRow};
@@ -44,6 +43,7 @@ impl<'a> Assembler<'a> {
         let paced = row.rate_limit_protection
             || (queue.auto_enable_api_key_providers && spec.class == Class::Apikey && source != Source::Demo);
         let own_limit = row.max_concurrent.and_then(|most| u32::try_from(most).ok()).filter(|most| *most > 0);
+        let (requests_per_minute, limits) = pace(queue, paced, &row.provider_specific_data);
         Ok(ConnectionConfig {
             id: ConnectionId::from(row.id.as_str()),
             provider: ProviderId::from(row.provider.as_str()),
@@ -52,9 +52,12 @@ impl<'a> Assembler<'a> {
             priority: row.priority,
             is_active: row.is_active,
             max_concurrent: own_limit.unwrap_or(if paced { queue.concurrent_requests } else { 0 }),
-            requests_per_minute: if paced { queue.requests_per_minute } else { 0 },
+            requests_per_minute,
+            limits,
             health: self.health(spec.class),
             target: Arc::new(target(&spec, row)?),
+            tags: tags(row),
+            region: region(row),
             credential_version: credential_version(row),
         })
     }
@@ -78,8 +81,26 @@ impl<'a> Assembler<'a> {
             Class::Apikey => (&breakers.apikey, &cooldowns.apikey),
             Class::Local => (&breakers.local, &cooldowns.local),
         };
-        HealthSettings { breaker: breaker_settings(breaker), cooldown: cooldown_settings(cooldown) }
+        HealthSettings {
+            breaker: breaker_settings(breaker),
+            cooldown: cooldown_settings(cooldown),
+            terminal_probe: Duration::from_secs(cooldown.terminal_probe_interval_s),
+        }
     }
+}
+
+/// The pace of a connection: its own numbers, or those for all where it is to be paced.
+fn pace(queue: &RequestQueue, paced: bool, data: &Value) -> (u32, Limits) {
+    let own = |name: &str| data.get(name).and_then(Value::as_u64);
+    let number = |name: &str, common: u64| own(name).unwrap_or(if paced { common } else { 0 });
+    let requests = number("requestsPerMinute", u64::from(queue.requests_per_minute));
+    let limits = Limits {
+        tokens_per_minute: number("tokensPerMinute", queue.tokens_per_minute),
+        min_gap: Duration::from_millis(number("minTimeBetweenRequestsMs", queue.min_time_between_requests_ms)),
+        queue_depth: queue.max_queue_depth,
+        max_wait: Duration::from_millis(queue.max_wait_ms),
+    };
+    (u32::try_from(requests).unwrap_or(u32::MAX), limits)
 }
 
 fn breaker_settings(breaker: &Breaker) -> BreakerSettings {
@@ -93,6 +114,9 @@ fn breaker_settings(breaker: &Breaker) -> BreakerSettings {
         failure_rate_percent: breaker.failure_rate_percent,
         half_open_successes: breaker.half_open_successes,
         probe_lease: Duration::from_millis(breaker.probe_lease_ms),
+        slow_call: Duration::from_millis(breaker.slow_call_ms),
+        slow_call_rate_percent: breaker.slow_call_rate_percent,
+        ramp: Duration::from_millis(breaker.ramp_ms),
     }
 }
 
@@ -186,6 +210,17 @@ pub const fn quirk_bit(quirk: Quirk) -> u32 {
     1 << quirk as u32
 }
 
+/// Tags that requests and policies may ask for: `tags` of what is stored beside the connection, and its group.
+fn tags(row: &ConnectionRow) -> Arc<[Arc<str>]> {
+    let stored = row.provider_specific_data.get("tags").and_then(Value::as_array).into_iter().flatten();
+    let named = stored.filter_map(Value::as_str).chain(row.group_name.as_deref());
+    named.filter(|tag| !tag.is_empty()).map(Arc::from).collect()
+}
+
+fn region(row: &ConnectionRow) -> Option<Arc<str>> {
+    row.provider_specific_data.get("region").and_then(Value::as_str).map(Arc::from)
+}
+
 /// Changes when the credential does; says nothing about it.
 fn credential_version(row: &ConnectionRow) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -246,20 +281,15 @@ fn built_in_row(
 
 /// The combo over both demo connections, the flaky one first.
 pub fn demo_combo() -> Combo {
-    let step = |connection: DemoConnection| Step {
-        target: StepTarget::Model {
+    let step = |connection: DemoConnection| {
+        Step::to(StepTarget::Model {
             provider: ProviderId::from(demo::PROVIDER_ID),
             model: demo::MODELS[0].into(),
             connection: Some(ConnectionId::from(connection.name)),
-        },
-        weight: 0,
+        })
     };
-    Combo {
-        name: ComboName::from(demo::COMBO_NAME),
-        strategy: Strategy::parse(demo::COMBO_STRATEGY).unwrap_or_default(),
-        steps: demo::connections().map(step).to_vec(),
-        cursor: Arc::new(AtomicU64::new(0)),
-    }
+    let strategy = Strategy::parse(demo::COMBO_STRATEGY).unwrap_or_default();
+    Combo::new(demo::COMBO_NAME, strategy, demo::connections().map(step).to_vec())
 }
 
 /// A stored combo. Steps that lead nowhere any more are left out, loudly.
@@ -272,12 +302,7 @@ pub fn combo(row: &ComboRow, plan: &RoutingPlan, all: &[ComboRow]) -> Combo {
         }
         step
     });
-    Combo {
-        name: ComboName::from(row.name.as_str()),
-        strategy: Strategy::parse(&row.strategy).unwrap_or_default(),
-        steps: steps.collect(),
-        cursor: Arc::new(AtomicU64::new(0)),
-    }
+    Combo::new(row.name.as_str(), Strategy::parse(&row.strategy).unwrap_or_default(), steps.collect())
 }
 
 /// One entry of a combo: a string, a model step or a reference to another combo.
@@ -286,12 +311,13 @@ pub fn step(entry: &Value, plan: &RoutingPlan, all: &[ComboRow]) -> Option<Step>
     let weight = entry.get("weight").and_then(Value::as_u64).and_then(|weight| u32::try_from(weight).ok()).unwrap_or(0);
     let is_combo = |name: &str| all.iter().any(|row| row.name == name) || plan.combos.contains_key(name);
     if let Some(name) = text("comboName").or_else(|| entry.as_str().filter(|name| is_combo(name))) {
-        return is_combo(name).then(|| Step { target: StepTarget::Combo(ComboName::from(name)), weight });
+        return is_combo(name).then(|| Step { weight, ..Step::to(StepTarget::Combo(ComboName::from(name))) });
     }
     let model = entry.as_str().or_else(|| text("model"))?;
     let (provider, model) = split(model, text("providerId").or_else(|| text("provider")), plan)?;
     let connection = text("connectionId").map(ConnectionId::from);
-    Some(Step { target: StepTarget::Model { provider, model: model.as_str().into(), connection }, weight })
+    let target = StepTarget::Model { provider, model: model.as_str().into(), connection };
+    Some(Step { weight, ..Step::to(target) })
 }
 
 /// Provider and model of a step; a provider named beside the model wins over a prefix.
@@ -301,11 +327,11 @@ fn split(model: &str, provider: Option<&str>, plan: &RoutingPlan) -> Option<(Pro
         (Some(provider), Some((prefix, rest))) if *provider == prefix => Some((prefix, rest.to_owned())),
         (Some(provider), _) => Some((provider.clone(), model.to_owned())),
         (None, Some((provider, rest))) if !rest.is_empty() => Some((provider, rest.to_owned())),
-        (None, _) => match plan.resolve(model).ok()? {
+        (None, _) => match plan.resolve(model).ok()?.resolved {
             omniroute_actors::router::resolve::Resolved::Direct { provider, model } => {
                 Some((provider, model.as_str().to_owned()))
             }
-            omniroute_actors::router::resolve::Resolved::Combo(_) => None,
+            _ => None,
         },
     }
 }

@@ -4,33 +4,39 @@
 //! attempt or a clean HTTP error.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::header::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use omniroute_actors::clock::UnixMillis;
+use omniroute_actors::clock::{Clock, UnixMillis};
 use omniroute_actors::connection::config::ConnectionConfig;
+use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::Translation;
+use super::ask::{Order, Translation};
 use super::assemble::quirk_bit;
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::keeper::KeptRelay;
+use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
+use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
 use crate::config::Config;
 use crate::providers::Quirk;
-use crate::upstream::{Body, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
+use crate::upstream::{Body, BodyError, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
 use crate::wire::openai_error::UpstreamErrorBody;
+use crate::wire::rate_limits::{Counted, Limit, RateLimits};
 use crate::wire::retry_hint::RetryHint;
 use crate::wire::usage::Usage;
 
@@ -45,6 +51,8 @@ pub struct Answered {
     pub answer: Answer,
     /// What was left out on the way.
     pub dropped: Vec<Dropped>,
+    /// How long it took until the request was on its way; nothing where that was not seen.
+    pub sent_after: Option<Duration>,
 }
 
 /// A good answer.
@@ -72,40 +80,53 @@ pub struct OpenStream {
 pub struct Means<'a> {
     /// The way out.
     pub clients: &'a ClientFactory,
+    /// The way to what clients name by URL.
+    pub web: &'a ClientFactory,
     /// The configuration.
     pub config: &'a Config,
     /// The wall time, for hints that name one.
     pub now: UnixMillis,
+    /// The clock of the connections.
+    pub clock: &'a dyn Clock,
+}
+
+impl<'a> Means<'a> {
+    fn fetching(&self, inbound: &Inbound) -> Fetching<'a> {
+        Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines().total }
+    }
 }
 
 /// Try one connection.
 ///
 /// # Errors
 /// How it failed; nothing has been sent to the client then.
-pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &Lease) -> Result<Answered, Fault> {
-    let (target, model) = (&lease.config.target, lease.model().as_str());
-    let written = inbound.ask.for_target(target, model, &inbound.id, inbound.created);
-    let outgoing = written.map_err(Fault::cannot_carry)?;
+pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) -> Result<Answered, Fault> {
+    let (config, model) = (Arc::clone(&lease.config), lease.model().clone());
+    let (target, model) = (&config.target, model.as_str());
+    let order = Order { target, model, id: &inbound.id, created: inbound.created };
+    let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     // Of a client's headers, only a provider of its own format understands some.
     let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
     let call = UpstreamCall { target, model, stream: inbound.ask.stream, headers, now: inbound.created };
     let request = call.with(outgoing.body)?;
     let now = Instant::now();
     let head_by =
-        if inbound.ask.stream { inbound.deadlines.first_content_of_attempt(now) } else { inbound.deadlines.total };
+        if inbound.ask.stream { inbound.deadlines().first_content_of_attempt(now) } else { inbound.deadlines().total };
     let client = means.clients.thread_client();
     let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
+    lease.permit.hear_limits(limits_in(&response.headers, means.now));
     if !response.status.is_success() {
         return Err(refused(response, &secret(&lease.config), means.now).await);
     }
+    let sent_after = response.sent_at.map(|at| at.duration_since(now));
     let reading = Reading { config: means.config, inbound, lease, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
-        let stream = reading.hold(response.body, head_by).await?;
-        Answer::Stream(Box::new(stream))
+        let held = reading.hold(response.body, head_by).await;
+        Answer::Stream(Box::new(held.map_err(|fault| fault.after_sending(RetryClass::MaybeAccepted))?))
     } else {
         reading.whole(response.body).await?
     };
-    Ok(Answered { answer, dropped: outgoing.dropped })
+    Ok(Answered { answer, dropped: outgoing.dropped, sent_after })
 }
 
 const fn end_rules(quirks: u32) -> EndRules {
@@ -118,7 +139,7 @@ const fn end_rules(quirks: u32) -> EndRules {
 /// A late head is the attempt's fault only while the request itself still has time.
 fn timed(mut fault: Fault, inbound: &Inbound) -> Fault {
     let by_clock = matches!(fault.outcome, Outcome::FirstContentTimeout | Outcome::IdleTimeout);
-    if by_clock && inbound.deadlines.is_over(Instant::now()) {
+    if by_clock && inbound.deadlines().is_over(Instant::now()) {
         fault.outcome = Outcome::DeadlineExceeded;
     }
     fault
@@ -137,6 +158,27 @@ async fn refused(response: UpstreamResponse, secret: &str, now: UnixMillis) -> F
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let hint = RetryHint::find(header, &body, now.0);
     Fault::reported(status, UpstreamErrorBody::parse(&body), hint.map(|hint| hint.after), &[secret])
+}
+
+/// What the headers of an answer say about the provider's limits, in the actors' words.
+fn limits_in(headers: &HeaderMap, now: UnixMillis) -> Vec<Reported> {
+    let named = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let Some(said) = RateLimits::read(named, now.0) else { return Vec::new() };
+    let reported = |(counted, limit): (Counted, &Limit)| Reported {
+        kind: match counted {
+            Counted::Requests => Kind::Requests,
+            Counted::Tokens => Kind::Tokens,
+            Counted::InputTokens => Kind::InputTokens,
+            Counted::OutputTokens => Kind::OutputTokens,
+            Counted::RequestsPerDay => Kind::RequestsPerDay,
+            Counted::TokensPerDay => Kind::TokensPerDay,
+        },
+        limit: limit.limit,
+        remaining: limit.remaining,
+        reset: limit.reset,
+        per_minute: limit.is_per_minute(),
+    };
+    said.iter().map(reported).collect()
 }
 
 /// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
@@ -161,11 +203,12 @@ impl Reading<'_> {
     async fn whole(self, body: Body) -> Result<Answer, Fault> {
         let limits = CollectLimits {
             cap: self.config.upstream.max_response_bytes,
-            idle: self.inbound.deadlines.idle,
-            deadline: self.inbound.deadlines.total,
+            idle: self.inbound.deadlines().idle,
+            deadline: self.inbound.deadlines().total,
         };
-        let body = collect(body, limits).await.map_err(|error| timed(error.into(), self.inbound))?;
-        self.read(without_mark(body))
+        let cut = |error: BodyError| timed(error.into(), self.inbound).after_sending(RetryClass::MaybeAccepted);
+        let body = collect(body, limits).await.map_err(cut)?;
+        self.read(without_mark(body)).map_err(|fault| fault.after_sending(RetryClass::Answered))
     }
 
     fn read(self, body: Bytes) -> Result<Answer, Fault> {

@@ -10,11 +10,14 @@ use omniroute_actors::router::Lease;
 use omniroute_actors::usage::record::Tokens;
 use tokio::time::Instant;
 
+use super::affinity::{SESSION_HEADER, shown};
 use super::attempt::Answer;
 use super::dispatch::Dispatched;
 use super::inbound::Inbound;
+use super::ledger::Place;
 use super::relay_body::{RelayBody, StreamParts};
-use super::tally::{Tally, tokens};
+use super::retry_class::RetryClass;
+use super::tally::{Ended, Tally, tokens};
 use super::whole_body::{WholeBody, is_large};
 use crate::app::App;
 use crate::error::ApiError;
@@ -38,6 +41,7 @@ struct Whole {
     usage: Usage,
     /// When the answering attempt began.
     began: Instant,
+    place: Place,
 }
 
 impl Delivery {
@@ -45,15 +49,15 @@ impl Delivery {
     pub fn refuse(mut self, error: &ApiError, outcome: Outcome) -> HttpResponse {
         let mut response = error.to_response_for(self.inbound.ask.client, Some(&self.inbound.id));
         self.explain(response.headers_mut(), None);
-        self.tally.finish(outcome, error.status, Tokens::default());
+        self.tally.finish(outcome, error.status_for(self.inbound.ask.client), Tokens::default());
         response
     }
 
     /// The client gets an answer.
     pub fn answer(self, app: &App, dispatched: Dispatched) -> HttpResponse {
-        let Dispatched { answer, dropped, lease, attempt_started } = dispatched;
+        let Dispatched { answer, dropped, lease, attempt_started, place } = dispatched;
         let mut response = match answer {
-            Answer::Whole { body, usage } => self.whole(lease, Whole { body, usage, began: attempt_started }),
+            Answer::Whole { body, usage } => self.whole(lease, Whole { body, usage, began: attempt_started, place }),
             Answer::Stream(stream) => {
                 let headers = self.stream_headers(&lease);
                 let parts = StreamParts {
@@ -62,9 +66,10 @@ impl Delivery {
                     tally: self.tally,
                     in_flight: self.in_flight,
                     cut: app.lifecycle.watch_cut(),
-                    deadlines: self.inbound.deadlines,
+                    deadlines: self.inbound.deadlines(),
                     prompt_chars: self.inbound.ask.prompt_chars,
                     attempt_started,
+                    place,
                 };
                 let mut response = HttpResponse::Ok().body(RelayBody::new(parts));
                 for (name, value) in headers {
@@ -86,8 +91,10 @@ impl Delivery {
         let used = tokens(&whole.usage);
         headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), used.prompt.into());
         headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), used.completion.into());
-        self.tally.attempt_ended(Outcome::Success, 200, now);
+        let ended = Ended { outcome: Outcome::Success, status: 200, class: RetryClass::Answered, at: now };
+        self.tally.attempt_ended(whole.place, ended);
         let first_content = now.duration_since(whole.began);
+        lease.permit.true_up(used.prompt.saturating_add(used.completion));
         lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
         if is_large(whole.body.len()) {
             return response.set_body(BoxBody::new(WholeBody::new(whole.body, self.tally, used, self.in_flight)));
@@ -97,7 +104,7 @@ impl Delivery {
     }
 
     fn stream_headers(&self, lease: &Lease) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(12);
+        let mut headers = HeaderMap::with_capacity(14);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.inbound.ask.client.stream_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -118,11 +125,12 @@ impl Delivery {
             put("x-omniroute-provider", lease.config.provider.as_str());
             put("x-omniroute-connection", lease.config.id.as_str());
             put("x-omniroute-model", lease.model().as_str());
-            if let (Some(combo), Some(strategy)) = (&lease.itinerary.combo, lease.itinerary.strategy) {
-                put("x-omniroute-decision", &format!("combo={combo}; strategy={}", strategy.as_str()));
-            }
+            put("x-omniroute-decision", &lease.decision().to_string());
         }
-        let reasons = self.tally.fallback_reasons();
+        if let Some(session) = self.inbound.session {
+            put(SESSION_HEADER, &shown(session));
+        }
+        let reasons = self.tally.ledger().reasons();
         if !reasons.is_empty() {
             put("x-omniroute-fallback-reason", &capped(&reasons));
         }

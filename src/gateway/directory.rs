@@ -13,7 +13,7 @@ use omniroute_actors::connection::config::{ConnectionConfig, Source};
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::ids::ComboName;
 use omniroute_actors::router::PublishedPlan;
-use omniroute_actors::router::plan::{ProviderEntry, RoutingPlan};
+use omniroute_actors::router::plan::{ProviderEntry, ReadyPlan, RoutingPlan};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 
 use super::assemble::{Assembler, combo};
@@ -105,7 +105,7 @@ impl Directory {
     ///
     /// # Errors
     /// When store or actors do not answer; nothing has changed then.
-    pub async fn refresh(&self) -> Result<Arc<RoutingPlan>, DirectoryError> {
+    pub async fn refresh(&self) -> Result<Arc<ReadyPlan>, DirectoryError> {
         let _turn = self.turn.lock().await;
         let (nodes, combos) = (self.store.nodes().list().await?, self.store.combos().list().await?);
         let stored = self.store.settings().get(RESILIENCE_SETTING).await?;
@@ -183,7 +183,7 @@ impl Directory {
         nodes: &[NodeRow],
         combos: &[ComboRow],
         handles: Vec<Arc<ConnectionHandle>>,
-    ) -> Arc<RoutingPlan> {
+    ) -> Arc<ReadyPlan> {
         let mut plan = RoutingPlan {
             generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
             max_combo_depth: self.config.load().routing.max_combo_depth as usize,
@@ -196,22 +196,14 @@ impl Directory {
         }
         add_own_models(&mut plan, listed);
         self.add_combos(&mut plan, combos);
-        Arc::new(plan.sorted())
+        plan.remember(&self.plan.load());
+        Arc::new(plan.ready())
     }
 
-    /// Cursors of round-robin combos live on from plan to plan.
     fn add_combos(&self, plan: &mut RoutingPlan, combos: &[ComboRow]) {
-        let before = self.plan.load();
         let demo = self.demo_url.as_ref().map(|_| super::assemble::demo_combo());
         let all = demo.into_iter().chain(combos.iter().filter(|row| row.is_active).map(|row| combo(row, plan, combos)));
-        let named: HashMap<ComboName, _> = all
-            .map(|mut combo| {
-                if let Some(old) = before.combos.get(&combo.name) {
-                    combo.cursor = Arc::clone(&old.cursor);
-                }
-                (combo.name.clone(), combo)
-            })
-            .collect();
+        let named: HashMap<ComboName, _> = all.map(|combo| (combo.name.clone(), Arc::new(combo))).collect();
         plan.combos = named;
     }
 }
@@ -234,8 +226,7 @@ fn add_catalogue(plan: &mut RoutingPlan) {
         let id = omniroute_actors::ids::ProviderId::from(spec.id.as_str());
         plan.prefixes.insert(spec.id.clone(), id.clone());
         plan.prefixes.insert(spec.alias.clone(), id.clone());
-        let models = spec.models.iter().map(|model| model.as_str().into()).collect();
-        plan.providers.insert(id, ProviderEntry { models, connections: Vec::new() });
+        plan.providers.insert(id, ProviderEntry::of_models(spec.models.iter().map(String::as_str)));
     }
 }
 
@@ -256,9 +247,7 @@ fn add_own_models(plan: &mut RoutingPlan, listed: &[Listed]) {
         let demo = demo::MODELS.into_iter().filter(|_| *source == Source::Demo);
         let entry = plan.providers.entry(provider.clone()).or_default();
         for model in own.chain(demo) {
-            if !entry.models.iter().any(|known| known.as_str() == model) {
-                entry.models.push(model.into());
-            }
+            entry.models.entry(model.into()).or_default();
         }
         plan.prefixes.entry(row.provider.clone()).or_insert(provider);
     }

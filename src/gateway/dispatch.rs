@@ -5,14 +5,22 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::resilience::outcome::{Next, Outcome};
-use omniroute_actors::router::{Lease, NoRoute, Route, Router, Skip};
+use omniroute_actors::router::{Lease, NoRoute, Route, Router, SkipReason, Skips};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Answered, Means, attempt};
+use super::attempt::{Answer, Means};
 use super::fault::Fault;
 use super::inbound::Inbound;
+use super::ledger::Place;
+use super::queueing::{Turned, wait_for_turn};
+use super::race::{Lost, Onward, Step, step};
+use super::retries::Retries;
+use super::retry_class::RetryClass;
 use super::tally::Tally;
 use crate::wire::chat::Dropped;
+
+/// Requests that wait for the same candidate come back over this time at most.
+const LONGEST_SPREAD: Duration = Duration::from_millis(250);
 
 /// One candidate answered.
 pub struct Dispatched {
@@ -24,6 +32,8 @@ pub struct Dispatched {
     pub lease: Lease,
     /// When the answering attempt began.
     pub attempt_started: Instant,
+    /// Its place in the ledger.
+    pub place: Place,
 }
 
 /// Nobody answered.
@@ -36,7 +46,7 @@ pub enum Failed {
         /// The failure to show.
         fault: Fault,
         /// Candidates that refused, for the time to come back.
-        skipped: Vec<Skip>,
+        skipped: Skips,
         /// When the first of them comes back.
         retry_after: Option<Duration>,
     },
@@ -62,76 +72,104 @@ pub async fn dispatch(
     tally: &mut Tally,
     waiting: Waiting,
 ) -> Result<Dispatched, Failed> {
-    let mut question = Route::first(&inbound.ask.model, inbound.only.clone());
+    let first = || Route::of(&inbound.ask.model, inbound.features.clone(), inbound.only.clone());
+    let retries = Retries::of(&inbound.caller.retries, means.config);
+    let mut to = Step { router, means, inbound, tally, retries };
+    let mut onward = Onward::Ask(first());
     let mut waits = waiting.times;
     let mut worst: Option<Fault> = None;
     loop {
-        let lease = match ask(router, question).await {
-            Ok(lease) => lease,
+        let lease = match to.lease(onward).await {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(next)) => {
+                onward = next;
+                continue;
+            }
             Err(none) => match pause(&none, inbound, waits, waiting.longest) {
                 Some(pause) if worst.is_none() => {
                     tokio::time::sleep(pause).await;
+                    to.tally.waited(pause);
                     waits -= 1;
-                    question = Route::first(&inbound.ask.model, inbound.only.clone());
+                    onward = Onward::Ask(first());
                     continue;
                 }
-                _ => return Err(give_up(none, worst, tally)),
+                _ => return Err(give_up(none, worst, to.tally)),
             },
         };
-        let (tried, started) = try_one(means, inbound, tally, lease).await;
-        let (lease, fault) = match tried {
-            Ok((Answered { answer, dropped }, lease)) => {
-                return Ok(Dispatched { answer, dropped, lease, attempt_started: started });
+        let combo = lease.itinerary.combo.clone();
+        inbound.narrow(combo.as_deref());
+        let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, |most| most as usize);
+        let Lost { fault, onward: next } = match step(&mut to, lease).await {
+            Ok(dispatched) => {
+                dispatched.lease.answered();
+                return Ok(dispatched);
             }
-            Err(failed) => failed,
+            Err(lost) => *lost,
         };
-        let stop = fault.outcome.verdict().next == Next::Stop || inbound.deadlines.is_over(Instant::now());
-        question = lease.next(inbound.only.clone());
-        drop(lease);
-        if stop || tally.attempts() >= inbound.max_attempts {
-            return Err(Failed::Attempts { fault: more_telling(worst, fault), skipped: Vec::new(), retry_after: None });
+        let held = matches!(next, Onward::Go(_));
+        if ends_here(&fault, means, inbound) || (!held && to.retries.tries() >= most) {
+            let fault = more_telling(worst, fault);
+            return Err(Failed::Attempts { fault, skipped: Skips::default(), retry_after: None });
         }
         worst = Some(more_telling(worst, fault));
+        onward = next;
     }
 }
 
-type Tried = Result<(Answered, Lease), (Lease, Fault)>;
-
-async fn try_one(means: &Means<'_>, inbound: &Inbound, tally: &mut Tally, mut lease: Lease) -> (Tried, Instant) {
-    let started = Instant::now();
-    tally.attempt(&lease, started);
-    let answered = attempt(means, inbound, &lease).await;
-    let now = Instant::now();
-    let tried = match answered {
-        Ok(answer) => {
-            tally.first_content(now);
-            if matches!(answer.answer, Answer::Whole { .. }) {
-                tally.upstream_took(now.duration_since(started));
+impl Step<'_, '_> {
+    /// The lease that comes next, paid for: whoever is free, or whose turn came. `Ok(Err(..))` when the candidate may not
+    /// be tried and the next one is to be asked for.
+    async fn lease(&mut self, onward: Onward) -> Result<Result<Lease, Onward>, NoRoute> {
+        let question = match onward {
+            Onward::Go(lease) => return Ok(Ok(*lease)),
+            Onward::Ask(question) => question,
+            Onward::Later(delay, question) => {
+                tokio::time::sleep_until((Instant::now() + delay).min(self.inbound.deadlines().total)).await;
+                self.tally.waited(delay);
+                question
             }
-            Ok((answer, lease))
+        };
+        let lease = match ask(self.router, question).await {
+            Ok(lease) => lease,
+            Err(none) => {
+                let Turned { lease, waited } = wait_for_turn(none, self.means, self.inbound).await?;
+                self.tally.waited(waited);
+                lease
+            }
+        };
+        if self.retries.allow(lease.permit.handle(), self.means.clock.now()) {
+            return Ok(Ok(lease));
         }
-        Err(fault) => {
-            tally.upstream_took(now.duration_since(started));
-            tally.attempt_ended(fault.outcome, fault.status, now);
-            lease.permit.settle(fault.settlement(None));
-            log_failure(inbound, &lease, &fault);
-            Err((lease, fault))
-        }
-    };
-    (tried, started)
+        self.tally.skip(&lease.passed_over(SkipReason::RetryBudget));
+        Ok(Err(Onward::Ask(lease.next(self.inbound.only.clone()))))
+    }
 }
 
-async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
+/// Whether nobody else is asked after this failure.
+fn ends_here(fault: &Fault, means: &Means<'_>, inbound: &Inbound) -> bool {
+    let may_cost_twice = fault.class == RetryClass::MaybeAccepted && !means.config.routing.retry_maybe_accepted;
+    may_cost_twice || fault.outcome.verdict().next == Next::Stop || inbound.deadlines().is_over(Instant::now())
+}
+
+/// Ask the router.
+///
+/// # Errors
+/// Why there is no connection.
+pub async fn ask(router: &Addr<Router>, question: Route) -> Result<Lease, NoRoute> {
     router.send(question).await.unwrap_or(Err(NoRoute::Crashed))
 }
 
 /// How long to wait for the first candidate to come back: only when all of them rest and none failed, never
-/// beyond the deadline.
+/// beyond the deadline. Those who wait for the same candidate do not come back in the same moment.
 fn pause(none: &NoRoute, inbound: &Inbound, waits: u32, longest: Duration) -> Option<Duration> {
     let NoRoute::Exhausted { retry_after: Some(wait), skipped, .. } = none else { return None };
-    let resting = skipped.iter().any(|skip| skip.reason.as_str() == "cooling_down");
-    let in_time = Instant::now() + *wait < inbound.deadlines.total;
-    (waits > 0 && resting && in_time && *wait <= longest).then_some(*wait + Duration::from_millis(1))
+    let resting = skipped.reasons().any(|reason| reason.as_str() == "cooling_down");
+    if waits == 0 || !resting || *wait > longest {
+        return None;
+    }
+    let spread = rand::random_range(Duration::ZERO..=(*wait).min(LONGEST_SPREAD));
+    let pause = *wait + Duration::from_millis(1) + spread;
+    (Instant::now() + pause < inbound.deadlines().total).then_some(pause)
 }
 
 fn give_up(none: NoRoute, worst: Option<Fault>, tally: &mut Tally) -> Failed {
@@ -151,7 +189,7 @@ fn give_up(none: NoRoute, worst: Option<Fault>, tally: &mut Tally) -> Failed {
 
 /// Of two failures the one that tells a client more: about its request before about a limit, about a limit
 /// before about a broken upstream; of equals the later one.
-fn more_telling(earlier: Option<Fault>, later: Fault) -> Fault {
+pub fn more_telling(earlier: Option<Fault>, later: Fault) -> Fault {
     let rank = |outcome: Outcome| match outcome {
         Outcome::ClientFault => 4,
         Outcome::ContextTooLong | Outcome::Untranslatable => 3,
@@ -163,16 +201,4 @@ fn more_telling(earlier: Option<Fault>, later: Fault) -> Fault {
         Some(earlier) if rank(earlier.outcome) > rank(later.outcome) => earlier,
         _ => later,
     }
-}
-
-fn log_failure(inbound: &Inbound, lease: &Lease, fault: &Fault) {
-    tracing::warn!(
-        request.id = inbound.id,
-        connection.id = %lease.config.id,
-        provider = %lease.config.provider,
-        model = %lease.model(),
-        outcome = fault.outcome.as_str(),
-        status = fault.status,
-        "an attempt failed"
-    );
 }

@@ -10,6 +10,7 @@ use omniroute_actors::resilience::outcome::Outcome;
 
 use super::ask::CannotCarry;
 use super::note;
+use super::retry_class::RetryClass;
 use crate::upstream::{BodyError, SendError, SendErrorKind};
 use crate::wire::bedrock::event_stream::EventStreamError;
 use crate::wire::chat;
@@ -36,13 +37,15 @@ pub struct Fault {
     pub from_upstream: bool,
     /// When it says to come back.
     pub retry_after: Option<Duration>,
+    /// What the provider may know of the attempt.
+    pub class: RetryClass,
 }
 
 impl Fault {
     /// One that we saw ourselves.
     pub fn own(outcome: Outcome, message: impl Into<String>) -> Self {
         let error = UpstreamErrorBody { message: message.into(), ..UpstreamErrorBody::default() };
-        Self { outcome, status: 0, error, from_upstream: false, retry_after: None }
+        Self { outcome, status: 0, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
     }
 
     /// With a word for what it was, where a client or an operator can do more with it than with "bad gateway".
@@ -62,7 +65,8 @@ impl Fault {
         error.message = redact(&error.message, secrets);
         let failure =
             Failure { status, code: error.code.as_deref(), kind: error.kind.as_deref(), message: &error.message };
-        Self { outcome: failure.outcome(), status, error, from_upstream: true, retry_after }
+        let (outcome, class) = (failure.outcome(), RetryClass::Answered);
+        Self { outcome, status, error, from_upstream: true, retry_after, class }
     }
 
     /// An error object where an answer should be: its code counts like the status that it stands for.
@@ -73,6 +77,15 @@ impl Fault {
             fault.outcome = Outcome::ServerFault;
         }
         fault
+    }
+
+    /// It happened after the request was written: unless the provider said so itself, this is what it may know.
+    #[must_use]
+    pub fn after_sending(mut self, class: RetryClass) -> Self {
+        if !self.from_upstream {
+            self.class = class;
+        }
+        self
     }
 
     /// The report for the connection.
@@ -104,7 +117,8 @@ impl From<SendError> for Fault {
             SendErrorKind::Redirect { .. } => Some("unexpected_redirect"),
             _ => None,
         };
-        Self::own(outcome, error.kind.to_string()).named(word)
+        let own = Self::own(outcome, error.kind.to_string()).named(word);
+        Self { class: error.delivery.into(), ..own }
     }
 }
 
@@ -173,7 +187,7 @@ impl Fault {
             param: no.field,
             code: Some("unsupported_parameter".into()),
         };
-        Self { outcome, status: 400, error, from_upstream: false, retry_after: None }
+        Self { outcome, status: 400, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
     }
 
     /// An event of a stream that cannot be read. What it held is lost, so the stream is too.

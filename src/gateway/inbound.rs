@@ -1,9 +1,16 @@
 //! A request as the dispatch sees it: checked, with its deadlines.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
+use omniroute_actors::resilience::queue::Key;
+use omniroute_actors::resilience::retry_budget::RetryBudget;
 use omniroute_actors::router::Only;
+use omniroute_actors::router::config::Timeouts;
+use omniroute_actors::router::features::RequestFeatures;
+use omniroute_actors::router::plan::Combo;
 use tokio::time::Instant;
 
 use super::ask::Ask;
@@ -11,6 +18,18 @@ use crate::config::Config;
 
 /// A client may shorten the total deadline, in milliseconds.
 pub const TIMEOUT_HEADER: &str = "x-omniroute-timeout-ms";
+
+/// Characters of a prompt per token, as a rule of thumb.
+const CHARS_PER_TOKEN: u64 = 4;
+
+/// Who asks, as far as its share of what is scarce goes.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its key; requests wait fairly between keys.
+    pub key: Key,
+    /// The extra attempts that its requests may cause.
+    pub retries: Arc<RetryBudget>,
+}
 
 /// The request.
 #[derive(Debug)]
@@ -21,14 +40,41 @@ pub struct Inbound {
     pub ask: Ask,
     /// Which connections may serve it.
     pub only: Only,
+    /// What routing looks at.
+    pub features: Arc<RequestFeatures>,
+    /// The session it belongs to.
+    pub session: Option<u64>,
     /// Headers of the client that a provider of its own format gets as well.
     pub forwarded: Vec<(HeaderName, HeaderValue)>,
     /// When it came, in seconds since the Unix epoch.
     pub created: i64,
-    /// Its deadlines.
+    /// Its deadlines, before a combo has a say.
     pub deadlines: Deadlines,
+    /// Those that its combo asks for.
+    pub narrowed: OnceCell<Deadlines>,
     /// Attempts it may cost.
     pub max_attempts: usize,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+impl Inbound {
+    /// Its deadlines.
+    pub fn deadlines(&self) -> Deadlines {
+        self.narrowed.get().copied().unwrap_or(self.deadlines)
+    }
+
+    /// It goes to this combo, which may have deadlines of its own. The first word counts.
+    pub fn narrow(&self, combo: Option<&Combo>) {
+        if let Some(combo) = combo {
+            self.narrowed.get_or_init(|| self.deadlines.within(&combo.config.timeouts));
+        }
+    }
+
+    /// The tokens that it will use at least; what the answer adds is known when it ends.
+    pub const fn estimated_tokens(&self) -> u64 {
+        self.ask.prompt_chars.div_ceil(CHARS_PER_TOKEN)
+    }
 }
 
 /// The deadlines of one request.
@@ -42,6 +88,10 @@ pub struct Deadlines {
     pub first_content: Duration,
     /// How long content may pause.
     pub idle: Duration,
+    /// Tokens per second below which a stream counts as stalled; 0 = never.
+    pub min_tokens_per_s: u64,
+    /// What the client asked for.
+    pub asked: Option<Duration>,
 }
 
 impl Deadlines {
@@ -53,6 +103,19 @@ impl Deadlines {
             total: started + asked.map_or(most, |asked| asked.min(most)),
             first_content: Duration::from_millis(config.deadlines.first_content_ms),
             idle: Duration::from_millis(config.deadlines.idle_ms),
+            min_tokens_per_s: config.deadlines.min_tokens_per_s,
+            asked,
+        }
+    }
+
+    /// With what a combo says; a client may still only shorten the total.
+    pub fn within(self, timeouts: &Timeouts) -> Self {
+        let most = timeouts.total.map(|total| self.asked.map_or(total, |asked| asked.min(total)));
+        Self {
+            total: most.map_or(self.total, |most| self.started + most),
+            first_content: timeouts.first_content.unwrap_or(self.first_content),
+            idle: timeouts.idle.unwrap_or(self.idle),
+            ..self
         }
     }
 

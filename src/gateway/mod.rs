@@ -7,6 +7,7 @@
 //!                          stream: held until the first content, then RelayBody carries the lease
 //! ```
 
+pub mod affinity;
 pub mod ask;
 pub mod assemble;
 pub mod attempt;
@@ -16,16 +17,25 @@ pub mod deliver;
 pub mod directory;
 pub mod dispatch;
 pub mod fault;
+pub mod features;
 mod frames;
 pub mod inbound;
 pub mod keeper;
+pub mod ledger;
+pub mod media;
 pub mod note;
+mod pace;
+pub mod patience;
 pub mod pipeline;
 mod prepared;
 pub mod provider_format;
+pub mod queueing;
+pub mod race;
 pub mod refusal;
 pub mod relay;
 pub mod relay_body;
+pub mod retries;
+pub mod retry_class;
 pub mod seals;
 mod sign;
 pub mod stall;

@@ -4,6 +4,7 @@
 //! admit -> body -> read (the format's own) -> may this key use this model? -> tally -> dispatch -> deliver
 //! ```
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,14 @@ use omniroute_actors::ids::ConnectionId;
 use omniroute_actors::router::{Only, Router};
 use tokio::time::Instant;
 
+use super::affinity;
 use super::ask::Ask;
 use super::attempt::Means;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
 use super::dispatch::{Waiting, dispatch};
-use super::inbound::{Deadlines, Inbound, TIMEOUT_HEADER};
+use super::features::{self, Origin};
+use super::inbound::{Caller, Deadlines, Inbound, TIMEOUT_HEADER};
 use super::refusal::refusal;
 use super::stall;
 use super::tally::{Opening, Tally};
@@ -147,25 +150,49 @@ struct Call {
 impl Call {
     fn open(taken: Taken, started: Instant) -> (Self, Pass) {
         let only = taken.only();
-        let Taken { ask, principal, config, request, app, pass, .. } = taken;
+        let Taken { mut ask, principal, config, request, app, pass, .. } = taken;
         let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
-        let opening =
-            Opening { id: &id, at, started, key_id: key_id(&principal), model: &ask.model, streamed: ask.stream };
-        let tally = Tally::open(Arc::clone(&app.recorder), opening);
+        let key = key_id(&principal);
+        let session = config.routing.affinity.then(|| affinity::session(headers, &ask, key.as_deref().unwrap_or("")));
+        let session = session.flatten();
+        ask.cache_key = session.filter(|_| config.routing.forward_cache_key);
+        let origin = Origin { key: key.as_deref().map(Arc::from), affinity: session, at };
+        let features = features::of(headers, &ask, origin);
+        let opening = Opening {
+            id: &id,
+            at,
+            started,
+            key_id: key,
+            model: &ask.model,
+            streamed: ask.stream,
+            session: session.map(affinity::shown),
+        };
+        let mut tally = Tally::open(Arc::clone(&app.recorder), opening);
+        tally.ledger_mut().expect_prompt(u64::from(features.prompt_tokens));
         let inbound = Inbound {
             id,
             ask,
             only,
+            features: Arc::new(features),
+            session,
             forwarded: forwarded(headers),
             created: at.0 / 1_000,
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
+            narrowed: OnceCell::new(),
             max_attempts: config.routing.max_attempts as usize,
+            caller: Caller { key: Arc::from(owner(&principal)), retries: Arc::clone(&principal.retries) },
         };
         (Self { inbound, config, tally }, pass)
     }
 
     async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
-        let means = Means { clients: &app.clients, config: &self.config, now: app.clock.wall() };
+        let means = Means {
+            clients: &app.clients,
+            web: &app.web,
+            config: &self.config,
+            now: app.clock.wall(),
+            clock: app.clock.as_ref(),
+        };
         let waiting = waiting(app);
         let dispatched = dispatch(router, &means, &self.inbound, &mut self.tally, waiting).await;
         let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };

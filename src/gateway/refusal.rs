@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use omniroute_actors::connection::handle::Refusal;
 use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::router::itinerary::{Excluded, Itinerary};
 use omniroute_actors::router::resolve::Unresolved;
-use omniroute_actors::router::{NoRoute, Skip, SkipReason};
+use omniroute_actors::router::{NoRoute, Skip, SkipReason, Skips};
 
 use super::dispatch::Failed;
 use super::fault::Fault;
@@ -29,6 +30,7 @@ fn no_route(none: NoRoute, model: &str) -> (ApiError, Outcome) {
         NoRoute::Crashed => {
             (ApiError::new(Problem::Internal, "The router failed on this request."), Outcome::GatewayFault)
         }
+        NoRoute::NothingFits { itinerary } => nothing_fits(&itinerary, model),
         NoRoute::Exhausted { skipped, retry_after, .. } => {
             (nobody_free(&skipped, retry_after, model), Outcome::Abandoned)
         }
@@ -48,12 +50,32 @@ fn unresolved(problem: &Unresolved, model: &str) -> ApiError {
         .retry(false)
 }
 
-/// Nothing was tried: the client learns what keeps each candidate.
-fn nobody_free(skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> ApiError {
-    let is = |wanted: fn(Refusal) -> bool| {
-        skipped.iter().any(|skip| matches!(skip.reason, SkipReason::Refused(refusal) if wanted(refusal)))
+/// No candidate can serve this request: each is named with its reason. What a policy forbids is not the request's
+/// fault; where anything else was the reason for one of them, another request would be served.
+fn nothing_fits(itinerary: &Itinerary, model: &str) -> (ApiError, Outcome) {
+    const MOST: usize = 10;
+    let excluded = &itinerary.excluded;
+    let named = |out: &Excluded| format!("{}/{} {}", out.target.provider(), out.target.model, out.why);
+    let shown: Vec<_> = excluded.iter().take(MOST).map(named).collect();
+    let more = excluded.len().saturating_sub(MOST);
+    let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+    let message = format!("No candidate for '{model}' can serve this request: {}{rest}.", shown.join("; "));
+    let (problem, outcome) = if excluded.iter().any(|out| out.why.is_about_the_request()) {
+        (Problem::BadRequest, Outcome::ClientFault)
+    } else if excluded.iter().any(|out| out.why.is_policy()) {
+        (Problem::Forbidden, Outcome::ClientFault)
+    } else {
+        (Problem::NoUsableConnection, Outcome::Abandoned)
     };
-    if !skipped.is_empty() && skipped.iter().all(|skip| skip.reason == SkipReason::NotAllowed) {
+    (ApiError::new(problem, message).retry(false), outcome)
+}
+
+/// Nothing was tried: the client learns what keeps each candidate.
+fn nobody_free(skipped: &Skips, retry_after: Option<Duration>, model: &str) -> ApiError {
+    let is = |wanted: fn(Refusal) -> bool| {
+        skipped.reasons().any(|reason| matches!(reason, SkipReason::Refused(refusal) if wanted(refusal)))
+    };
+    if !skipped.is_empty() && skipped.reasons().all(|reason| reason == SkipReason::NotAllowed) {
         let message = format!("This key, or the connection it asks for, cannot serve '{model}'.");
         return ApiError::new(Problem::Forbidden, message).retry(false);
     }
@@ -61,7 +83,11 @@ fn nobody_free(skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> 
         Problem::CoolingDown
     } else if is(|refusal| matches!(refusal, Refusal::Open | Refusal::Probing)) {
         Problem::CircuitOpen
-    } else if is(|refusal| matches!(refusal, Refusal::Saturated | Refusal::LocalRateLimit)) {
+    } else if is(|refusal| matches!(refusal, Refusal::QueueFull | Refusal::WaitTooLong | Refusal::Queued)) {
+        Problem::QueueFull
+    } else if is(|refusal| refusal == Refusal::LocalRateLimit) {
+        Problem::LocalRateLimit
+    } else if is(Refusal::is_local) {
         Problem::Saturated
     } else {
         Problem::NoUsableConnection
@@ -71,30 +97,34 @@ fn nobody_free(skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> 
         None => " An operator must act: see /api/resilience.".to_owned(),
     };
     let message = format!("No connection can serve '{model}' now: {}.{when}", reasons(skipped));
-    let wait = retry_after.or_else(|| (problem == Problem::Saturated).then_some(Duration::from_secs(1)));
+    let local = matches!(problem, Problem::Saturated | Problem::QueueFull | Problem::LocalRateLimit);
+    let wait = retry_after.or_else(|| local.then_some(Duration::from_secs(1)));
     let error = ApiError::new(problem, message).after(wait);
-    if wait.is_none() { error.retry(false) } else { error }
+    // Our own bounds pass: whoever comes back then is served.
+    if local || wait.is_none() { error.retry(local) } else { error }
 }
 
-fn reasons(skipped: &[Skip]) -> String {
+fn reasons(skipped: &Skips) -> String {
     const MOST: usize = 5;
     if skipped.is_empty() {
         return "it has no candidates".into();
     }
     let named = |skip: &Skip| {
-        format!("{} is {}", skip.candidate.connection.config().name, skip.reason.as_str().replace('_', " "))
+        let name = skip.connection.as_ref().map(|connection| connection.config().name.clone());
+        format!("{} is {}", name.unwrap_or_default(), skip.reason.as_str().replace('_', " "))
     };
     // What the caller may not use is none of its business.
-    let own: Vec<_> = skipped.iter().filter(|skip| skip.reason != SkipReason::NotAllowed).collect();
+    let own: Vec<_> = skipped.named().iter().filter(|skip| skip.reason != SkipReason::NotAllowed).collect();
     let shown: Vec<_> = own.iter().take(MOST).map(|skip| named(skip)).collect();
-    let more = own.len().saturating_sub(MOST);
+    let unnamed: u32 = skipped.rest().iter().map(|(_, count)| *count).sum();
+    let more = own.len().saturating_sub(MOST) + unnamed as usize;
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!("{}{rest}", shown.join(", "))
 }
 
 /// Something was tried and failed. Every fallback is used up, so a client that retried at once would only
 /// multiply the attempts: it is told not to, unless a time to come back is known.
-fn exhausted(fault: Fault, skipped: &[Skip], retry_after: Option<Duration>, model: &str) -> ApiError {
+fn exhausted(fault: Fault, skipped: &Skips, retry_after: Option<Duration>, model: &str) -> ApiError {
     let wait = fault.retry_after.or(retry_after);
     match fault.outcome {
         Outcome::ClientFault | Outcome::ContextTooLong if fault.from_upstream => relayed(fault),

@@ -19,9 +19,12 @@ use tokio::time::{Instant, Sleep};
 use super::attempt::{OpenStream, release};
 use super::fault::Fault;
 use super::inbound::Deadlines;
+use super::ledger::Place;
+use super::pace::Pace;
 use super::relay::{Progress, Relay};
+use super::retry_class::RetryClass;
 use super::stall::{ClientStalled, Watched, watch};
-use super::tally::{CLIENT_GONE, Tally, tokens};
+use super::tally::{CLIENT_GONE, Ended, Tally, tokens};
 use crate::infra::lifecycle::{Cut, InFlight};
 use crate::upstream::Body;
 use crate::wire::openai_error::ErrorBody;
@@ -49,6 +52,8 @@ pub struct StreamParts {
     pub prompt_chars: u64,
     /// When the attempt began.
     pub attempt_started: Instant,
+    /// Its place in the ledger.
+    pub place: Place,
 }
 
 /// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
@@ -61,9 +66,11 @@ struct RunningStream {
     deadlines: Deadlines,
     prompt_chars: u64,
     attempt_started: Instant,
+    place: Place,
     first_content: Duration,
     last_content: Instant,
     last_write: Instant,
+    pace: Option<Pace>,
     timer: Pin<Box<Sleep>>,
     ended: bool,
     /// The last poll gave bytes: until the next one, it is the client that everybody waits for.
@@ -85,9 +92,11 @@ impl RunningStream {
             deadlines: parts.deadlines,
             prompt_chars: parts.prompt_chars,
             attempt_started: parts.attempt_started,
+            place: parts.place,
             first_content: now.duration_since(parts.attempt_started),
             last_content: now,
             last_write: now,
+            pace: Pace::new(parts.deadlines.min_tokens_per_s, parts.deadlines.idle, now),
             timer: Box::pin(tokio::time::sleep_until(now)),
             ended: false,
             handed_out: false,
@@ -103,7 +112,13 @@ impl RunningStream {
     /// sees how late it really is, and sleeps on.
     fn next_alarm(&self) -> Instant {
         let idle = self.last_content + self.deadlines.idle;
-        idle.min(self.deadlines.total).min(self.last_write + HEARTBEAT_AFTER)
+        let next = idle.min(self.deadlines.total).min(self.last_write + HEARTBEAT_AFTER);
+        self.pace.map_or(next, |pace| next.min(pace.alarm()))
+    }
+
+    /// Tokens that came so far, by their events where nobody counts them.
+    fn tokens_so_far(&self) -> u64 {
+        self.relay.contents().max(self.relay.usage(0).completion_tokens())
     }
 
     fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -166,10 +181,12 @@ impl RunningStream {
         self.upstream = None;
         let now = Instant::now();
         self.tally.upstream_took(now.duration_since(self.attempt_started));
-        self.tally.attempt_ended(outcome, status, now);
+        self.tally.attempt_ended(self.place, Ended { outcome, status, class: RetryClass::Started, at: now });
         let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
-        self.tally.finish(outcome, sent, tokens(&self.relay.usage(self.prompt_chars)));
+        let used = tokens(&self.relay.usage(self.prompt_chars));
+        self.tally.finish(outcome, sent, used);
         if let Some(mut lease) = self.lease.take() {
+            lease.permit.true_up(used.prompt.saturating_add(used.completion));
             let first_content = Some(self.first_content);
             lease.permit.settle(match fault {
                 Some(fault) => fault.settlement(first_content),
@@ -186,6 +203,10 @@ impl RunningStream {
         if now >= self.last_content + self.deadlines.idle {
             return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider stopped sending content")));
         }
+        let tokens = self.pace.map_or(0, |_| self.tokens_so_far());
+        if self.pace.as_mut().is_some_and(|pace| pace.is_too_slow(tokens, now)) {
+            return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider sends hardly any content")));
+        }
         (now >= self.last_write + HEARTBEAT_AFTER).then(|| self.relay.heartbeat())
     }
 }
@@ -197,6 +218,7 @@ fn error_event(fault: &Fault) -> ErrorBody {
         Outcome::IdleTimeout => ("server_error", "stream_idle_timeout"),
         Outcome::GatewayFault => ("server_error", "shutting_down"),
         Outcome::RateLimited | Outcome::QuotaExhausted => ("rate_limit_error", "rate_limit_exceeded"),
+        Outcome::Overloaded => ("server_error", "provider_overloaded"),
         _ => ("server_error", "stream_interrupted"),
     };
     let message = format!("The stream ended early: {}.", fault.error.message.trim_end_matches('.'));
@@ -207,6 +229,11 @@ impl RunningStream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        if self.handed_out && self.pace.is_some() {
+            let (now, tokens) = (Instant::now(), self.tokens_so_far());
+            let pause = now.duration_since(self.last_write);
+            self.pace.iter_mut().for_each(|pace| pace.resumed(pause, tokens, now));
         }
         if self.upstream.is_some() && self.relay.waiting() > 0 {
             return Poll::Ready(Some(self.relay.take_out()));

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::resilience::outcome::Outcome;
-use omniroute_actors::router::{Lease, Skip, SkipReason};
-use omniroute_actors::usage::record::{AttemptRecord, Tokens, UsageRecord};
+use omniroute_actors::router::{Lease, Skips};
+use omniroute_actors::usage::record::{Tokens, UsageRecord};
 use tokio::time::Instant;
 
+use super::ledger::{Ledger, Place};
+use super::retry_class::RetryClass;
 use crate::infra::metrics;
 use crate::infra::recorder::Recorder;
 use crate::wire::usage::Usage;
@@ -23,9 +25,9 @@ pub struct Tally {
     recorder: Arc<Recorder>,
     started: Instant,
     record: Option<UsageRecord>,
+    ledger: Ledger,
     first_content: Option<Duration>,
     upstream: Duration,
-    skipped: Vec<String>,
 }
 
 /// What a request is before anything was tried.
@@ -42,6 +44,21 @@ pub struct Opening<'a> {
     pub model: &'a str,
     /// Whether a stream was asked for.
     pub streamed: bool,
+    /// The session, hashed.
+    pub session: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The upstream's status.
+    pub status: u16,
+    /// What the provider may know of it.
+    pub class: RetryClass,
+    /// When.
+    pub at: Instant,
 }
 
 impl Tally {
@@ -62,57 +79,52 @@ impl Tally {
             tokens: Tokens::default(),
             first_content_ms: None,
             total_ms: 0,
+            session: opening.session,
             attempts: Vec::new(),
         };
         Self {
             recorder,
             started: opening.started,
             record: Some(record),
+            ledger: Ledger::begin(opening.started),
             first_content: None,
             upstream: Duration::ZERO,
-            skipped: Vec::new(),
         }
     }
 
     /// An attempt begins.
-    pub fn attempt(&mut self, lease: &Lease, now: Instant) {
+    pub fn attempt(&mut self, lease: &Lease, now: Instant) -> Place {
         self.skip(&lease.skipped);
-        let started = now.duration_since(self.started);
         if let Some(record) = &mut self.record {
-            record.combo = lease.itinerary.combo.as_ref().map(ToString::to_string);
-            record.attempts.push(AttemptRecord {
-                connection: lease.config.id.to_string(),
-                provider: lease.config.provider.to_string(),
-                model: lease.model().to_string(),
-                outcome: String::new(),
-                status: 0,
-                started_ms: millis(started),
-                took_ms: 0,
-            });
+            record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
         }
+        self.ledger.attempt(lease, now)
     }
 
-    /// The last attempt ended.
-    pub fn attempt_ended(&mut self, outcome: Outcome, status: u16, now: Instant) {
-        let since_start = millis(now.duration_since(self.started));
-        if let Some(attempt) = self.record.as_mut().and_then(|record| record.attempts.last_mut()) {
-            attempt.outcome = outcome.as_str().to_owned();
-            attempt.status = status;
-            attempt.took_ms = since_start.saturating_sub(attempt.started_ms);
-        }
+    /// An attempt ended.
+    pub fn attempt_ended(&mut self, place: Place, ended: Ended) {
+        self.ledger.ended(place, ended);
+    }
+
+    /// This attempt answers the client; what is used from here on, it used.
+    pub fn answered(&mut self, place: Place, now: Instant) {
+        self.first_content.get_or_insert(now.duration_since(self.started));
+        self.ledger.answered(place, now);
+    }
+
+    /// The ledger.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The ledger, to write in.
+    pub const fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     /// Candidates were passed over.
-    pub fn skip(&mut self, skipped: &[Skip]) {
-        // What the caller may not use is none of its business.
-        let own = skipped.iter().filter(|skip| skip.reason != SkipReason::NotAllowed);
-        let named = |skip: &Skip| format!("{}:{}", skip.candidate.connection.config().name, skip.reason.as_str());
-        self.skipped.extend(own.map(named));
-    }
-
-    /// The first content came.
-    pub fn first_content(&mut self, now: Instant) {
-        self.first_content.get_or_insert(now.duration_since(self.started));
+    pub fn skip(&mut self, skipped: &Skips) {
+        self.ledger.skipped(skipped);
     }
 
     /// Time that passed while an upstream had the request.
@@ -120,20 +132,15 @@ impl Tally {
         self.upstream += took;
     }
 
-    /// How many attempts there were.
-    pub fn attempts(&self) -> usize {
-        self.record.as_ref().map_or(0, |record| record.attempts.len())
+    /// The next attempt waited for its turn. That is no time that the gateway itself took.
+    pub fn waited(&mut self, waited: Duration) {
+        self.ledger.waited(waited);
+        self.upstream += waited;
     }
 
-    /// Why the answering connection was not the first choice: `name:reason, ...`; empty when it was.
-    pub fn fallback_reasons(&self) -> String {
-        let failed = self
-            .record
-            .iter()
-            .flat_map(|record| &record.attempts)
-            .filter(|attempt| !attempt.outcome.is_empty() && attempt.outcome != Outcome::Success.as_str());
-        let failed = failed.map(|attempt| format!("{}:{}", attempt.connection, attempt.outcome));
-        self.skipped.iter().cloned().chain(failed).collect::<Vec<_>>().join(", ")
+    /// How many attempts there were.
+    pub fn attempts(&self) -> usize {
+        self.ledger.tried()
     }
 
     /// Time since the request came.
@@ -145,12 +152,13 @@ impl Tally {
     pub fn finish(&mut self, outcome: Outcome, status: u16, tokens: Tokens) {
         let Some(mut record) = self.record.take() else { return };
         let total = Instant::now().duration_since(self.started);
+        record.attempts = self.ledger.close(tokens);
         if outcome == Outcome::Success
-            && let Some(last) = record.attempts.last()
+            && let Some(answering) = self.ledger.answering().and_then(|place| record.attempts.get(place.0))
         {
-            record.connection = Some(last.connection.clone());
-            record.provider = Some(last.provider.clone());
-            record.model = Some(last.model.clone());
+            record.connection = Some(answering.connection.clone());
+            record.provider = Some(answering.provider.clone());
+            record.model = Some(answering.model.clone());
         }
         outcome.as_str().clone_into(&mut record.outcome);
         record.status = status;
@@ -181,6 +189,7 @@ pub fn tokens(usage: &Usage) -> Tokens {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// As it is recorded.
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,8 +12,11 @@ use omniroute_actors::connection::config::{ConnectionConfig, Source, UpstreamTar
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::ports::{Nowhere, Ports};
 use omniroute_actors::resilience::outcome::Outcome;
-use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
-use omniroute_actors::router::{Only, Router};
+use omniroute_actors::resilience::retry_budget::RetryBudget;
+use omniroute_actors::resilience::settings::HealthSettings;
+use omniroute_actors::router::config::ComboConfig;
+use omniroute_actors::router::plan::{Combo, ReadyPlan, RoutingPlan, Step, Strategy};
+use omniroute_actors::router::{Only, PublishedPlan, Router};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 use omniroute_actors::usage::journal::{self, JournalReader};
 use omniroute_actors::usage::record::UsageRecord;
@@ -23,7 +26,7 @@ use tokio::time::Instant;
 use super::ask::Ask;
 use super::attempt::{Answer, Means};
 use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
-use super::inbound::{Deadlines, Inbound};
+use super::inbound::{Caller, Deadlines, Inbound};
 use super::refusal::refusal;
 use super::relay_body::{RelayBody, StreamParts};
 use super::tally::{Opening, Tally};
@@ -33,24 +36,33 @@ use crate::infra::recorder::{Recorder, RecorderOptions};
 use crate::upstream::{ClientFactory, UpstreamSettings};
 use crate::wire::openai_chat::ChatRequest;
 
+mod attempts;
+
 /// A gateway without its front: a combo `team` over one connection per mock.
 struct Rig {
     clients: ClientFactory,
     config: Config,
     clock: Arc<dyn Clock>,
     router: Addr<Router>,
+    plan: PublishedPlan,
     handles: Vec<Arc<ConnectionHandle>>,
     recorder: Arc<Recorder>,
     lifecycle: Arc<Lifecycle>,
+    retries: Arc<RetryBudget>,
     dir: tempfile::TempDir,
 }
 
 impl Rig {
     async fn over(mocks: &[&MockUpstream]) -> Self {
+        Self::over_with(mocks, |config| config).await
+    }
+
+    async fn over_with(mocks: &[&MockUpstream], change: fn(ConnectionConfig) -> ConnectionConfig) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let ports = Ports { clock: Arc::clone(&clock), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
         let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
-        let configs = mocks.iter().enumerate().map(|(index, mock)| connection(index, &mock.base_url())).collect();
+        let configs =
+            mocks.iter().enumerate().map(|(index, mock)| change(connection(index, &mock.base_url()))).collect();
         let handles = registry.send(ApplyConnections(configs)).await.unwrap().unwrap();
         let plan = Arc::new(ArcSwap::from_pointee(plan(&handles)));
         let dir = tempfile::tempdir().unwrap();
@@ -66,11 +78,13 @@ impl Rig {
             clients: ClientFactory::new(UpstreamSettings { allow_private_hosts: allowed, ..Default::default() })
                 .unwrap(),
             config: Config::default(),
-            router: Router::new(plan, Arc::clone(&clock)).start(),
+            router: Router::new(Arc::clone(&plan), Arc::clone(&clock)).start(),
+            plan,
             clock,
             handles,
             recorder: Recorder::new(options).unwrap(),
             lifecycle: Arc::new(Lifecycle::new(Moment::START)),
+            retries: Arc::default(),
             dir,
         }
     }
@@ -83,8 +97,12 @@ impl Rig {
             forwarded: Vec::new(),
             created: 1,
             only: Only::default(),
+            features: Arc::default(),
+            session: None,
             deadlines: Deadlines::new(&self.config, Instant::now(), None),
+            narrowed: Default::default(),
             max_attempts: 3,
+            caller: Caller { key: "".into(), retries: Arc::clone(&self.retries) },
         }
     }
 
@@ -96,12 +114,19 @@ impl Rig {
             key_id: None,
             model: &inbound.ask.model,
             streamed: inbound.ask.stream,
+            session: None,
         };
         Tally::open(Arc::clone(&self.recorder), opening)
     }
 
     async fn dispatch(&self, inbound: &Inbound, tally: &mut Tally) -> Result<Dispatched, Failed> {
-        let means = Means { clients: &self.clients, config: &self.config, now: self.clock.wall() };
+        let means = Means {
+            clients: &self.clients,
+            web: &self.clients,
+            config: &self.config,
+            now: self.clock.wall(),
+            clock: self.clock.as_ref(),
+        };
         let waiting = Waiting { times: 0, longest: Duration::ZERO };
         dispatch(&self.router, &means, inbound, tally, waiting).await
     }
@@ -130,6 +155,7 @@ impl Rig {
             deadlines: inbound.deadlines,
             prompt_chars: inbound.ask.prompt_chars,
             attempt_started: dispatched.attempt_started,
+            place: dispatched.place,
         })
     }
 
@@ -163,6 +189,7 @@ fn connection(index: usize, base_url: &str) -> ConnectionConfig {
         is_active: true,
         max_concurrent: 0,
         requests_per_minute: 0,
+        limits: Default::default(),
         health: Default::default(),
         target: Arc::new(UpstreamTarget {
             chat_url: format!("{base_url}/chat/completions"),
@@ -173,23 +200,25 @@ fn connection(index: usize, base_url: &str) -> ConnectionConfig {
             quirks: 0,
             wire: 0,
         }),
+        tags: Arc::from([]),
+        region: None,
         credential_version: 1,
     }
 }
 
-fn plan(handles: &[Arc<ConnectionHandle>]) -> RoutingPlan {
+fn plan(handles: &[Arc<ConnectionHandle>]) -> ReadyPlan {
+    plan_with(handles, ComboConfig::default())
+}
+
+fn plan_with(handles: &[Arc<ConnectionHandle>], config: ComboConfig) -> ReadyPlan {
     let mut plan = RoutingPlan { max_combo_depth: 5, ..RoutingPlan::default() };
-    let step = |handle: &Arc<ConnectionHandle>| Step {
-        target: StepTarget::Model { provider: handle.provider().clone(), model: "m".into(), connection: None },
-        weight: 0,
-    };
+    let step = |handle: &Arc<ConnectionHandle>| Step::model(handle.provider().clone(), "m");
     let steps = handles.iter().map(step).collect();
     for handle in handles {
         plan.providers.entry(handle.provider().clone()).or_default().connections.push(Arc::clone(handle));
     }
-    let combo = Combo { name: "team".into(), strategy: Strategy::Priority, steps, cursor: Default::default() };
-    plan.combos.insert("team".into(), combo);
-    plan
+    plan.add(Combo { config, ..Combo::new("team", Strategy::Priority, steps) });
+    plan.ready()
 }
 
 #[actix::test]
@@ -324,4 +353,98 @@ async fn the_process_going_away_ends_streams_with_an_error_event() {
     assert!(text.contains("shutting_down"), "{text}");
     assert!(!text.contains("[DONE]"));
     mock.stop().await;
+}
+
+fn one_at_a_time(config: ConnectionConfig) -> ConnectionConfig {
+    ConnectionConfig { max_concurrent: 1, ..config }
+}
+
+#[actix::test]
+async fn a_request_waits_for_its_turn_and_its_record_says_how_long() {
+    let mock = MockUpstream::start().await;
+    mock.control.always("ok tokens=10 delay_ms=20");
+    let rig = Rig::over_with(&[&mock], one_at_a_time).await;
+
+    let (first, second) = tokio::join!(rig.whole(), rig.whole());
+
+    assert!(first.is_ok() && second.is_ok());
+    let waits: Vec<_> = rig.records().iter().map(|record| record.attempts[0].waited_ms).collect();
+    assert!(waits.contains(&0) && waits.iter().any(|waited| *waited > 0), "{waits:?}");
+    assert_eq!(rig.in_flight(), 0);
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn a_request_without_the_time_for_a_turn_is_refused_by_us_and_blames_nobody() {
+    let mock = MockUpstream::start().await;
+    let rig = Rig::over_with(&[&mock], one_at_a_time).await;
+    let held = rig.handles[0].acquire(&"m".into(), &rig.clock).unwrap();
+    let mut inbound = rig.inbound(false);
+    inbound.deadlines.total = Instant::now() + Duration::from_millis(300);
+    let mut tally = rig.tally(&inbound);
+
+    let failed = rig.dispatch(&inbound, &mut tally).await.err().unwrap();
+
+    let (error, outcome) = refusal(failed, "team");
+    assert_eq!(
+        (error.status, error.body.code.as_deref(), error.should_retry),
+        (429, Some("local_queue_full"), Some(true))
+    );
+    assert!(error.retry_after.is_some() && outcome == Outcome::Abandoned);
+    assert_eq!(mock.control.stats().total.started, 0);
+    drop(held);
+    mock.stop().await;
+}
+
+#[actix::test]
+async fn without_a_retry_budget_the_first_failure_is_the_answer() {
+    let (bad, good) = (MockUpstream::start().await, MockUpstream::start().await);
+    bad.control.always("status code=500");
+    let mut rig = Rig::over(&[&bad, &good]).await;
+    rig.config.routing.retry_budget_percent = 0;
+    rig.config.routing.retry_budget_floor_per_s = 0;
+    assert_eq!(rig.whole().await, Err(502));
+    assert_eq!(good.control.stats().total.started, 0);
+
+    rig.config.routing.retry_budget_percent = 100;
+
+    assert!(rig.whole().await.is_ok(), "two requests earned an extra attempt");
+    bad.stop().await;
+    good.stop().await;
+}
+
+#[actix::test]
+async fn no_request_fails_because_it_tried_a_dead_connection() {
+    let (poor, good) = (MockUpstream::start().await, MockUpstream::start().await);
+    poor.control.always("status code=402");
+    let probing = |config: ConnectionConfig| {
+        let health = HealthSettings { terminal_probe: Duration::from_millis(50), ..config.health };
+        ConnectionConfig { health, ..config }
+    };
+    let rig = Rig::over_with(&[&poor, &good], probing).await;
+    let mut inbound = rig.inbound(false);
+    inbound.max_attempts = 1;
+    assert!(rig.whole().await.is_ok(), "402 moves on");
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let mut tally = rig.tally(&inbound);
+        assert!(rig.dispatch(&inbound, &mut tally).await.is_ok(), "the probe is no attempt of the request");
+    }
+    let probes = poor.control.stats().total.started - 1;
+
+    poor.control.always("ok");
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let mut tally = rig.tally(&inbound);
+    let mut back = rig.dispatch(&inbound, &mut tally).await.unwrap();
+    assert!(back.lease.permit.is_terminal_probe());
+    back.lease.permit.settle(Outcome::Success);
+    drop(back);
+    omniroute_actors::connection::report::flush();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+
+    assert!((3..=5).contains(&probes), "{probes}");
+    assert!(rig.handles[0].look("m", rig.clock.now()).is_ok());
+    assert_eq!(rig.handles[0].remembered().terminal, None);
+    poor.stop().await;
+    good.stop().await;
 }

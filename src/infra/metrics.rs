@@ -10,7 +10,7 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-pub use handles::{Handles, request};
+pub use handles::{Handles, fetch, request};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,11 +44,12 @@ const HISTOGRAMS: [(&str, &str, &[f64]); 3] = [
     ("omniroute_gateway_overhead_seconds", "Time of a request that was spent in the gateway itself.", &OVERHEAD),
 ];
 
-const COUNTERS: [(&str, &str); 5] = [
+const COUNTERS: [(&str, &str); 6] = [
     ("omniroute_requests_total", "Data-plane requests by outcome and status."),
     ("omniroute_breaker_transitions_total", "Moves of circuit breakers by connection and states."),
     ("omniroute_cooldowns_total", "Cooldowns by connection and reason."),
     ("omniroute_shed_requests_total", "Data-plane requests refused because the process carries too much, by reason."),
+    ("omniroute_media_fetches_total", "URLs fetched for providers that take bytes only, by result."),
     ("omniroute_usage_records_total", "Usage records by what became of them: kept, dropped, stored."),
 ];
 

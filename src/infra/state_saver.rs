@@ -163,6 +163,7 @@ pub fn row(record: &StateRecord, at: UnixMillis) -> ConnectionStateRow {
         reason: reason(record),
         last_error: failures(record),
         lockouts: serde_json::to_string(&record.lockouts).unwrap_or_else(|_| "[]".to_owned()),
+        learned: (!record.learned.is_empty()).then(|| serde_json::to_string(&record.learned).ok()).flatten(),
         generation: i64::from(record.generation),
         updated_at: at.0,
     }
@@ -216,6 +217,8 @@ pub fn record(row: &ConnectionStateRow) -> Option<StateRecord> {
         since: UnixMillis(row.since),
         last_error: last.and_then(noted),
         lockouts: serde_json::from_str::<Vec<LockoutRecord>>(&row.lockouts).unwrap_or_default(),
+        // What a newer version wrote and this one cannot read is learned again.
+        learned: row.learned.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
     })
 }
 
@@ -232,6 +235,7 @@ fn noted(failure: Failure) -> Option<(UnixMillis, ErrorNote)> {
 mod tests {
     use omniroute_actors::clock::{ManualClock, Moment};
     use omniroute_actors::ids::ModelName;
+    use omniroute_actors::resilience::learned::{Kind, LearnedRecord};
 
     use super::*;
     use crate::infra::crypto::{MasterKey, Vault};
@@ -264,6 +268,15 @@ mod tests {
                 since: UnixMillis(8_000),
                 failures: 3,
             }],
+            learned: vec![LearnedRecord {
+                kind: Kind::Tokens,
+                limit: Some(30_000),
+                remaining: Some(12),
+                reset_at: Some(UnixMillis(9_500)),
+                at: UnixMillis(3_998),
+                per_minute: true,
+                rest_until: UnixMillis(0),
+            }],
         }
     }
 
@@ -276,6 +289,7 @@ mod tests {
             terminal: None,
             last_error: None,
             lockouts: Vec::new(),
+            learned: Vec::new(),
             ..record_of(id, 0)
         }
     }

@@ -100,6 +100,8 @@ pub enum Quirk {
     ReasoningContent,
     /// `response_format` of type `json_schema` is unknown.
     NoJsonSchema,
+    /// `prompt_cache_key` names a session, so that its turns meet the same prompt cache.
+    PromptCacheKey,
 }
 
 /// The header that carries the key, and the word before it.

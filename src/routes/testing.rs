@@ -14,7 +14,7 @@ use actix_web::{Error, test};
 use arc_swap::ArcSwap;
 use omniroute_actors::clock::{Clock, ManualClock, Moment};
 use omniroute_actors::ports::{Nowhere, Ports};
-use omniroute_actors::router::plan::RoutingPlan;
+use omniroute_actors::router::plan::ReadyPlan;
 use omniroute_actors::supervisor::Registry;
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let config = ConfigHandle::new(config);
     let ports = Ports { clock: shared.clone(), store: Arc::new(Nowhere), observer: Arc::new(Nowhere) };
     let registry = Registry::new(Arbiter::current(), ports, Vec::new()).start();
-    let plan = Arc::new(ArcSwap::from_pointee(RoutingPlan::default()));
+    let plan = Arc::new(ArcSwap::from_pointee(ReadyPlan::default()));
     let variables = Environment::from_iter([("OPENAI_API_KEY", "sk-canary-environment")]);
     let directory = Directory::new(DirectoryParts {
         config: config.clone(),
@@ -91,6 +91,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         keys: KeyRing::new(&vault, config.clone(), shared.clone()),
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
         clients: ClientFactory::new(settings).unwrap(),
+        web: ClientFactory::new(UpstreamSettings::default()).unwrap(),
         directory: Arc::new(directory),
         clock: shared,
         config,

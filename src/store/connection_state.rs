@@ -42,6 +42,8 @@ pub struct ConnectionStateRow {
     pub generation: i64,
     /// When this was written.
     pub updated_at: i64,
+    /// What the provider said about its limits, as JSON.
+    pub learned: Option<String>,
 }
 
 /// Operations on remembered states.
@@ -83,6 +85,7 @@ fn save(db: &mut Db, row: &ConnectionStateRow) -> Result<(), StoreError> {
         dsl::lockouts.eq(excluded(dsl::lockouts)),
         dsl::generation.eq(excluded(dsl::generation)),
         dsl::updated_at.eq(excluded(dsl::updated_at)),
+        dsl::learned.eq(excluded(dsl::learned)),
     );
     on_each_engine!(db, connection => {
         diesel::insert_into(state::table)

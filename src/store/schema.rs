@@ -52,6 +52,7 @@ diesel::table! {
         lockouts -> Text,
         generation -> BigInt,
         updated_at -> BigInt,
+        learned -> Nullable<Text>,
     }
 }
 

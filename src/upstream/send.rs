@@ -51,6 +51,8 @@ pub struct UpstreamResponse {
     pub headers: HeaderMap,
     /// The length that the provider declared.
     pub declared_length: Option<u64>,
+    /// When the request went out; nothing for one without a body.
+    pub sent_at: Option<Instant>,
     /// The body.
     pub body: Body,
 }
@@ -227,6 +229,7 @@ fn accept(mut response: ClientResponse, client: &Client, probe: &Probe) -> Resul
         status,
         headers: response.headers().clone(),
         declared_length: framing.length(),
+        sent_at: probe.sent_at(),
         body: Body::new(payload, probe.wire(), client.clone())
             .of_length(framing.length())
             .until_close(framing == Framing::UntilClose),

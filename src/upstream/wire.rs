@@ -14,6 +14,7 @@ use std::{
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::interim::Interim;
 
@@ -43,7 +44,7 @@ pub(super) struct Probe {
     avoid_idle: bool,
     dialed: Cell<bool>,
     connected: Cell<bool>,
-    body_taken: Cell<bool>,
+    sent_at: Cell<Option<Instant>>,
     read_before: Cell<u64>,
     interim: Cell<usize>,
     wire: RefCell<Weak<Wire>>,
@@ -71,7 +72,12 @@ impl Probe {
 
     /// Whether awc began to write the request.
     pub(super) fn started_sending(&self) -> bool {
-        self.body_taken.get()
+        self.sent_at.get().is_some()
+    }
+
+    /// When it did.
+    pub(super) fn sent_at(&self) -> Option<Instant> {
+        self.sent_at.get()
     }
 
     /// Whether a byte came back on the connection since the request began to use it.
@@ -90,7 +96,9 @@ impl Probe {
     }
 
     pub(super) fn mark_body_taken(&self) {
-        self.body_taken.set(true);
+        if self.sent_at.get().is_none() {
+            self.sent_at.set(Some(Instant::now()));
+        }
     }
 
     /// Note the connection in use; whether the request begins to use it now.

@@ -104,6 +104,38 @@ impl FromJson<'_> for Index {
 pub(crate) struct Filled {
     pub(crate) chars: u64,
     pub(crate) any: bool,
+    pub(crate) media: MediaKinds,
+}
+
+/// What a content holds beside text.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct MediaKinds {
+    /// Pictures.
+    pub images: bool,
+    /// Sound.
+    pub audio: bool,
+    /// Documents.
+    pub files: bool,
+}
+
+impl MediaKinds {
+    /// Counts `other` in.
+    pub const fn add(&mut self, other: Self) {
+        self.images |= other.images;
+        self.audio |= other.audio;
+        self.files |= other.files;
+    }
+}
+
+/// The `type` of a part tells what it holds.
+impl FromJson<'_> for MediaKinds {
+    fn from_text(text: &str) -> Self {
+        Self {
+            images: matches!(text, "image_url" | "image" | "input_image"),
+            audio: matches!(text, "input_audio" | "audio" | "audio_url"),
+            files: matches!(text, "file" | "input_file" | "document"),
+        }
+    }
 }
 
 impl Filled {
@@ -111,18 +143,19 @@ impl Filled {
     pub(crate) fn add(&mut self, other: Self) {
         self.chars = self.chars.saturating_add(other.chars);
         self.any |= other.any;
+        self.media.add(other.media);
     }
 }
 
 impl<'de> FromJson<'de> for Filled {
     fn from_text(text: &str) -> Self {
-        Self { chars: text.chars().count() as u64, any: !text.is_empty() }
+        Self { chars: text.chars().count() as u64, any: !text.is_empty(), ..Self::default() }
     }
 
     fn from_array<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
         let mut sum = Self::default();
         while let Some(Any(part)) = items.next_element::<Any<Part>>()? {
-            sum.add(Self { chars: part.0.chars, any: true });
+            sum.add(Self { any: true, ..part.0 });
         }
         Ok(sum)
     }
@@ -132,7 +165,7 @@ impl<'de> FromJson<'de> for Filled {
         while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
             any = true;
         }
-        Ok(Self { chars: 0, any })
+        Ok(Self { any, ..Self::default() })
     }
 }
 
@@ -150,6 +183,7 @@ impl<'de> FromJson<'de> for Part {
         while let Some(key) = members.next_key::<PartKey>()? {
             match key {
                 PartKey::Text | PartKey::Refusal => sum.add(members.next_value::<Any<Filled>>()?.0),
+                PartKey::Type => sum.media.add(members.next_value::<Any<MediaKinds>>()?.0),
                 PartKey::Other => {
                     members.next_value::<IgnoredAny>()?;
                 }
@@ -162,6 +196,7 @@ impl<'de> FromJson<'de> for Part {
 #[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum PartKey {
+    Type,
     Text,
     Refusal,
     #[serde(other)]

@@ -46,6 +46,7 @@ pub mod openai_chat_stream;
 pub mod openai_completions;
 pub mod openai_error;
 mod pairing;
+pub mod rate_limits;
 pub mod responses;
 pub mod retry_hint;
 mod splice;

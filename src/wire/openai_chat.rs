@@ -6,10 +6,12 @@
 use bytes::Bytes;
 
 mod check;
+mod opening;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use super::lenient::MediaKinds;
 use super::{
     bad_request::BadRequest,
     splice::{self, Edit, Keys, Object},
@@ -25,6 +27,8 @@ pub struct RewriteOptions {
     pub drop_stream_options: bool,
     /// The upstream knows only `max_completion_tokens`.
     pub rename_max_tokens: bool,
+    /// Name the session, in hexadecimal, as `prompt_cache_key`, unless the client named one.
+    pub cache_key: Option<u64>,
 }
 
 /// A checked chat request: the body as it came, and what routing needs to know of it.
@@ -44,6 +48,8 @@ pub struct ChatRequest {
     pub has_tools: bool,
     /// Characters of the messages and tools, binary parts left out.
     pub prompt_chars: u64,
+    /// What the messages hold beside text.
+    pub media: MediaKinds,
     /// How many choices are asked for.
     pub n: u32,
     /// The cap on the answer, if the client set one.
@@ -64,6 +70,7 @@ impl ChatRequest {
             include_usage: facts.include_usage,
             has_tools: facts.has_tools,
             prompt_chars: facts.prompt_chars,
+            media: facts.media,
             n: facts.n,
             max_output_tokens: facts.max_output_tokens,
             user: facts.user,
@@ -74,6 +81,22 @@ impl ChatRequest {
     /// The body as the client sent it.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The first member of that name, as it is written; none when it is null.
+    pub fn member(&self, name: &str) -> Option<&str> {
+        let text = std::str::from_utf8(&self.body).unwrap_or_default();
+        let object = Object::new(text, &self.keys);
+        let found = (0..self.keys.len()).find(|index| read::unescaped(object.name(*index)) == name)?;
+        Some(object.value(found)).filter(|value| *value != "null")
+    }
+
+    /// What the conversation begins with: instructions up to the first word of the user, and that word, as they are
+    /// written. It stays the same for the whole conversation.
+    pub fn opening(&self, mut each: impl FnMut(&str)) {
+        if let Some(messages) = self.member("messages") {
+            opening::walk(messages, &mut each);
+        }
     }
 
     /// Decides for a body that does not say whether to stream (a key may be set to the old default, which is yes).
@@ -119,6 +142,11 @@ impl Plan<'_> {
         let mut added = Vec::new();
         if !has(Field::Stream) {
             added.push(format!("\"stream\":{}", self.request.stream));
+        }
+        if let Some(session) = self.options.cache_key
+            && self.request.member("prompt_cache_key").is_none()
+        {
+            added.push(format!("\"prompt_cache_key\":\"{session:016x}\""));
         }
         if self.wants_usage() && !has(Field::StreamOptions) {
             added.push("\"stream_options\":{\"include_usage\":true}".to_owned());

@@ -82,17 +82,18 @@ fn rate_limit_reset<'h>(header: &impl Fn(&str) -> Option<&'h str>, now: i64) -> 
         remaining.and_then(number).is_some_and(|left| left <= 0.0)
     };
     let longest =
-        |names: &mut dyn Iterator<Item = &str>| names.filter_map(|name| reset(header(name)?.trim(), now)).max();
+        |names: &mut dyn Iterator<Item = &str>| names.filter_map(|name| reset_in(header(name)?.trim(), now)).max();
     longest(&mut RESETS.into_iter().filter(exhausted)).or_else(|| longest(&mut RESETS.into_iter()))
 }
 
 /// Unix seconds or milliseconds, seconds from now, a span such as `1m30s`, or a date.
-fn reset(value: &str, now: i64) -> Option<Duration> {
+pub(crate) fn reset_in(value: &str, now: i64) -> Option<Duration> {
+    let capped = |wait: Duration| wait.min(MAX_HINT);
     match number(value) {
-        Some(ms) if ms >= 1e12 => Some(until(ms as i64, now)),
-        Some(seconds) if seconds >= 1e9 => Some(until((seconds * 1000.0) as i64, now)),
+        Some(ms) if ms >= 1e12 => Some(capped(until(ms as i64, now))),
+        Some(seconds) if seconds >= 1e9 => Some(capped(until((seconds * 1000.0) as i64, now))),
         Some(seconds) => millis(seconds * 1000.0),
-        None => span(value).or_else(|| date(value, now)),
+        None => span(value).or_else(|| date(value, now)).map(capped),
     }
 }
 
@@ -184,7 +185,7 @@ fn unit_ms(unit: &str) -> Option<f64> {
 }
 
 /// A plain number; words that Rust would also read as numbers (`inf`, `nan`) are none.
-fn number(text: &str) -> Option<f64> {
+pub(crate) fn number(text: &str) -> Option<f64> {
     let text = text.trim();
     let plain = text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(['e', 'E']);
     text.parse().ok().filter(|_| plain)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -56,6 +57,25 @@ impl fmt::Debug for UpstreamTarget {
     }
 }
 
+/// What bounds the traffic through a connection, beside its slots and its requests per minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most tokens per minute; 0 = no limit.
+    pub tokens_per_minute: u64,
+    /// Smallest gap between two requests.
+    pub min_gap: Duration,
+    /// Most requests that wait for a turn; 0 = nobody waits.
+    pub queue_depth: u32,
+    /// Longest wait for a turn.
+    pub max_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tokens_per_minute: 0, min_gap: Duration::ZERO, queue_depth: 64, max_wait: Duration::from_secs(120) }
+    }
+}
+
 /// One connection as configured.
 #[derive(Debug, Clone)]
 pub struct ConnectionConfig {
@@ -75,10 +95,16 @@ pub struct ConnectionConfig {
     pub max_concurrent: u32,
     /// Most requests per minute; 0 = no limit.
     pub requests_per_minute: u32,
+    /// Its other bounds.
+    pub limits: Limits,
     /// The resilience numbers of its class.
     pub health: HealthSettings,
     /// Where its requests go.
     pub target: Arc<UpstreamTarget>,
+    /// Its tags: requests, steps and policies may ask for them.
+    pub tags: Arc<[Arc<str>]>,
+    /// Where it answers from, such as `eu`.
+    pub region: Option<Arc<str>>,
     /// Changes whenever the credential does.
     pub credential_version: u64,
 }

@@ -1,25 +1,25 @@
 //! What a connection actor publishes: a read-only view that routers and handlers read without a lock and
-//! without a message. The actor is its only writer, except for three counters that callers move themselves:
-//! the gate (to take a probe), the slots and the latency average.
+//! without a message. The actor is its only writer, except for what callers move themselves: the gate (to
+//! take a probe), the slots, the limiter's words and the statistics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use actix::Addr;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::config::ConnectionConfig;
 use super::latency::PeakEwma;
 use super::lease::Permit;
 use super::slots::Slots;
+use super::traffic::{Ask, Traffic};
 use super::{Connection, Outcomes};
 use crate::clock::{Clock, Moment};
-use crate::connection::report::Report;
-use crate::ids::{ConnectionId, ModelName, ProviderId};
-use crate::resilience::gate::{BreakerState, Gate, GateView};
+use crate::connection::report::{self, Report};
+use crate::ids::{ConnectionId, ProviderId};
+use crate::resilience::gate::{Admission, BreakerState, Gate, GateView};
 use crate::resilience::health::Remembered;
+use crate::resilience::limiter::Ticket;
 use crate::resilience::lockout::Lockouts;
 use crate::resilience::outcome::{Outcome, Terminal};
 use crate::supervisor::{Registry, Revive};
@@ -41,8 +41,16 @@ pub enum Refusal {
     ModelLocked,
     /// As many requests in flight as it may carry.
     Saturated,
-    /// As many requests per minute as it may carry.
+    /// As many requests or tokens per minute as it may carry, or as its provider says are left.
     LocalRateLimit,
+    /// Others wait for it already.
+    Queued,
+    /// As many wait for it as may.
+    QueueFull,
+    /// Waiting for it would take longer than the request has.
+    WaitTooLong,
+    /// Its breaker closed a moment ago: traffic comes back step by step.
+    Ramping,
 }
 
 impl Refusal {
@@ -57,7 +65,19 @@ impl Refusal {
             Self::ModelLocked => "model_locked",
             Self::Saturated => "saturated",
             Self::LocalRateLimit => "local_rate_limit",
+            Self::Queued => "queued",
+            Self::QueueFull => "local_queue_full",
+            Self::WaitTooLong => "wait_too_long",
+            Self::Ramping => "ramping_up",
         }
+    }
+
+    /// Whether it is our own bound and says nothing against the connection: worth waiting for.
+    pub const fn is_local(self) -> bool {
+        matches!(
+            self,
+            Self::Saturated | Self::LocalRateLimit | Self::Queued | Self::QueueFull | Self::WaitTooLong | Self::Ramping
+        )
     }
 }
 
@@ -90,8 +110,8 @@ pub struct ConnectionHandle {
     cooldown_until: AtomicU64,
     terminal: AtomicU8,
     lockouts: ArcSwap<Lockouts>,
-    limiter: ArcSwapOption<DefaultDirectRateLimiter>,
-    slots: Slots,
+    pub(super) slots: Slots,
+    pub(super) traffic: Traffic,
     latency: PeakEwma,
     totals: Totals,
     published: ArcSwap<Remembered>,
@@ -114,7 +134,7 @@ impl ConnectionHandle {
         let handle = Self {
             id: config.id.clone(),
             provider: config.provider.clone(),
-            limiter: ArcSwapOption::new(limiter(config.requests_per_minute)),
+            traffic: Traffic::new(&config),
             config: ArcSwap::from_pointee(config),
             gate: Gate::new(gate),
             cooldown_until: AtomicU64::new(0),
@@ -176,10 +196,13 @@ impl ConnectionHandle {
     /// # Errors
     /// Why not.
     pub fn look(&self, model: &str, now: Moment) -> Result<(), Refused> {
-        if !self.config.load().is_active {
+        let config = self.config.load();
+        if !config.is_active {
             return Err(Refused { why: Refusal::Disabled, retry_at: None });
         }
-        if let Some(terminal) = terminal_from(self.terminal.load(Ordering::Acquire)) {
+        if let Some(terminal) = self.terminal()
+            && !self.traffic.terminal_probe_is_due(config.health.terminal_probe, now)
+        {
             return Err(Refused { why: Refusal::Terminal(terminal), retry_at: None });
         }
         let until = Moment::from_millis(self.cooldown_until.load(Ordering::Acquire));
@@ -193,7 +216,7 @@ impl ConnectionHandle {
         let view = self.gate.view();
         match view.state {
             BreakerState::Open | BreakerState::HalfOpen if now < view.not_before => Err(refused_by(view)),
-            _ => Ok(()),
+            _ => self.traffic.rests(now),
         }
     }
 
@@ -201,20 +224,48 @@ impl ConnectionHandle {
     ///
     /// # Errors
     /// Why not.
-    pub fn acquire(self: &Arc<Self>, model: &ModelName, clock: &Arc<dyn Clock>) -> Result<Permit, Refused> {
+    pub fn acquire<'a>(self: &Arc<Self>, ask: impl Into<Ask<'a>>, clock: &Arc<dyn Clock>) -> Result<Permit, Refused> {
+        let (ask, now) = (ask.into(), clock.now());
+        self.look(ask.model.as_str(), now)?;
+        self.give_way(now)?;
+        self.enter(ask, now, clock).inspect_err(|_| {
+            // Its slot was taken for a moment, which the first in line may have met.
+            if self.slots.waiting() > 0 {
+                self.ask_for_turn();
+            }
+        })
+    }
+
+    /// The same for the first of those that wait: nobody is before it.
+    pub(crate) fn acquire_in_turn(self: &Arc<Self>, ask: Ask<'_>, clock: &Arc<dyn Clock>) -> Result<Permit, Refused> {
         let now = clock.now();
-        self.look(model.as_str(), now)?;
+        self.look(ask.model.as_str(), now)?;
+        self.enter(ask, now, clock)
+    }
+
+    /// A newcomer does not overtake those that wait, and stays away while traffic comes back step by step. A probe does neither:
+    /// it is what everybody waits for.
+    fn give_way(&self, now: Moment) -> Result<(), Refused> {
+        if !self.gate.view().state.flows() {
+            return Ok(());
+        }
+        if self.slots.waiting() > 0 {
+            return Err(Refused { why: Refusal::Queued, retry_at: None });
+        }
+        let length = || self.config.load().health.breaker.ramp;
+        let ramping = |until| Refused { why: Refusal::Ramping, retry_at: Some(until) };
+        if self.traffic.ramp().runs() { self.traffic.ramp().pass(length(), now).map_err(ramping) } else { Ok(()) }
+    }
+
+    fn enter(self: &Arc<Self>, ask: Ask<'_>, now: Moment, clock: &Arc<dyn Clock>) -> Result<Permit, Refused> {
         let config = self.config.load();
-        if !self.slots.take(config.max_concurrent) {
+        if !self.slots.take(self.traffic.most_at_once(&config)) {
             return Err(Refused { why: Refusal::Saturated, retry_at: None });
         }
-        let passed = self
-            .pass_limiter(now)
-            .and_then(|()| self.gate.admit(now, config.health.breaker.probe_lease).map_err(refused_by));
-        match passed {
-            Ok(admission) => {
+        match self.spend(ask, &config, now) {
+            Ok((pass, ticket)) => {
                 self.totals.admitted.fetch_add(1, Ordering::Relaxed);
-                Ok(Permit::new(Arc::clone(self), admission, model.clone(), Arc::clone(clock)))
+                Ok(Permit::new(Arc::clone(self), pass, ask.model.clone(), Arc::clone(clock)).with(ticket))
             }
             Err(refused) => {
                 self.slots.give_back();
@@ -223,13 +274,35 @@ impl ConnectionHandle {
         }
     }
 
+    /// A cell of the limiter, a pass through the gate and, at a dead connection, the place of the one that tries it.
+    fn spend(&self, ask: Ask<'_>, config: &ConnectionConfig, now: Moment) -> Result<(Pass, Ticket), Refused> {
+        let ticket = self.traffic.take_pace(ask.tokens, now)?;
+        let passed = self.pass_terminal(config, now).and_then(|terminal_probe| {
+            let admission = self.gate.admit(now, config.health.breaker.probe_lease).map_err(refused_by)?;
+            Ok(Pass { admission, terminal_probe })
+        });
+        passed.map(|pass| (pass, ticket)).inspect_err(|_| self.traffic.give_back(&ticket, now))
+    }
+
+    fn pass_terminal(&self, config: &ConnectionConfig, now: Moment) -> Result<bool, Refused> {
+        match self.terminal() {
+            None => Ok(false),
+            Some(_) if self.traffic.take_terminal_probe(config.health.terminal_probe, now) => Ok(true),
+            Some(terminal) => Err(Refused { why: Refusal::Terminal(terminal), retry_at: None }),
+        }
+    }
+
+    fn terminal(&self) -> Option<Terminal> {
+        terminal_from(self.terminal.load(Ordering::Acquire))
+    }
+
     /// Hand reports to the actor. A dead one is revived first: no report of a failure may vanish.
     pub(crate) fn deliver(&self, reports: Vec<Report>) {
         let address = self.address.load();
         match (address.as_ref().filter(|address| address.connected()), &self.registry) {
             (Some(address), _) => address.do_send(Outcomes(reports)),
             (None, Some(registry)) => registry.do_send(Revive { id: self.id.clone(), reports }),
-            (None, None) => {}
+            (None, None) => report::lost(reports),
         }
     }
 
@@ -242,8 +315,11 @@ impl ConnectionHandle {
         self.address.store(Some(Arc::new(address)));
     }
 
+    /// A slot is free again; if somebody waits for it, the actor hears of it.
     pub(crate) fn give_back(&self) {
-        self.slots.give_back();
+        if self.slots.give_back() {
+            self.ask_for_turn();
+        }
     }
 
     /// The actor's own: show the health to everybody.
@@ -259,29 +335,23 @@ impl ConnectionHandle {
 
     /// The actor's own: show a new configuration.
     pub(crate) fn configure(&self, config: ConnectionConfig) {
-        if self.config.load().requests_per_minute != config.requests_per_minute {
-            self.limiter.store(limiter(config.requests_per_minute));
-        }
+        self.traffic.repace(&config);
         self.config.store(Arc::new(config));
     }
+}
 
-    fn pass_limiter(&self, now: Moment) -> Result<(), Refused> {
-        let limiter = self.limiter.load();
-        let Some(limiter) = limiter.as_ref() else { return Ok(()) };
-        limiter.check().map_err(|not_until| Refused {
-            why: Refusal::LocalRateLimit,
-            retry_at: Some(now.after(not_until.wait_time_from(DefaultClock::default().now()))),
-        })
-    }
+/// What a permit passed on its way in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pass {
+    /// The gate.
+    pub(crate) admission: Admission,
+    /// It tries a connection that is out of service.
+    pub(crate) terminal_probe: bool,
 }
 
 fn refused_by(view: GateView) -> Refused {
     let why = if view.state == BreakerState::HalfOpen { Refusal::Probing } else { Refusal::Open };
     Refused { why, retry_at: Some(view.not_before) }
-}
-
-fn limiter(per_minute: u32) -> Option<Arc<DefaultDirectRateLimiter>> {
-    std::num::NonZeroU32::new(per_minute).map(|rate| Arc::new(RateLimiter::direct(Quota::per_minute(rate))))
 }
 
 const fn terminal_to(terminal: Option<Terminal>) -> u8 {

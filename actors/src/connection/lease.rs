@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::handle::ConnectionHandle;
-use super::report::{self, Report};
+use super::handle::{ConnectionHandle, Pass};
+use super::report::{self, Aside, Report};
 use crate::clock::{Clock, Moment};
 use crate::ids::ModelName;
-use crate::resilience::gate::Admission;
 use crate::resilience::health::{ErrorNote, Heard};
+use crate::resilience::learned::Reported;
+use crate::resilience::limiter::Ticket;
 use crate::resilience::outcome::Outcome;
 
 /// How an attempt ended, as its holder tells it.
@@ -37,11 +38,19 @@ impl From<Outcome> for Settlement {
 #[derive(Debug)]
 pub struct Permit {
     handle: Arc<ConnectionHandle>,
-    admission: Admission,
+    pass: Pass,
     model: ModelName,
     admitted_at: Moment,
     clock: Arc<dyn Clock>,
     settlement: Option<Settlement>,
+    ticket: Ticket,
+    used: Option<u64>,
+    begun: bool,
+    limits: Vec<Reported>,
+    /// Counts the permits of the connection.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    number: u64,
 }
 
 impl std::fmt::Debug for dyn Clock {
@@ -51,14 +60,39 @@ impl std::fmt::Debug for dyn Clock {
 }
 
 impl Permit {
-    pub(crate) fn new(
-        handle: Arc<ConnectionHandle>,
-        admission: Admission,
-        model: ModelName,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(crate) fn new(handle: Arc<ConnectionHandle>, pass: Pass, model: ModelName, clock: Arc<dyn Clock>) -> Self {
         let admitted_at = clock.now();
-        Self { handle, admission, model, admitted_at, clock, settlement: None }
+        #[cfg(test)]
+        #[cfg(not(feature = "loom"))]
+        let number = handle.totals().admitted.load(Ordering::Relaxed);
+        Self {
+            handle,
+            pass,
+            model,
+            admitted_at,
+            clock,
+            settlement: None,
+            ticket: Ticket::default(),
+            used: None,
+            begun: false,
+            limits: Vec::new(),
+            #[cfg(test)]
+            #[cfg(not(feature = "loom"))]
+            number,
+        }
+    }
+
+    /// Which of the connection's permits it is.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What it was charged.
+    pub(crate) const fn with(mut self, ticket: Ticket) -> Self {
+        self.ticket = ticket;
+        self
     }
 
     /// The connection.
@@ -71,14 +105,41 @@ impl Permit {
         &self.model
     }
 
+    /// The gate's generation that it belongs to.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    pub(crate) const fn generation(&self) -> crate::resilience::gate::Generation {
+        self.pass.admission.generation
+    }
+
     /// Whether it is the probe of a half-open breaker.
     pub const fn is_probe(&self) -> bool {
-        self.admission.probe
+        self.pass.admission.probe
+    }
+
+    /// Whether it tries a connection that is out of service.
+    pub const fn is_terminal_probe(&self) -> bool {
+        self.pass.terminal_probe
     }
 
     /// When it was taken.
     pub const fn admitted_at(&self) -> Moment {
         self.admitted_at
+    }
+
+    /// Something is sent from here on: what it was charged is not given back any more.
+    pub const fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// The tokens it used, both ways: takes the place of the estimate. The last word counts.
+    pub const fn true_up(&mut self, actual_tokens: u64) {
+        self.used = Some(actual_tokens);
+    }
+
+    /// What the answer's headers said about the provider's limits, whatever the answer is.
+    pub fn hear_limits(&mut self, limits: Vec<Reported>) {
+        self.limits = limits;
     }
 
     /// Say how it ended. The first word counts; the report leaves with the drop.
@@ -89,37 +150,87 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.handle.give_back();
         let settlement = self.settlement.take().unwrap_or_else(|| {
             let outcome = if std::thread::panicking() { Outcome::GatewayFault } else { Outcome::Abandoned };
             outcome.into()
         });
-        count(&self.handle, &settlement, self.clock.now());
+        let (now, running) = (self.clock.now(), self.handle.in_flight());
+        self.pay(&settlement, now);
+        let took = now.since(self.admitted_at);
+        count(&self.handle, &self.model, &settlement, took, now);
+        // After the limiter: whoever waits for the slot finds what came back.
+        self.handle.give_back();
         if matches!(settlement.outcome, Outcome::Abandoned | Outcome::GatewayFault | Outcome::ClientGone) {
             // Says nothing about the upstream: the probe's place returns here and now, without the actor.
-            self.handle.gate().release(self.admission);
+            self.handle.gate().release(self.pass.admission);
+            if self.pass.terminal_probe {
+                self.handle.traffic.set_terminal_probe(Some(now));
+            }
             return;
         }
         let heard = Heard {
             outcome: settlement.outcome,
-            admission: self.admission,
+            admission: self.pass.admission,
             model: self.model.clone(),
             admitted_at: self.admitted_at,
             retry_after: settlement.retry_after,
             error: settlement.error,
+            took: Some(settlement.first_content.unwrap_or(took)),
+            terminal_probe: self.pass.terminal_probe,
         };
-        report::file(Report { handle: Arc::clone(&self.handle), heard });
+        let aside = Aside { running, limits: std::mem::take(&mut self.limits) };
+        report::file(Report { handle: Arc::clone(&self.handle), heard, aside });
     }
 }
 
-fn count(handle: &ConnectionHandle, settlement: &Settlement, now: Moment) {
-    let totals = handle.totals();
+impl Permit {
+    /// Settle the account with the limiter. What was never sent costs nothing; what was refused cost a call.
+    fn pay(&self, settlement: &Settlement, now: Moment) {
+        if self.ticket.is_free() {
+            return;
+        }
+        let traffic = &self.handle.traffic;
+        match (self.used, settlement.outcome) {
+            (Some(used), _) => traffic.true_up(&self.ticket, used, now),
+            (None, Outcome::Untranslatable) => traffic.give_back(&self.ticket, now),
+            (None, Outcome::Abandoned) if !self.begun => traffic.give_back(&self.ticket, now),
+            (None, outcome) if was_refused(outcome) => traffic.true_up(&self.ticket, 0, now),
+            (None, _) => {}
+        }
+    }
+}
+
+/// Answers before any work was done.
+const fn was_refused(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::ClientFault
+            | Outcome::ModelFault
+            | Outcome::ContextTooLong
+            | Outcome::RateLimited
+            | Outcome::QuotaExhausted
+            | Outcome::CreditsExhausted
+            | Outcome::AuthRefused
+            | Outcome::Forbidden
+            | Outcome::Banned
+            | Outcome::Overloaded
+            | Outcome::ConnectFailed
+            | Outcome::LocalNetwork
+    )
+}
+
+fn count(handle: &ConnectionHandle, model: &ModelName, settlement: &Settlement, took: Duration, now: Moment) {
+    let (totals, stats) = (handle.totals(), handle.traffic.stats());
     match settlement.outcome {
         Outcome::Success => totals.succeeded.fetch_add(1, Ordering::Relaxed),
         Outcome::Abandoned => 0,
         _ => totals.failed.fetch_add(1, Ordering::Relaxed),
     };
+    if settlement.outcome != Outcome::Abandoned {
+        stats.ended(settlement.outcome, took, now);
+    }
     if let Some(first_content) = settlement.first_content {
         handle.latency().observe(first_content, now);
+        stats.first_content(model, first_content, now);
     }
 }

@@ -3,26 +3,39 @@
 //! It is a thin shell. [`Health`] decides, the actor reads the clock, moves the gate, publishes, persists and
 //! tells the observer.
 
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
+pub(crate) mod by_hand;
 pub mod config;
 pub mod handle;
 pub mod latency;
 pub mod lease;
+mod limits;
 pub mod report;
 pub mod slots;
 pub mod snapshot;
+pub mod stats;
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]
 pub(crate) mod tests;
+pub mod traffic;
+pub mod waiting;
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
+mod waiting_tests;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Supervised};
-use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 use self::config::ConnectionConfig;
 use self::handle::ConnectionHandle;
 use self::report::Report;
 use self::snapshot::Snapshot;
+use self::waiting::Waiting;
 use crate::guard::{Crashed, Rebuild, guarded};
 use crate::ports::{Ports, StateRecord};
 use crate::resilience::backoff::Jitter;
@@ -33,21 +46,38 @@ use crate::resilience::health::{Cooldown, Health, ResetScope, Transition};
 pub struct Connection {
     handle: Arc<ConnectionHandle>,
     health: Health,
+    limits: limits::Limits,
+    waiting: Waiting,
     ports: Ports,
+    chance: RefCell<SmallRng>,
 }
 
 impl Connection {
     /// An actor that goes on with what its handle shows.
     pub fn new(handle: Arc<ConnectionHandle>, ports: Ports) -> Self {
+        Self::with(handle, ports, SmallRng::from_rng(&mut rand::rng()))
+    }
+
+    /// The same with chances of the caller's choice.
+    fn with(handle: Arc<ConnectionHandle>, ports: Ports, chance: SmallRng) -> Self {
         let health = Health::restore(handle.config().health, (*handle.remembered()).clone());
-        Self { handle, health, ports }
+        let limits = limits::Limits::going_on(&handle);
+        handle.slots.set_waiting(0);
+        let connection = Self { handle, health, limits, waiting: Waiting::default(), ports, chance: RefCell::new(chance) };
+        connection.plan_terminal_probe();
+        connection
     }
 
     fn hear(&mut self, report: &Report) {
         let now = self.ports.clock.now();
-        let jitter = Jitter::new(rand::rng().random());
+        let jitter = self.jitter();
         let changes = self.health.hear(self.handle.gate().view(), &report.heard, now, jitter);
         self.carry_out(&changes);
+        self.learn(report, now);
+    }
+
+    fn jitter(&self) -> Jitter {
+        Jitter::new(self.chance.borrow_mut().random())
     }
 
     fn reset(&mut self, scope: &ResetScope) -> Vec<Transition> {
@@ -55,6 +85,9 @@ impl Connection {
         let mut changes = self.health.reset(scope, now);
         if matches!(scope, ResetScope::Breakers | ResetScope::All) {
             changes.extend(self.close_gate());
+        }
+        if matches!(scope, ResetScope::Limiters | ResetScope::All) {
+            changes.extend(self.forget_limits(now));
         }
         self.carry_out(&changes);
         changes
@@ -77,6 +110,7 @@ impl Connection {
                 // generation and changes nothing.
                 let _ = self.handle.gate().exchange(*from, *to);
             }
+            self.adjust_traffic(change);
         }
         self.handle.publish(self.health.remembered(self.ports.clock.now()));
         if changes.is_empty() {
@@ -110,6 +144,7 @@ impl Connection {
             since: now.to_wall(was.since),
             lockouts: snapshot::lockouts(&was, now),
             last_error: was.last_error.map(|(at, note)| (now.to_wall(at), note)),
+            learned: self.handle.traffic.learned().records(now),
         }
     }
 
@@ -119,6 +154,8 @@ impl Connection {
         self.handle.configure(config);
         let changes = if renewed { self.health.forgive_credential(self.ports.clock.now()) } else { Vec::new() };
         self.carry_out(&changes);
+        self.plan_terminal_probe();
+        self.serve();
     }
 }
 
@@ -137,6 +174,8 @@ impl Supervised for Connection {}
 impl Rebuild for Connection {
     fn rebuild(&mut self) {
         self.health = Health::restore(self.handle.config().health, (*self.handle.remembered()).clone());
+        self.limits = limits::Limits::going_on(&self.handle);
+        self.waiting.dismiss(&self.handle);
     }
 
     fn label(&self) -> String {
@@ -153,7 +192,11 @@ impl Handler<Outcomes> for Connection {
     type Result = ();
 
     fn handle(&mut self, Outcomes(reports): Outcomes, ctx: &mut Self::Context) {
-        let _ = guarded(self, ctx, "Outcomes", |connection| reports.iter().for_each(|report| connection.hear(report)));
+        let _ = guarded(self, ctx, "Outcomes", |connection| {
+            reports.iter().for_each(|report| connection.hear(report));
+            connection.serve();
+        });
+        self.set_timers(ctx);
     }
 }
 
@@ -166,7 +209,13 @@ impl Handler<Reset> for Connection {
     type Result = MessageResult<Reset>;
 
     fn handle(&mut self, Reset(scope): Reset, ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(guarded(self, ctx, "Reset", |connection| connection.reset(&scope)))
+        let changes = guarded(self, ctx, "Reset", |connection| {
+            let changes = connection.reset(&scope);
+            connection.serve();
+            changes
+        });
+        self.set_timers(ctx);
+        MessageResult(changes)
     }
 }
 
@@ -182,6 +231,7 @@ impl Handler<SetCooldown> for Connection {
         guarded(self, ctx, "SetCooldown", |connection| {
             let changes = connection.health.set_cooldown(cooldown, connection.ports.clock.now());
             connection.carry_out(&changes);
+            connection.serve();
         })
     }
 }
@@ -195,7 +245,9 @@ impl Handler<ApplyConfig> for Connection {
     type Result = Result<(), Crashed>;
 
     fn handle(&mut self, ApplyConfig(config): ApplyConfig, ctx: &mut Self::Context) -> Self::Result {
-        guarded(self, ctx, "ApplyConfig", |connection| connection.configure(config))
+        let applied = guarded(self, ctx, "ApplyConfig", |connection| connection.configure(config));
+        self.set_timers(ctx);
+        applied
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::handle::ConnectionHandle;
 use crate::resilience::health::Heard;
+use crate::resilience::learned::Reported;
 use crate::resilience::outcome::Outcome;
 
 /// Successes wait at most this long.
@@ -26,6 +27,17 @@ pub struct Report {
     pub handle: Arc<ConnectionHandle>,
     /// What is reported.
     pub heard: Heard,
+    /// What it says about limits.
+    pub aside: Aside,
+}
+
+/// What an attempt says beside its outcome.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// How many ran when it ended, itself included.
+    pub running: u32,
+    /// What the provider said about its limits.
+    pub limits: Vec<Reported>,
 }
 
 thread_local! {
@@ -74,4 +86,30 @@ pub fn start_flusher() {
             flush();
         }
     });
+}
+
+/// Nobody hears these: their connection has neither an actor nor a registry. Only tests have such connections.
+#[cfg(not(test))]
+pub(crate) fn lost(_: Vec<Report>) {}
+
+#[cfg(test)]
+pub(crate) use by_hand::{lost, take_lost};
+
+/// Whoever drives connections without actors hands the reports over itself.
+#[cfg(test)]
+mod by_hand {
+    use super::*;
+
+    thread_local! {
+        static LOST: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(crate) fn lost(reports: Vec<Report>) {
+        LOST.with_borrow_mut(|lost| lost.extend(reports));
+    }
+
+    /// The reports of this thread that nobody heard.
+    pub(crate) fn take_lost() -> Vec<Report> {
+        LOST.take()
+    }
 }

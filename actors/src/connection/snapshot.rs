@@ -1,6 +1,7 @@
 //! A connection as an operator sees it.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::config::Source;
 use super::handle::ConnectionHandle;
@@ -9,6 +10,7 @@ use crate::ids::{ConnectionId, ProviderId};
 use crate::ports::LockoutRecord;
 use crate::resilience::gate::BreakerState;
 use crate::resilience::health::{ConnectionState, ErrorNote, Remembered};
+use crate::resilience::learned::LearnedRecord;
 use crate::resilience::outcome::{Outcome, Terminal};
 
 /// Everything about one connection at one moment, in wall time.
@@ -62,6 +64,24 @@ pub struct Snapshot {
     pub succeeded: u64,
     /// Other ends since the start.
     pub failed: u64,
+    /// Most requests at a time, configured or learned; 0 = no limit.
+    pub most_at_once: u32,
+    /// The limit that was learned from refusals; 0 = none.
+    pub learned_most_at_once: u32,
+    /// Requests that wait for a turn.
+    pub queued: u32,
+    /// The share of its pace that could be spent at once; `None` when it is not paced.
+    pub room: Option<f32>,
+    /// The share that the provider says is left; `None` = unknown.
+    pub headroom: Option<f32>,
+    /// What the provider said about its limits.
+    pub learned: Vec<LearnedRecord>,
+    /// The share of calls that succeeded in the last minutes; `None` when there were none.
+    pub success_rate: Option<f32>,
+    /// How long a call holds its slot on average.
+    pub service_time: Option<Duration>,
+    /// Traffic comes back step by step.
+    pub ramping: bool,
     /// The actor did not answer in time: this is what it last published.
     pub stale: bool,
 }
@@ -69,7 +89,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Of this connection, from what is remembered about it.
     pub fn of(handle: &ConnectionHandle, was: &Remembered, now: Now) -> Self {
-        let config = handle.config();
+        let (config, traffic) = (handle.config(), &handle.traffic);
         let view = handle.gate().view();
         let cooling = was.cooldown.filter(|cooldown| cooldown.until > now.moment);
         let breaker = match view.state {
@@ -107,6 +127,15 @@ impl Snapshot {
             admitted: handle.totals().admitted.load(Ordering::Relaxed),
             succeeded: handle.totals().succeeded.load(Ordering::Relaxed),
             failed: handle.totals().failed.load(Ordering::Relaxed),
+            most_at_once: traffic.most_at_once(&config),
+            learned_most_at_once: traffic.learned_limit(),
+            queued: handle.queued(),
+            room: traffic.room(now.moment),
+            headroom: handle.headroom_at(now.moment),
+            learned: traffic.learned().records(now),
+            success_rate: handle.success_rate(now.moment),
+            service_time: handle.service_time(),
+            ramping: traffic.ramp().runs(),
             stale: false,
         }
     }

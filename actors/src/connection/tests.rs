@@ -110,7 +110,7 @@ async fn slots_are_bounded_and_come_back() {
 async fn a_refusal_by_the_limiter_says_when_to_come_back() {
     let rig = Rig::start(vec![ConnectionConfig { requests_per_minute: 2, ..config("a") }]).await;
     let handle = rig.connection("a");
-    (0..2).for_each(|_| drop(handle.acquire(&"m".into(), &rig.clock()).unwrap()));
+    (0..2).for_each(|_| handle.acquire(&"m".into(), &rig.clock()).unwrap().begin());
 
     let refused = handle.acquire(&"m".into(), &rig.clock()).unwrap_err();
 

@@ -1,7 +1,8 @@
 //! How long to stay away: the provider's own word when there is one, else a ladder.
 //!
-//! Hints are trusted and only clamped, because a provider knows when its window ends. Jitter goes
-//! upward only: coming back early is what the hint forbids.
+//! Hints are trusted and only clamped, because a provider knows when its window ends. Their jitter goes
+//! upward only: coming back early is what the hint forbids. What a breaker's wait has grown by is jittered in full:
+//! several gateways that lost the same provider must not come back to it at one moment.
 
 use std::time::Duration;
 
@@ -33,6 +34,15 @@ impl Jitter {
     }
 }
 
+/// The longer ago the last cooldown ended, the less of its ladder is left: half of it after each of these.
+pub const HALF_LIFE: Duration = Duration::from_secs(600);
+
+/// The step of a ladder that nobody climbed for this long.
+pub fn decayed(level: u32, calm: Duration) -> u32 {
+    let halvings = u32::try_from(calm.as_secs() / HALF_LIFE.as_secs()).unwrap_or(u32::MAX);
+    level.checked_shr(halvings).unwrap_or(0)
+}
+
 /// The ladder step: base, twice the base, four times, ... up to the cap.
 pub fn ladder(settings: &CooldownSettings, level: u32) -> Duration {
     let factor = 2u32.saturating_pow(level.min(settings.max_steps).min(31));
@@ -55,7 +65,8 @@ pub fn cooldown(
 
 /// How long a breaker stays open in its n-th cycle (0 first).
 pub fn open_for(reset: Duration, longest: Duration, cycle: u32, jitter: Jitter) -> Duration {
-    jitter.lengthen(reset.saturating_mul(2u32.saturating_pow(cycle.min(16))).min(longest.max(reset)))
+    let grown = reset.saturating_mul(2u32.saturating_pow(cycle.min(16))).min(longest.max(reset));
+    if cycle == 0 { jitter.lengthen(reset) } else { grown - grown.saturating_sub(reset).mul_f64(jitter.0) }
 }
 
 #[cfg(test)]
@@ -94,6 +105,20 @@ mod tests {
         assert_eq!(Jitter::new(1.0).lengthen(ten), Duration::from_secs(11));
         assert_eq!(Jitter::new(-3.0).lengthen(ten), ten);
         assert_eq!(Jitter::new(f64::NAN).lengthen(ten), ten);
+    }
+
+    #[test]
+    fn the_growth_of_an_open_time_is_jittered_in_full_and_never_below_the_first() {
+        let open = |share| open_for(Duration::from_secs(30), Duration::from_secs(300), 2, Jitter::new(share)).as_secs();
+
+        assert_eq!([open(0.0), open(0.5), open(1.0)], [120, 75, 30]);
+    }
+
+    #[test]
+    fn a_ladder_nobody_climbs_sinks_by_half_each_half_life() {
+        let after = |half_lives| decayed(5, HALF_LIFE * half_lives);
+
+        assert_eq!([after(0), after(1), after(2), after(3), after(99)], [5, 2, 1, 0, 0]);
     }
 
     #[test]

@@ -3,14 +3,18 @@
 //!
 //! Why both: a run of failures opens quickly on a dead upstream even when traffic is thin, but a brown-out
 //! that fails every third call never makes a run. The window sees it; the minimum volume keeps two unlucky
-//! calls after an idle night from opening anything.
+//! calls after an idle night from opening anything. Slowness is a second share over the same window, off by default:
+//! an upstream that answers everything after two minutes is as good as away for whoever waits.
 //!
 //! The state itself lives in the [`Gate`](super::gate::Gate); this struct holds the counts and says where the
 //! gate moves next. Results of an older generation say nothing.
 
+use std::time::Duration;
+
 use super::backoff::{Jitter, open_for};
 use super::gate::{Admission, BreakerState, GateView};
 use super::outcome::Signal;
+use super::ramp::BUSY_PER_SECOND;
 use super::settings::BreakerSettings;
 use super::window::{Counts, Window};
 use crate::clock::Moment;
@@ -24,6 +28,19 @@ pub struct Breaker {
     probes_passed: u32,
     cycles: u32,
     closed_at: Moment,
+    /// It carried much when it opened.
+    was_busy: bool,
+}
+
+/// How a call ended, as the breaker sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// The pass it ran under.
+    pub admission: Admission,
+    /// What it says about the provider.
+    pub signal: Signal,
+    /// How long its first content took, or all of it when none came.
+    pub took: Option<Duration>,
 }
 
 impl Breaker {
@@ -36,6 +53,7 @@ impl Breaker {
             probes_passed: 0,
             cycles: 0,
             closed_at: Moment::START,
+            was_busy: false,
         }
     }
 
@@ -54,6 +72,11 @@ impl Breaker {
         self.cycles
     }
 
+    /// Whether traffic should come back step by step, because there was much of it.
+    pub const fn returns_slowly(&self) -> bool {
+        self.was_busy && !self.settings.ramp.is_zero()
+    }
+
     /// The window's counts.
     pub fn counts(&self, now: Moment) -> Counts {
         self.window.counts(now)
@@ -68,20 +91,13 @@ impl Breaker {
     }
 
     /// Hear how a call ended. Says where the gate moves, if it moves.
-    pub fn hear(
-        &mut self,
-        gate: GateView,
-        admission: Admission,
-        signal: Signal,
-        now: Moment,
-        jitter: Jitter,
-    ) -> Option<GateView> {
-        if admission.generation != gate.generation {
+    pub fn hear(&mut self, gate: GateView, ended: Ended, now: Moment, jitter: Jitter) -> Option<GateView> {
+        if ended.admission.generation != gate.generation {
             return None;
         }
         match gate.state {
-            BreakerState::Closed | BreakerState::Degraded => self.hear_closed(gate, signal, now, jitter),
-            BreakerState::HalfOpen if admission.probe => self.hear_probe(gate, signal, now, jitter),
+            BreakerState::Closed | BreakerState::Degraded => self.hear_closed(gate, ended, now, jitter),
+            BreakerState::HalfOpen if ended.admission.probe => self.hear_probe(gate, ended, now, jitter),
             BreakerState::Open | BreakerState::HalfOpen => None,
         }
     }
@@ -90,29 +106,32 @@ impl Breaker {
     pub fn reset(&mut self, now: Moment) {
         self.close(now);
         self.cycles = 0;
+        self.was_busy = false;
     }
 
-    fn hear_closed(&mut self, gate: GateView, signal: Signal, now: Moment, jitter: Jitter) -> Option<GateView> {
-        match signal {
+    fn hear_closed(&mut self, gate: GateView, ended: Ended, now: Moment, jitter: Jitter) -> Option<GateView> {
+        let slow = self.is_slow(ended);
+        match ended.signal {
             Signal::Silent => None,
             Signal::Alive => {
                 self.consecutive = 0;
-                self.window.record(false, now);
-                self.label(gate)
+                self.window.record(false, slow, now);
+                if slow && self.trips(now) { Some(self.open(gate, now, jitter)) } else { self.label(gate) }
             }
             Signal::Failure => {
                 self.consecutive = self.consecutive.saturating_add(1);
-                self.window.record(true, now);
+                self.window.record(true, slow, now);
                 if self.trips(now) { Some(self.open(gate, now, jitter)) } else { self.label(gate) }
             }
         }
     }
 
-    fn hear_probe(&mut self, gate: GateView, signal: Signal, now: Moment, jitter: Jitter) -> Option<GateView> {
-        match signal {
+    fn hear_probe(&mut self, gate: GateView, ended: Ended, now: Moment, jitter: Jitter) -> Option<GateView> {
+        match ended.signal {
             // The place goes to the next caller at once.
             Signal::Silent => Some(gate.moved(BreakerState::HalfOpen, Moment::START)),
             Signal::Failure => Some(self.open(gate, now, jitter)),
+            Signal::Alive if self.is_slow(ended) => Some(self.open(gate, now, jitter)),
             Signal::Alive => {
                 self.probes_passed = self.probes_passed.saturating_add(1);
                 if self.probes_passed < self.settings.half_open_successes {
@@ -125,16 +144,26 @@ impl Breaker {
     }
 
     fn trips(&self, now: Moment) -> bool {
-        let Counts { calls, failures } = self.window.counts(now);
-        let share_reached =
-            u64::from(failures) * 100 >= u64::from(calls) * u64::from(self.settings.failure_rate_percent);
+        let Counts { calls, failures, slow } = self.window.counts(now);
+        let reached = |count: u32, percent: u32| u64::from(count) * 100 >= u64::from(calls) * u64::from(percent);
+        let slowed = self.settings.slow_call_rate_percent > 0 && reached(slow, self.settings.slow_call_rate_percent);
+        let share_reached = slowed || reached(failures, self.settings.failure_rate_percent);
         self.consecutive >= self.settings.failure_threshold || (calls >= self.settings.minimum_calls && share_reached)
+    }
+
+    fn is_slow(&self, ended: Ended) -> bool {
+        let slow = ended.took.is_some_and(|took| took > self.settings.slow_call);
+        slow && self.settings.slow_call_rate_percent > 0
     }
 
     fn open(&mut self, gate: GateView, now: Moment, jitter: Jitter) -> GateView {
         // One that stayed closed for long starts its ladder anew; one that flaps climbs on.
         if gate.state != BreakerState::HalfOpen && now.since(self.closed_at) > self.settings.reset_timeout * 10 {
             self.cycles = 0;
+        }
+        if gate.state != BreakerState::HalfOpen {
+            let calls = u64::from(self.window.counts(now).calls);
+            self.was_busy = calls > u64::from(BUSY_PER_SECOND) * self.settings.window.as_secs().max(1);
         }
         let wait = open_for(self.settings.reset_timeout, self.settings.max_open, self.cycles, jitter);
         self.cycles = self.cycles.saturating_add(1);
@@ -160,8 +189,6 @@ impl Breaker {
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::super::gate::Gate;
@@ -177,6 +204,9 @@ mod tests {
         failure_rate_percent: 50,
         half_open_successes: 1,
         probe_lease: Duration::from_secs(30),
+        slow_call: Duration::from_secs(5),
+        slow_call_rate_percent: 0,
+        ramp: Duration::from_secs(10),
     };
 
     /// A gate and its breaker, driven as the actor drives them.
@@ -196,10 +226,19 @@ mod tests {
         }
 
         fn hear(&mut self, admission: Admission, signal: Signal) {
+            self.hear_after(admission, signal, None);
+        }
+
+        fn hear_after(&mut self, admission: Admission, signal: Signal, took: Option<Duration>) {
             let view = self.gate.view();
-            if let Some(to) = self.breaker.hear(view, admission, signal, self.now, Jitter::NONE) {
+            if let Some(to) = self.breaker.hear(view, Ended { admission, signal, took }, self.now, Jitter::NONE) {
                 self.gate.exchange(view, to).unwrap();
             }
+        }
+
+        fn slow_call(&mut self) {
+            let admission = self.admit().unwrap();
+            self.hear_after(admission, Signal::Alive, Some(Duration::from_secs(6)));
         }
 
         fn call(&mut self, signal: Signal) -> bool {
@@ -280,6 +319,46 @@ mod tests {
     }
 
     #[test]
+    fn slowness_opens_nothing_unless_it_is_asked_for_and_then_by_its_share() {
+        let (mut patient, mut strict) =
+            (Rig::new(SETTINGS), Rig::new(BreakerSettings { slow_call_rate_percent: 80, ..SETTINGS }));
+
+        (0..10).for_each(|n| {
+            patient.slow_call();
+            if n < 2 { assert!(strict.call(Signal::Alive)) } else { strict.slow_call() }
+        });
+
+        assert_eq!((patient.state(), strict.state()), (BreakerState::Closed, BreakerState::Open));
+    }
+
+    #[test]
+    fn a_probe_that_answers_too_late_opens_again() {
+        let mut rig = Rig::new(BreakerSettings { slow_call_rate_percent: 80, ..SETTINGS });
+        rig.fail_five_times();
+        rig.now = rig.now.after(Duration::from_secs(30));
+
+        rig.slow_call();
+
+        assert_eq!(rig.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn only_one_that_carried_much_comes_back_slowly() {
+        let (mut busy, mut quiet) = (Rig::new(SETTINGS), Rig::new(SETTINGS));
+        (0..301).for_each(|_| assert!(busy.call(Signal::Alive)));
+
+        for rig in [&mut busy, &mut quiet] {
+            rig.fail_five_times();
+            rig.now = rig.now.after(Duration::from_secs(30));
+            assert!(rig.call(Signal::Alive));
+        }
+
+        assert_eq!((busy.breaker.returns_slowly(), quiet.breaker.returns_slowly()), (true, false));
+        busy.breaker.reset(busy.now);
+        assert!(!busy.breaker.returns_slowly());
+    }
+
+    #[test]
     fn a_probe_that_says_nothing_hands_its_place_on() {
         let mut rig = Rig::new(SETTINGS);
         rig.fail_five_times();
@@ -313,8 +392,10 @@ mod tests {
         /// Whatever happens in whatever order: an open gate lets nothing pass before its time, there is
         /// never more than one live probe, and once all calls succeed it closes.
         #[test]
-        fn any_history_keeps_the_promises(events in prop::collection::vec((0u8..4, 0u64..40_000), 1..200)) {
-            let mut rig = Rig::new(SETTINGS);
+        fn any_history_keeps_the_promises(
+            events in prop::collection::vec((0u8..4, 0u64..40_000), 1..200), slow_rate in prop_oneof![Just(0u32), 1u32..=100],
+        ) {
+            let mut rig = Rig::new(BreakerSettings { slow_call_rate_percent: slow_rate, ..SETTINGS });
             let mut live: Vec<Admission> = Vec::new();
             for (kind, ms) in events {
                 rig.now = rig.now.after(Duration::from_millis(ms));
@@ -329,7 +410,8 @@ mod tests {
                 let index = (ms as usize) % live.len().max(1);
                 if kind < 3 && index < live.len() {
                     let admission = live.swap_remove(index);
-                    rig.hear(admission, [Signal::Alive, Signal::Failure, Signal::Silent][kind as usize]);
+                    let signal = [Signal::Alive, Signal::Failure, Signal::Silent][kind as usize];
+                    rig.hear_after(admission, signal, Some(Duration::from_millis(ms)));
                 }
             }
 

@@ -48,6 +48,11 @@ impl BreakerState {
         }
     }
 
+    /// Whether traffic flows.
+    pub const fn flows(self) -> bool {
+        matches!(self, Self::Closed | Self::Degraded)
+    }
+
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Closed, Self::Degraded, Self::Open, Self::HalfOpen].into_iter().find(|state| state.as_str() == word)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::backoff::{self, Jitter, LONGEST_HINT, LONGEST_QUOTA_HINT};
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Ended};
 use super::gate::{Admission, BreakerState, GateView};
 use super::lockout::Lockouts;
 use super::outcome::{Cool, Outcome, Signal, Terminal};
@@ -47,6 +47,10 @@ pub struct Heard {
     pub retry_after: Option<Duration>,
     /// The error, for operators.
     pub error: Option<ErrorNote>,
+    /// How long its first content took, or all of it when none came.
+    pub took: Option<Duration>,
+    /// It tried a connection that was out of service.
+    pub terminal_probe: bool,
 }
 
 /// What a reset clears.
@@ -58,6 +62,8 @@ pub enum ResetScope {
     Cooldowns,
     /// Lockouts: of one model, or of all.
     Lockouts(Option<ModelName>),
+    /// What was learned about limits, and what paces now.
+    Limiters,
     /// Everything, terminal states included.
     All,
 }
@@ -163,7 +169,8 @@ impl Health {
         if let Some(note) = &heard.error {
             self.last_error = Some((now, note.clone()));
         }
-        if let Some(to) = self.breaker.hear(gate, heard.admission, verdict.signal, now, jitter) {
+        let ended = Ended { admission: heard.admission, signal: verdict.signal, took: heard.took };
+        if let Some(to) = self.breaker.hear(gate, ended, now, jitter) {
             changes.push(Transition::Breaker { from: gate, to });
         }
         match verdict.cool {
@@ -199,7 +206,7 @@ impl Health {
                 let cleared = self.lockouts.clear_all();
                 changes.extend((cleared > 0).then_some(Transition::ModelsUnlocked(cleared)));
             }
-            ResetScope::Breakers | ResetScope::Cooldowns => {}
+            ResetScope::Breakers | ResetScope::Cooldowns | ResetScope::Limiters => {}
         }
         if *scope == ResetScope::All {
             self.suspected_at = None;
@@ -235,6 +242,11 @@ impl Health {
         self.cooldown.filter(|cooldown| cooldown.until > now)
     }
 
+    /// Whether a breaker that closed now should let traffic back step by step.
+    pub const fn returns_slowly(&self) -> bool {
+        self.breaker.returns_slowly()
+    }
+
     /// The terminal state.
     pub const fn terminal(&self) -> Option<Terminal> {
         self.terminal
@@ -255,9 +267,11 @@ impl Health {
             Outcome::QuotaExhausted => LONGEST_QUOTA_HINT,
             _ => LONGEST_HINT,
         };
-        let wait = backoff::cooldown(&self.settings.cooldown, self.level, heard.retry_after, longest, jitter);
+        let calm = self.cooldown.map_or(Duration::ZERO, |over| now.since(over.until));
+        let level = backoff::decayed(self.level, calm);
+        let wait = backoff::cooldown(&self.settings.cooldown, level, heard.retry_after, longest, jitter);
         let until = now.after(wait).max(self.cooling(now).map_or(Moment::START, |running| running.until));
-        self.level = if heard.retry_after.is_some() { 0 } else { self.level.saturating_add(1).min(32) };
+        self.level = if heard.retry_after.is_some() { 0 } else { level.saturating_add(1).min(32) };
         self.cooldown = Some(Cooldown { until, reason: heard.outcome });
         Some(Transition::CoolingDown { until, reason: heard.outcome })
     }
@@ -294,6 +308,10 @@ impl Health {
     /// began: calls in flight when the limit struck may still succeed.
     fn proved_alive(&mut self, heard: &Heard) -> Vec<Transition> {
         let mut changes = Vec::new();
+        if heard.terminal_probe {
+            self.suspected_at = None;
+            changes.extend(self.terminal.take().map(Transition::TerminalCleared));
+        }
         if self.suspected_at.is_some_and(|first| heard.admitted_at > first) {
             self.suspected_at = None;
         }
@@ -313,7 +331,10 @@ impl Health {
     fn stamp(&mut self, changes: &[Transition], now: Moment) {
         let relabelled = |change: &Transition| {
             matches!(change, Transition::Breaker { from, to } if from.state == to.state)
-                || matches!(change, Transition::ModelLocked { .. } | Transition::ModelsUnlocked(_))
+                || matches!(
+                    change,
+                    Transition::ModelLocked { .. } | Transition::ModelsUnlocked(_) | Transition::LimitsForgotten
+                )
         };
         if changes.iter().any(|change| !relabelled(change)) {
             self.since = now;

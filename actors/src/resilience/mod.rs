@@ -9,13 +9,19 @@
 //!                                        `-- Terminal (expired, banned, credits exhausted)
 //! ```
 
+pub mod aimd;
 pub mod backoff;
 pub mod breaker;
 pub mod classify;
 pub mod gate;
 pub mod health;
+pub mod learned;
+pub mod limiter;
 pub mod lockout;
 pub mod outcome;
+pub mod queue;
+pub mod ramp;
+pub mod retry_budget;
 pub mod settings;
 pub mod transition;
 pub mod window;

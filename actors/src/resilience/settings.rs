@@ -23,6 +23,12 @@ pub struct BreakerSettings {
     pub half_open_successes: u32,
     /// How long a probe may hold its place.
     pub probe_lease: Duration,
+    /// A call whose first content takes longer is a slow one.
+    pub slow_call: Duration,
+    /// Share of slow calls in the window that opens it, in percent; 0 = slowness opens nothing.
+    pub slow_call_rate_percent: u32,
+    /// How long traffic takes to come back to a busy connection; zero = at once.
+    pub ramp: Duration,
 }
 
 impl Default for BreakerSettings {
@@ -37,6 +43,9 @@ impl Default for BreakerSettings {
             failure_rate_percent: 50,
             half_open_successes: 1,
             probe_lease: Duration::from_secs(30),
+            slow_call: Duration::from_secs(60),
+            slow_call_rate_percent: 0,
+            ramp: Duration::from_secs(10),
         }
     }
 }
@@ -60,11 +69,23 @@ impl Default for CooldownSettings {
     }
 }
 
-/// Both, for one class of connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// All of them, for one class of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthSettings {
     /// The breaker.
     pub breaker: BreakerSettings,
     /// The cooldown.
     pub cooldown: CooldownSettings,
+    /// How often a connection that is out of service is tried; zero = never.
+    pub terminal_probe: Duration,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            breaker: BreakerSettings::default(),
+            cooldown: CooldownSettings::default(),
+            terminal_probe: Duration::from_secs(900),
+        }
+    }
 }

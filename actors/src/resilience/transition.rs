@@ -40,6 +40,8 @@ pub enum Transition {
     BecameTerminal(Terminal),
     /// Back in service.
     TerminalCleared(Terminal),
+    /// What was learned about limits is forgotten.
+    LimitsForgotten,
 }
 
 impl Transition {
@@ -72,6 +74,7 @@ impl fmt::Display for Told<'_> {
             Transition::ModelsUnlocked(1) => f.write_str("1 model unlocked"),
             Transition::ModelsUnlocked(count) => write!(f, "{count} models unlocked"),
             Transition::BecameTerminal(terminal) => write!(f, "out of service: {}", terminal.as_str()),
+            Transition::LimitsForgotten => f.write_str("learned limits forgotten"),
             Transition::TerminalCleared(terminal) => write!(f, "back in service, was {}", terminal.as_str()),
         }
     }
@@ -104,6 +107,7 @@ mod tests {
             Transition::ModelsUnlocked(2),
             Transition::BecameTerminal(Terminal::Expired),
             Transition::TerminalCleared(Terminal::Expired),
+            Transition::LimitsForgotten,
         ];
 
         let told = changes.map(|change| change.told(now).to_string());
@@ -118,6 +122,7 @@ mod tests {
             "2 models unlocked",
             "out of service: expired",
             "back in service, was expired",
+            "learned limits forgotten",
         ];
         assert_eq!(told, expected);
     }

@@ -15,6 +15,7 @@ struct Bucket {
     slice: u64,
     calls: u32,
     failures: u32,
+    slow: u32,
 }
 
 /// The window.
@@ -31,6 +32,8 @@ pub struct Counts {
     pub calls: u32,
     /// Those that failed.
     pub failures: u32,
+    /// Those that took longer than they should.
+    pub slow: u32,
 }
 
 impl Window {
@@ -40,7 +43,7 @@ impl Window {
     }
 
     /// Count one call.
-    pub fn record(&mut self, failed: bool, now: Moment) {
+    pub fn record(&mut self, failed: bool, slow: bool, now: Moment) {
         let slice = self.slice(now);
         if let Some(bucket) = self.buckets.get_mut((slice % BUCKETS as u64) as usize) {
             if bucket.slice != slice {
@@ -48,6 +51,7 @@ impl Window {
             }
             bucket.calls = bucket.calls.saturating_add(1);
             bucket.failures = bucket.failures.saturating_add(u32::from(failed));
+            bucket.slow = bucket.slow.saturating_add(u32::from(slow));
         }
     }
 
@@ -60,6 +64,7 @@ impl Window {
             |sum, bucket| Counts {
                 calls: sum.calls.saturating_add(bucket.calls),
                 failures: sum.failures.saturating_add(bucket.failures),
+                slow: sum.slow.saturating_add(bucket.slow),
             },
         )
     }
@@ -82,11 +87,11 @@ mod tests {
     #[test]
     fn old_calls_fall_out_of_the_window() {
         let mut window = Window::new(Duration::from_secs(30));
-        window.record(true, Moment::from_millis(0));
-        window.record(false, Moment::from_millis(20_000));
+        window.record(true, false, Moment::from_millis(0));
+        window.record(false, true, Moment::from_millis(20_000));
 
-        assert_eq!(window.counts(Moment::from_millis(20_000)), Counts { calls: 2, failures: 1 });
-        assert_eq!(window.counts(Moment::from_millis(31_000)), Counts { calls: 1, failures: 0 });
+        assert_eq!(window.counts(Moment::from_millis(20_000)), Counts { calls: 2, failures: 1, slow: 1 });
+        assert_eq!(window.counts(Moment::from_millis(31_000)), Counts { calls: 1, failures: 0, slow: 1 });
         assert_eq!(window.counts(Moment::from_millis(90_000)), Counts::default());
     }
 }

@@ -1,135 +1,115 @@
-//! The itinerary of one request: its candidates in the order in which they are tried, made once and then
-//! carried from attempt to attempt.
+//! The itinerary of one request: the *legs* in the order in which they are tried, made once and then carried from
+//! attempt to attempt. A leg is a model at a provider; which of the provider's connections serves it is decided when
+//! the leg is walked, so that an itinerary costs the same over ten connections and over ten thousand.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rand::Rng;
+use super::features::RequestFeatures;
+use super::filter::{Misfit, Screen};
+use super::plan::{Combo, Strategy, Target};
+use super::resolve::Resolution;
+use super::strategy::Factors;
 
-use super::plan::Strategy;
-use super::plan::{Combo, RoutingPlan, StepTarget};
-use super::resolve::Resolved;
-use super::strategy::{StepView, order};
-use crate::connection::handle::ConnectionHandle;
-use crate::ids::{ComboName, ConnectionId, ModelName, ProviderId};
-
-/// Candidates beyond this are not looked at: a plan may not grow without bound by nesting.
-const MOST_CANDIDATES: usize = 1_000;
-
-/// One connection with one model.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// The connection.
-    pub connection: Arc<ConnectionHandle>,
-    /// The model as its provider calls it.
-    pub model: ModelName,
+/// How a leg was come by: the combos that it is nested in, the innermost first.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub combo: Arc<Combo>,
+    /// The step of the combo above that leads here, and that combo.
+    pub above: Option<(Arc<str>, u64, Arc<Path>)>,
+    /// Whether this request has used up a turn of the combo.
+    pub took_turn: AtomicBool,
 }
 
-/// The candidates of a request.
+/// A model at a provider.
+#[derive(Debug, Clone)]
+pub struct Leg {
+    /// What it leads to.
+    pub target: Arc<Target>,
+    /// The word for its place.
+    pub why: &'static str,
+    /// The factors of its score, under `auto`.
+    pub factors: Option<Factors>,
+    pub(super) step: u64,
+    pub(super) path: Option<Arc<Path>>,
+}
+
+impl Leg {
+    /// The ids of the steps that lead to it, joined: unique in its combo, nested combos included.
+    pub fn key(&self) -> String {
+        let mut ids = vec![&*self.target.step];
+        let mut path = self.path.as_deref();
+        while let Some((id, _, above)) = path.and_then(|path| path.above.as_ref()) {
+            ids.push(id);
+            path = Some(above);
+        }
+        ids.reverse();
+        ids.join(">")
+    }
+
+    /// Somebody answered here: every combo on the way remembers its step.
+    pub(super) fn answered(&self, session: Option<u64>) {
+        let (mut step, mut path) = (self.step, self.path.as_deref());
+        while let Some(here) = path {
+            here.combo.state.answered(step, session);
+            (step, path) = match &here.above {
+                Some((_, above, next)) => (*above, Some(&**next)),
+                None => (step, None),
+            };
+        }
+    }
+
+    /// A connection of it is taken: nested combos that go by turns have had theirs. The turn is used up only here, so
+    /// that a combo which is merely passed by, or reached as a fallback, still gives each of its steps its turn.
+    pub(super) fn taken(&self) {
+        let mut path = self.path.as_deref();
+        while let Some(here) = path {
+            if here.combo.strategy.takes_turns() && !here.took_turn.swap(true, Ordering::Relaxed) {
+                here.combo.state.take_turn();
+            }
+            path = here.above.as_ref().map(|(_, _, above)| &**above);
+        }
+    }
+}
+
+/// A target that fell out.
+#[derive(Debug, Clone)]
+pub struct Excluded {
+    /// The target.
+    pub target: Arc<Target>,
+    /// Why.
+    pub why: Misfit,
+}
+
+/// The legs of a request.
 #[derive(Debug)]
 pub struct Itinerary {
-    /// The combo it came from, if it did.
-    pub combo: Option<ComboName>,
-    /// The combo's strategy.
-    pub strategy: Option<Strategy>,
+    /// What the model string means, and how that was found.
+    pub resolution: Resolution,
+    /// The combo, if it is one.
+    pub combo: Option<Arc<Combo>>,
     /// In order.
-    pub candidates: Vec<Candidate>,
+    pub legs: Vec<Leg>,
+    /// What fell out before.
+    pub excluded: Vec<Excluded>,
+    /// The request.
+    pub features: Arc<RequestFeatures>,
+    /// Nothing met every wish, so that wishes were dropped.
+    pub relaxed: bool,
+    /// What is left of a quota below which a session leaves a connection.
+    pub(super) floor: Option<f32>,
+    pub(super) screen: Screen,
+    pub(super) seed: u64,
 }
 
 impl Itinerary {
-    /// Draw up the itinerary for a resolved model.
-    pub fn draw<R: Rng>(plan: &RoutingPlan, resolved: &Resolved, rng: &mut R) -> Self {
-        let mut drawing = Drawing { plan, rng, candidates: Vec::new() };
-        match resolved {
-            Resolved::Combo(name) => {
-                drawing.combo(name, 0);
-                let strategy = plan.combos.get(name).map(|combo| combo.strategy);
-                Self { combo: Some(name.clone()), strategy, candidates: drawing.candidates }
-            }
-            Resolved::Direct { provider, model } => {
-                drawing.provider(provider, model, None);
-                Self { combo: None, strategy: None, candidates: drawing.candidates }
-            }
-        }
-    }
-}
-
-struct Drawing<'a, R> {
-    plan: &'a RoutingPlan,
-    rng: &'a mut R,
-    candidates: Vec<Candidate>,
-}
-
-impl<R: Rng> Drawing<'_, R> {
-    /// Steps in the order of the combo's own strategy; nested combos bring theirs.
-    fn combo(&mut self, name: &ComboName, depth: usize) {
-        let Some(combo) = self.plan.combos.get(name).filter(|_| depth < self.plan.max_combo_depth) else { return };
-        let views: Vec<StepView> = combo
-            .steps
-            .iter()
-            .map(|step| StepView { weight: step.weight, cost: self.cost(&step.target, depth) })
-            .collect();
-        let turn = if combo.strategy == Strategy::RoundRobin { combo.next_turn() } else { 0 };
-        for index in order(combo.strategy, &views, turn, self.rng) {
-            self.step(combo, index, depth);
-        }
+    /// The combo's strategy.
+    pub fn strategy(&self) -> Option<Strategy> {
+        self.combo.as_ref().map(|combo| combo.strategy)
     }
 
-    fn step(&mut self, combo: &Combo, index: usize, depth: usize) {
-        match combo.steps.get(index).map(|step| &step.target) {
-            Some(StepTarget::Model { provider, model, connection }) => {
-                self.provider(provider, model, connection.as_ref());
-            }
-            Some(StepTarget::Combo(name)) => self.combo(name, depth + 1),
-            None => {}
-        }
+    /// What the request is expected to cost on a leg, in nano-USD.
+    pub fn cost(&self, leg: &Leg) -> Option<u64> {
+        leg.target.facts.cost(&self.features, false)
     }
-
-    /// The connections of a provider: by priority; among equals the cheaper of two drawn ones first.
-    fn provider(&mut self, provider: &ProviderId, model: &ModelName, pinned: Option<&ConnectionId>) {
-        let Some(entry) = self.plan.providers.get(provider) else { return };
-        let wanted: Vec<_> =
-            entry.connections.iter().filter(|handle| pinned.is_none_or(|id| handle.id() == id)).collect();
-        for equals in wanted.chunk_by(|a, b| a.config().priority == b.config().priority) {
-            let views: Vec<_> = equals.iter().map(|handle| StepView { weight: 0, cost: cost_of(handle) }).collect();
-            let ordered = order(Strategy::P2c, &views, 0, self.rng);
-            for handle in ordered.into_iter().filter_map(|index| equals.get(index)) {
-                self.add(handle, model);
-            }
-        }
-    }
-
-    fn add(&mut self, handle: &Arc<ConnectionHandle>, model: &ModelName) {
-        let known = |candidate: &Candidate| Arc::ptr_eq(&candidate.connection, handle) && candidate.model == *model;
-        if self.candidates.len() < MOST_CANDIDATES && !self.candidates.iter().any(known) {
-            self.candidates.push(Candidate { connection: Arc::clone(handle), model: model.clone() });
-        }
-    }
-
-    /// A step costs what its best connection costs.
-    fn cost(&self, target: &StepTarget, depth: usize) -> f64 {
-        match target {
-            StepTarget::Model { provider, connection, .. } => self
-                .plan
-                .providers
-                .get(provider)
-                .into_iter()
-                .flat_map(|entry| &entry.connections)
-                .filter(|handle| connection.as_ref().is_none_or(|id| handle.id() == id))
-                .map(|handle| cost_of(handle))
-                .fold(f64::MAX, f64::min),
-            StepTarget::Combo(name) if depth < self.plan.max_combo_depth => self
-                .plan
-                .combos
-                .get(name)
-                .into_iter()
-                .flat_map(|combo| &combo.steps)
-                .map(|step| self.cost(&step.target, depth + 1))
-                .fold(f64::MAX, f64::min),
-            StepTarget::Combo(_) => f64::MAX,
-        }
-    }
-}
-
-fn cost_of(handle: &ConnectionHandle) -> f64 {
-    handle.latency().cost(handle.in_flight())
 }

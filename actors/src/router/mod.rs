@@ -3,16 +3,34 @@
 //!
 //! A replica owns nothing but its random numbers: the plan is published, the connections are reached through
 //! their handles. So a message to it costs half a microsecond and replicas never disagree.
+//!
+//! The way of a request: [`resolve`] (what the model string means), [`filter`] (what can serve it, and may),
+//! [`strategy`] (in which order), an [`Itinerary`] of legs; then, leg by leg and lazily, a connection.
 
+mod affinity;
+pub mod config;
+mod draw;
+pub mod explain;
+pub mod facts;
+pub mod features;
+pub mod filter;
+pub mod glob;
+mod hash;
 pub mod itinerary;
+pub mod lease;
+mod pick;
 pub mod plan;
+pub mod policy;
 pub mod resolve;
+mod sample;
+mod scan;
+pub mod skip;
 pub mod strategy;
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]
 mod tests;
+mod waited;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,21 +38,22 @@ use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
 use arc_swap::ArcSwap;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use smallvec::SmallVec;
 
-use self::itinerary::{Candidate, Itinerary};
-use self::plan::RoutingPlan;
+use self::draw::{Question, draw};
+pub use self::explain::{Explanation, explain};
+use self::features::RequestFeatures;
+use self::itinerary::{Itinerary, Leg};
+pub use self::lease::{Attempted, Decision, Lease, Only, Tried};
+use self::pick::{Picked, Walk};
+use self::plan::ReadyPlan;
 use self::resolve::Unresolved;
-use crate::clock::{Clock, Moment};
-use crate::connection::config::ConnectionConfig;
-use crate::connection::handle::{Refusal, Refused};
-use crate::connection::lease::Permit;
+pub use self::skip::{Skip, SkipReason, Skips};
+use crate::clock::Clock;
 use crate::connection::report;
 use crate::guard::{Rebuild, guarded};
-use crate::ids::{ConnectionId, ModelName};
 
 /// The plan, published for all replicas.
-pub type PublishedPlan = Arc<ArcSwap<RoutingPlan>>;
+pub type PublishedPlan = Arc<ArcSwap<ReadyPlan>>;
 
 /// The router replica of one worker.
 pub struct Router {
@@ -54,135 +73,63 @@ impl Router {
         Self { plan, clock, rng: SmallRng::seed_from_u64(seed) }
     }
 
-    fn route(&mut self, ask: Route) -> Result<Lease, NoRoute> {
-        let itinerary = match ask.itinerary {
-            Some(itinerary) => itinerary,
-            None => self.draw(&ask.model)?,
+    /// Answer a question without a message: for whoever drives the router in one thread with everything else.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn route(&mut self, ask: Route) -> Result<Lease, NoRoute> {
+        let itinerary = match &ask.itinerary {
+            Some(itinerary) => Arc::clone(itinerary),
+            None => self.draw(&ask)?,
         };
-        self.walk(itinerary, ask.tried, &ask.only)
+        self.walk(itinerary, ask)
     }
 
-    fn draw(&mut self, model: &str) -> Result<Arc<Itinerary>, NoRoute> {
+    fn draw(&mut self, ask: &Route) -> Result<Arc<Itinerary>, NoRoute> {
         let plan = self.plan.load();
-        let resolved = plan.resolve(model).map_err(NoRoute::Unresolved)?;
-        Ok(Arc::new(Itinerary::draw(&plan, &resolved, &mut self.rng)))
-    }
-
-    fn walk(&self, itinerary: Arc<Itinerary>, tried: Tried, only: &Only) -> Result<Lease, NoRoute> {
-        let mut skipped = Vec::new();
-        for (index, candidate) in itinerary.candidates.iter().enumerate() {
-            if tried.contains(&index) {
-                continue;
-            }
-            match self.take(candidate, only) {
-                Ok(permit) => {
-                    let config = candidate.connection.config();
-                    return Ok(Lease { permit, config, index, tried, itinerary: Arc::clone(&itinerary), skipped });
-                }
-                Err(why) => skipped.push(Skip::new(candidate, why)),
-            }
+        let resolution = plan.resolve(&ask.model).map_err(NoRoute::Unresolved)?;
+        let (features, now) = (&ask.features, self.clock.now());
+        let question = Question { plan: &plan, asked: &ask.model, features, now, dry: false };
+        let itinerary = Arc::new(draw(&question, resolution, &mut self.rng));
+        if itinerary.legs.is_empty() && !itinerary.excluded.is_empty() {
+            return Err(NoRoute::NothingFits { itinerary });
         }
-        let now = self.clock.now();
-        let retry_after = skipped.iter().filter_map(|skip| skip.retry_at).min().map(|at| at.until(now));
-        Err(NoRoute::Exhausted { itinerary, tried, skipped, retry_after })
+        Ok(itinerary)
     }
 
-    fn take(&self, candidate: &Candidate, only: &Only) -> Result<Permit, Result<Refused, SkipReason>> {
-        if !only.allows(candidate.connection.id()) {
-            return Err(Err(SkipReason::NotAllowed));
-        }
-        candidate.connection.acquire(&candidate.model, &self.clock).map_err(Ok)
-    }
-}
-
-/// The candidates, by index, that this request has tried.
-pub type Tried = SmallVec<[usize; 6]>;
-
-/// Restricts a request to some connections.
-#[derive(Debug, Clone, Default)]
-pub struct Only {
-    /// The caller's key allows these; `None` = all.
-    pub allowed: Option<Arc<HashSet<ConnectionId>>>,
-    /// The caller asks for this one.
-    pub forced: Option<ConnectionId>,
-}
-
-impl Only {
-    fn allows(&self, id: &ConnectionId) -> bool {
-        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(id))
-            && self.forced.as_ref().is_none_or(|forced| forced == id)
-    }
-}
-
-/// Why a candidate was passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SkipReason {
-    /// The connection refused.
-    Refused(Refusal),
-    /// The caller may not use it.
-    NotAllowed,
-}
-
-impl SkipReason {
-    /// The word for headers and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused(refusal) => refusal.as_str(),
-            Self::NotAllowed => "not_allowed",
-        }
-    }
-}
-
-/// A candidate that was passed over.
-#[derive(Debug, Clone)]
-pub struct Skip {
-    /// Which.
-    pub candidate: Candidate,
-    /// Why.
-    pub reason: SkipReason,
-    /// When it may be different.
-    pub retry_at: Option<Moment>,
-}
-
-impl Skip {
-    fn new(candidate: &Candidate, why: Result<Refused, SkipReason>) -> Self {
-        let (reason, retry_at) = match why {
-            Ok(refused) => (SkipReason::Refused(refused.why), refused.retry_at),
-            Err(reason) => (reason, None),
+    /// Leg by leg from where the attempt before was; then those before it, which may serve again.
+    fn walk(&self, itinerary: Arc<Itinerary>, ask: Route) -> Result<Lease, NoRoute> {
+        let (mut skips, now) = (Skips::default(), self.clock.now());
+        let mut walk = Walk {
+            itinerary: &itinerary,
+            tried: &ask.tried,
+            only: &ask.only,
+            clock: &self.clock,
+            now,
+            skips: &mut skips,
         };
-        Self { candidate: candidate.clone(), reason, retry_at }
+        let from = ask.from.min(itinerary.legs.len());
+        let again = ask.again.and_then(|place| walk.again(place));
+        let found = again.or_else(|| {
+            let legs = itinerary.legs.iter().enumerate();
+            let mut legs = legs.clone().skip(from).chain(legs.take(from));
+            legs.find_map(|(index, leg)| Some((index, walk.leg(index, leg)?)))
+        });
+        match found {
+            Some((index, picked)) => Ok(lease(itinerary, ask.tried, skips, (index, picked))),
+            None => {
+                let retry_after = skips.earliest().map(|at| at.until(now));
+                Err(NoRoute::Exhausted { itinerary, tried: ask.tried, skipped: skips, retry_after })
+            }
+        }
     }
 }
 
-/// A connection for one attempt.
-#[derive(Debug)]
-pub struct Lease {
-    /// Comes back when this is dropped.
-    pub permit: Permit,
-    /// The connection's configuration at this moment, its secret included.
-    pub config: Arc<ConnectionConfig>,
-    /// Its place in the itinerary.
-    pub index: usize,
-    /// What was tried before.
-    pub tried: Tried,
-    /// For the next attempt.
-    pub itinerary: Arc<Itinerary>,
-    /// What was passed over on the way here.
-    pub skipped: Vec<Skip>,
-}
-
-impl Lease {
-    /// The model to ask for.
-    pub const fn model(&self) -> &ModelName {
-        self.permit.model()
-    }
-
-    /// The question for the next attempt after this one failed.
-    pub fn next(&self, only: Only) -> Route {
-        let mut tried = self.tried.clone();
-        tried.push(self.index);
-        Route { model: Arc::from(""), itinerary: Some(Arc::clone(&self.itinerary)), tried, only }
-    }
+fn lease(itinerary: Arc<Itinerary>, tried: Tried, skipped: Skips, (index, picked): (usize, Picked)) -> Lease {
+    let Picked { permit, place, why } = picked;
+    itinerary.legs.get(index).into_iter().for_each(Leg::taken);
+    let config = permit.handle().config();
+    Lease { permit, config, at: Attempted { leg: index, place }, tried, itinerary, skipped, pick: why }
 }
 
 /// There is no connection for this request now.
@@ -190,6 +137,11 @@ impl Lease {
 pub enum NoRoute {
     /// The model string means nothing.
     Unresolved(Unresolved),
+    /// No candidate can serve this request, or may.
+    NothingFits {
+        /// What fell out, and why.
+        itinerary: Arc<Itinerary>,
+    },
     /// Every candidate was tried or refused.
     Exhausted {
         /// What there was.
@@ -197,7 +149,7 @@ pub enum NoRoute {
         /// What was tried.
         tried: Tried,
         /// What refused, and why.
-        skipped: Vec<Skip>,
+        skipped: Skips,
         /// When the first one comes back.
         retry_after: Option<Duration>,
     },
@@ -211,18 +163,30 @@ pub enum NoRoute {
 pub struct Route {
     /// As the client wrote it.
     pub model: Arc<str>,
-    /// From the attempt before; then `model` is not looked at.
+    /// What is known about the request.
+    pub features: Arc<RequestFeatures>,
+    /// From the attempt before; then `model` and `features` are not looked at.
     pub itinerary: Option<Arc<Itinerary>>,
     /// What was tried.
     pub tried: Tried,
     /// Which connections may be used.
     pub only: Only,
+    /// The leg to begin with.
+    pub from: usize,
+    /// The place to try once more before anything else.
+    pub again: Option<Attempted>,
 }
 
 impl Route {
-    /// The first question of a request.
+    /// The first question of a request of which nothing is known but its model.
     pub fn first(model: &str, only: Only) -> Self {
-        Self { model: Arc::from(model), itinerary: None, tried: Tried::new(), only }
+        Self::of(model, Arc::default(), only)
+    }
+
+    /// The first question of a request.
+    pub fn of(model: &str, features: Arc<RequestFeatures>, only: Only) -> Self {
+        let model = Arc::from(model);
+        Self { model, features, itinerary: None, tried: Tried::new(), only, from: 0, again: None }
     }
 }
 
@@ -255,21 +219,16 @@ impl Handler<Route> for Router {
     }
 }
 
-/// What would happen to a request for this model: the order, and who refuses, without taking anything.
+/// What would happen to a request, without taking anything.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Explanation, Unresolved>")]
 pub struct Explain {
     /// As the client would write it.
     pub model: Arc<str>,
-}
-
-/// The candidates in order; `None` = would be taken.
-#[derive(Debug)]
-pub struct Explanation {
-    /// The order.
-    pub itinerary: Arc<Itinerary>,
-    /// For each candidate, what keeps it.
-    pub refusals: Vec<Option<Refused>>,
+    /// What is known about the request.
+    pub features: Arc<RequestFeatures>,
+    /// Which connections may be used.
+    pub only: Only,
 }
 
 impl Handler<Explain> for Router {
@@ -277,18 +236,8 @@ impl Handler<Explain> for Router {
 
     fn handle(&mut self, ask: Explain, ctx: &mut Self::Context) -> Self::Result {
         let explained = guarded(self, ctx, "Explain", |router| {
-            let plan = router.plan.load();
-            let resolved = plan.resolve(&ask.model)?;
-            Ok(explain(&plan, &resolved, router.clock.now()))
+            explain(&router.plan.load(), &ask.model, &ask.features, &ask.only, router.clock.now())
         });
         MessageResult(explained.unwrap_or(Err(Unresolved::Unknown)))
     }
-}
-
-/// Explain a resolved model. The order is drawn as for a request, with a seed of its own: round-robin turns
-/// are not used up.
-pub fn explain(plan: &RoutingPlan, resolved: &resolve::Resolved, now: Moment) -> Explanation {
-    let itinerary = Arc::new(Itinerary::draw(plan, resolved, &mut SmallRng::seed_from_u64(0)));
-    let look = |candidate: &Candidate| candidate.connection.look(candidate.model.as_str(), now).err();
-    Explanation { refusals: itinerary.candidates.iter().map(look).collect(), itinerary }
 }

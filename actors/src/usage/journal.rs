@@ -217,6 +217,7 @@ mod tests {
             tokens: Tokens::default(),
             first_content_ms: None,
             total_ms: 3,
+            session: None,
             attempts: Vec::new(),
         }
     }

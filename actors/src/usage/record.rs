@@ -20,24 +20,68 @@ pub struct Tokens {
     pub estimated: bool,
 }
 
-/// One attempt of a request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The outcome of a candidate that was passed over: nothing was sent to it, `reason` says why.
+pub const SKIPPED: &str = "skipped";
+
+/// One candidate of a request: tried, or passed over. What a record of an older version does not say is left open.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AttemptRecord {
-    /// The connection.
+    /// The connection; empty where there was none to name.
     pub connection: String,
     /// Its provider.
     pub provider: String,
     /// The model it was asked for.
     pub model: String,
-    /// How it ended.
+    /// How it ended; [`SKIPPED`] when nothing was sent.
     pub outcome: String,
+    /// Why it was chosen, or passed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The upstream's status, 0 when there was none.
     pub status: u16,
+    /// What the provider may know of it, by the retry class: `not_sent`, `maybe_accepted`, `answered` or `started`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// From the start of the request, milliseconds.
     pub started_ms: u64,
+    /// How long the request waited for it before, milliseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub waited_ms: u64,
+    /// Until the request was on its way, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<u64>,
+    /// Until its first content, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_content_ms: Option<u64>,
     /// How long it took, milliseconds.
     pub took_ms: u64,
+    /// It ran beside another one.
+    #[serde(skip_serializing_if = "is_false")]
+    pub hedged: bool,
+    /// What it used, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+    /// What it cost by the prices that were known then, in nano-USD; always an estimate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_nano_usd: Option<u64>,
+}
+
+impl AttemptRecord {
+    /// Whether something was tried.
+    pub fn was_tried(&self) -> bool {
+        self.outcome != SKIPPED
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it asks about by reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it asks about by reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// One request.
@@ -72,6 +116,26 @@ pub struct UsageRecord {
     pub first_content_ms: Option<u64>,
     /// Total time, milliseconds.
     pub total_ms: u64,
-    /// Every attempt.
+    /// The session it was taken for, hashed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// Every candidate that was tried or passed over, in order.
     pub attempts: Vec<AttemptRecord>,
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_of_an_older_version_can_still_be_read() {
+        let old = r#"{"connection":"c","provider":"p","model":"m","outcome":"success","status":200,"startedMs":1,"tookMs":2}"#;
+
+        let attempt: AttemptRecord = serde_json::from_str(old).unwrap();
+
+        assert!(attempt.was_tried());
+        assert_eq!((attempt.took_ms, attempt.waited_ms, attempt.class), (2, 0, None));
+        assert_eq!(serde_json::to_string(&AttemptRecord { class: None, ..attempt }).unwrap(), old);
+    }
 }

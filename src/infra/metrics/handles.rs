@@ -28,6 +28,15 @@ pub fn request(outcome: Outcome, status: u16, total: Duration, first_content: Op
     });
 }
 
+/// A URL of a client was fetched on this thread, or was not; the label says which.
+pub fn fetch(result: &'static str) {
+    HANDLES.with_borrow(|handles| {
+        if let Some(handles) = handles {
+            handles.metrics.counter("omniroute_media_fetches_total", vec![Label::new("result", result)]).increment(1);
+        }
+    });
+}
+
 /// The handles of one worker; they are not shared between threads.
 pub struct Handles {
     metrics: Arc<Metrics>,

@@ -42,6 +42,15 @@ fn snapshot(name: &str) -> Snapshot {
         admitted: 7,
         succeeded: 5,
         failed: 2,
+        most_at_once: 0,
+        learned_most_at_once: 0,
+        queued: 0,
+        room: None,
+        headroom: None,
+        learned: Vec::new(),
+        success_rate: None,
+        service_time: None,
+        ramping: false,
         stale: false,
     }
 }

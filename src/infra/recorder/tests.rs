@@ -58,6 +58,7 @@ fn record(id: usize) -> UsageRecord {
         tokens: Tokens { prompt: 3, completion: 4, ..Tokens::default() },
         first_content_ms: Some(5),
         total_ms: 6,
+        session: None,
         attempts: Vec::new(),
     }
 }

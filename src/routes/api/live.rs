@@ -9,6 +9,7 @@ use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::connection::snapshot::Snapshot;
 use omniroute_actors::resilience::gate::BreakerState;
 use omniroute_actors::resilience::health::ConnectionState;
+use omniroute_actors::resilience::learned::LearnedRecord;
 use omniroute_actors::supervisor::{GetSnapshots, Revive};
 use serde_json::{Value, json};
 
@@ -138,7 +139,35 @@ pub(super) fn connection(snapshot: &Snapshot) -> Value {
             "until": iso(lockout.until.0),
             "failures": lockout.failures,
         })).collect::<Vec<_>>(),
+        "limits": limits(snapshot),
         "stale": snapshot.stale,
+    })
+}
+
+/// What bounds its traffic now, and what was learned about that.
+fn limits(snapshot: &Snapshot) -> Value {
+    let share = |share: Option<f32>| share.map(|share| (f64::from(share) * 1_000.0).round() / 1_000.0);
+    let bucket = |known: &LearnedRecord| {
+        json!({
+            "what": known.kind.as_str(),
+            "limit": known.limit,
+            "remaining": known.remaining,
+            "resetAt": iso_or_null(known.reset_at.map(|at| at.0)),
+            "at": iso(known.at.0),
+            "perMinute": known.per_minute,
+            "restUntil": iso_or_null(Some(known.rest_until.0).filter(|until| *until > known.at.0)),
+        })
+    };
+    json!({
+        "maxConcurrent": (snapshot.most_at_once > 0).then_some(snapshot.most_at_once),
+        "learnedConcurrent": (snapshot.learned_most_at_once > 0).then_some(snapshot.learned_most_at_once),
+        "queued": snapshot.queued,
+        "paceLeft": share(snapshot.room),
+        "headroom": share(snapshot.headroom),
+        "ramping": snapshot.ramping,
+        "successRate": share(snapshot.success_rate),
+        "serviceMs": snapshot.service_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        "learned": snapshot.learned.iter().map(bucket).collect::<Vec<_>>(),
     })
 }
 

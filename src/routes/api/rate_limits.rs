@@ -29,7 +29,8 @@ async fn show(call: Call) -> Result<HttpResponse, Refusal> {
         let row = &entry.row;
         let live = snapshots.iter().find(|snapshot| snapshot.id.as_str() == row.id);
         let running = live.map_or(0, |snapshot| snapshot.in_flight);
-        let load = json!({"queued": 0, "running": running, "executing": running});
+        let queued = live.map_or(0, |snapshot| snapshot.queued);
+        let load = json!({"queued": queued, "running": running, "executing": running});
         overview.insert(format!("{}:{}", row.provider, row.id), load);
         connections.push(json!({
             "connectionId": row.id,
@@ -38,7 +39,7 @@ async fn show(call: Call) -> Result<HttpResponse, Refusal> {
             "rateLimitProtection": row.rate_limit_protection,
             "enabled": row.rate_limit_protection,
             "active": row.is_active,
-            "queued": 0,
+            "queued": queued,
             "running": running,
             "executing": running,
             "done": live.map_or(0, |snapshot| snapshot.succeeded + snapshot.failed),

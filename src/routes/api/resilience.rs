@@ -29,7 +29,7 @@ pub(super) fn routes() -> Vec<RouteSpec> {
         RouteSpec::post(
             "/api/resilience/reset",
             M,
-            "Close breakers; with a scope also end cooldowns and lockouts",
+            "Close breakers; with a scope also end cooldowns and lockouts, or forget learned limits",
             reset,
         ),
         RouteSpec::get("/api/resilience/model-cooldowns", M, "Models locked out on a connection", cooldowns),
@@ -207,9 +207,10 @@ fn scope_of(form: &mut Form) -> (ResetScope, &'static str) {
         None | Some("breakers") => (ResetScope::Breakers, "breakers"),
         Some("cooldowns") => (ResetScope::Cooldowns, "cooldowns"),
         Some("lockouts") => (ResetScope::Lockouts(model.map(ModelName::from)), "lockouts"),
+        Some("limiters") => (ResetScope::Limiters, "limiters"),
         Some("all") => (ResetScope::All, "all"),
         Some(_) => {
-            form.problem("scope", "Expected breakers, cooldowns, lockouts or all");
+            form.problem("scope", "Expected breakers, cooldowns, lockouts, limiters or all");
             (ResetScope::Breakers, "breakers")
         }
     }
@@ -254,6 +255,7 @@ fn line(handle: &ConnectionHandle, changes: &[Transition]) -> Value {
         }
         Transition::CooldownCleared => json!({"what": "cooldown"}),
         Transition::ModelsUnlocked(count) => json!({"what": "lockouts", "count": count}),
+        Transition::LimitsForgotten => json!({"what": "limiters"}),
         Transition::TerminalCleared(terminal) => json!({"what": "terminal", "from": terminal.as_str()}),
         _ => json!({"what": "other"}),
     };

@@ -27,8 +27,10 @@ const HOUR: i64 = 3_600_000;
 const QUEUE: &[(&str, Leaf)] = &[
     ("autoEnableApiKeyProviders", Leaf::Switch),
     ("requestsPerMinute", Leaf::Number(1, 1_000_000)),
+    ("tokensPerMinute", Leaf::Number(0, 1_000_000_000_000)),
     ("minTimeBetweenRequestsMs", Leaf::Number(0, HOUR)),
     ("concurrentRequests", Leaf::Number(1, 10_000)),
+    ("maxQueueDepth", Leaf::Number(0, 10_000)),
     ("maxWaitMs", Leaf::Number(1, DAY)),
 ];
 const COOLDOWN: &[(&str, Leaf)] = &[
@@ -36,6 +38,7 @@ const COOLDOWN: &[(&str, Leaf)] = &[
     ("useUpstreamRetryHints", Leaf::Switch),
     ("maxBackoffSteps", Leaf::Number(0, 32)),
     ("maxCooldownMs", Leaf::Number(0, DAY)),
+    ("terminalProbeIntervalS", Leaf::Number(0, 604_800)),
 ];
 const BREAKER: &[(&str, Leaf)] = &[
     ("failureThreshold", Leaf::Number(1, 1_000)),
@@ -44,6 +47,9 @@ const BREAKER: &[(&str, Leaf)] = &[
     ("windowMs", Leaf::Number(1_000, HOUR)),
     ("minimumCalls", Leaf::Number(1, 100_000)),
     ("failureRatePercent", Leaf::Number(1, 100)),
+    ("slowCallMs", Leaf::Number(1, DAY)),
+    ("slowCallRatePercent", Leaf::Number(0, 100)),
+    ("rampMs", Leaf::Number(0, HOUR)),
     ("maxOpenMs", Leaf::Number(1_000, DAY)),
     ("halfOpenSuccesses", Leaf::Number(1, 100)),
     ("probeLeaseMs", Leaf::Number(100, HOUR)),

@@ -114,7 +114,7 @@ pub fn models(plan: &RoutingPlan, created: i64) -> Vec<Model> {
         .flat_map(|id| {
             let entry = plan.providers.get(id);
             let prefix = prefix(plan, id.as_str());
-            let models = entry.into_iter().flat_map(|entry| &entry.models);
+            let models = entry.into_iter().flat_map(|entry| entry.models.keys());
             models.map(move |model| provided(&prefix, id.as_str(), model.as_str(), created)).collect::<Vec<_>>()
         })
         .collect();

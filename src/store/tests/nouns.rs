@@ -122,6 +122,7 @@ fn state(id: &str, breaker: &str) -> ConnectionStateRow {
         since: 4,
         reason: Some("five failures".into()),
         last_error: Some("{}".into()),
+        learned: Some("[]".into()),
         lockouts: "[]".into(),
         generation: 9,
         updated_at: 5,

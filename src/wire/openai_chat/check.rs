@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{
+    super::lenient::MediaKinds,
     BadRequest, Keys, read,
     read::{Draft, Field, MessageFault},
 };
@@ -23,6 +24,7 @@ pub(super) struct Facts {
     pub(super) include_usage: bool,
     pub(super) has_tools: bool,
     pub(super) prompt_chars: u64,
+    pub(super) media: MediaKinds,
     pub(super) n: u32,
     pub(super) max_output_tokens: Option<u64>,
     pub(super) user: Option<String>,
@@ -54,6 +56,7 @@ fn checked(draft: &Draft<'_>) -> Result<Facts, BadRequest> {
         include_usage: include_usage(draft)? && stream == Some(true),
         has_tools,
         prompt_chars: message_chars.saturating_add(tool_chars),
+        media: draft.messages.as_ref().map_or_else(MediaKinds::default, |messages| messages.media),
         n: choices(draft)?,
         max_output_tokens: positive(draft, Field::MaxCompletionTokens, "max_completion_tokens")?.or(old_cap),
         user: draft.value(Field::User).and_then(as_json).map(shortened),

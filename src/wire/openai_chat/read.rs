@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::{
-    super::lenient::{Any, Filled, FromJson},
+    super::lenient::{Any, Filled, FromJson, MediaKinds},
     BadRequest, Keys, splice,
 };
 
@@ -156,6 +156,7 @@ pub(super) struct Messages {
     pub(super) list: bool,
     pub(super) count: usize,
     pub(super) chars: u64,
+    pub(super) media: MediaKinds,
     pub(super) fault: Option<MessageFault>,
 }
 
@@ -165,6 +166,7 @@ impl<'de> FromJson<'de> for Messages {
         while let Some(Any(message)) = items.next_element::<Any<Message>>()? {
             let index = out.count;
             out.chars = out.chars.saturating_add(message.filled.chars);
+            out.media.add(message.filled.media);
             out.count = index.saturating_add(1);
             out.fault = out.fault.take().or_else(|| message.fault(index));
         }
@@ -201,7 +203,7 @@ impl<'de> FromJson<'de> for Message {
                 }
                 MessageKey::ToolCalls | MessageKey::FunctionCall => {
                     let calls: &RawValue = members.next_value()?;
-                    out.filled.add(Filled { chars: calls.get().len() as u64, any: true });
+                    out.filled.add(Filled { chars: calls.get().len() as u64, any: true, ..Filled::default() });
                 }
                 MessageKey::Other => drop(members.next_value::<IgnoredAny>()?),
             }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 
 const AS_IT_IS: RewriteOptions =
-    RewriteOptions { ask_usage: false, drop_stream_options: false, rename_max_tokens: false };
+    RewriteOptions { ask_usage: false, drop_stream_options: false, rename_max_tokens: false, cache_key: None };
 
 fn parse(body: &str) -> Result<ChatRequest, BadRequest> {
     ChatRequest::parse(Bytes::copy_from_slice(body.as_bytes()))
@@ -33,6 +33,56 @@ fn what_routing_needs_is_read() {
     assert_eq!((request.n, request.user.as_deref(), request.max_output_tokens), (2, Some("u7"), Some(9)));
     let tool = r#"{"type":"function","function":{"name":"f"}}"#;
     assert_eq!((request.has_tools, request.prompt_chars), (true, 9 + tool.len() as u64));
+}
+
+#[rstest::rstest]
+#[case::text(r#"[{"type":"text","text":"image_url"}]"#, [false, false, false])]
+#[case::image(r#"[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:"}}]"#, [true, false, false])]
+#[case::sound(r#"[{"type":"input_audio","input_audio":{}}]"#, [false, true, false])]
+#[case::file(r#"[{"file":{},"type":"file"}]"#, [false, false, true])]
+fn what_a_content_holds_beside_text_is_seen(#[case] content: &str, #[case] expected: [bool; 3]) {
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"x"}},{{"role":"user","content":{content}}}]}}"#
+    );
+
+    let media = parse(&body).unwrap().media;
+
+    assert_eq!([media.images, media.audio, media.files], expected);
+}
+
+#[test]
+fn a_member_is_found_by_its_name_and_null_is_none() {
+    let request = parse(&with(r#","metadata":{"a":1},"session\u005fid":"s","user":null"#)).unwrap();
+
+    assert_eq!(request.member("metadata"), Some(r#"{"a":1}"#));
+    assert_eq!(
+        (request.member("session_id"), request.member("user"), request.member("n")),
+        (Some("\"s\""), None, None)
+    );
+}
+
+#[test]
+fn a_conversation_opens_the_same_however_long_it_grows() {
+    let opening = |more: &str| {
+        let mut seen = String::new();
+        let body = format!(
+            r#"{{"messages":[{{"role":"system","content":"be"}},{{"content":[{{"type":"text","text":"hi"}}],"role":"user"}}{more}],"model":"m"}}"#
+        );
+        parse(&body).unwrap().opening(|part| seen.push_str(part));
+        seen
+    };
+
+    assert_eq!(opening(""), r#""be"[{"type":"text","text":"hi"}]"#);
+    assert_eq!(opening(r#",{"role":"assistant","content":"yes"},{"role":"user","content":"go"}"#), opening(""));
+}
+
+#[rstest::rstest]
+#[case("", r#","stream":false,"prompt_cache_key":"00000000000000ff""#)]
+#[case(r#","stream":false,"prompt_cache_key":"mine""#, r#","stream":false,"prompt_cache_key":"mine""#)]
+fn a_session_is_named_for_the_cache_unless_the_client_names_one(#[case] members: &str, #[case] expected: &str) {
+    let options = RewriteOptions { cache_key: Some(255), ..AS_IT_IS };
+
+    assert_eq!(rewritten(members, options), with(expected));
 }
 
 #[rstest::rstest]
@@ -305,7 +355,7 @@ proptest! {
         body in request(), pretty in any::<bool>(),
         ask_usage in any::<bool>(), drop_stream_options in any::<bool>(), rename_max_tokens in any::<bool>(),
     ) {
-        let options = RewriteOptions { ask_usage, drop_stream_options, rename_max_tokens };
+        let options = RewriteOptions { ask_usage, drop_stream_options, rename_max_tokens, cache_key: None };
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
         let request = parse(&text).unwrap();
 

@@ -178,7 +178,7 @@ async fn a_wrong_wish_is_refused_with_the_field() {
 
 #[tokio::test]
 async fn calls_beyond_the_limit_of_a_connection_go_elsewhere() {
-    let site = Site::open(touchy(60_000)).await;
+    let site = Site::open(touchy(60_000).set("resilience.request_queue.max_queue_depth", "0")).await;
     site.admin.patch(&format!("/api/providers/{}", site.at_a.connections[0]), &json!({"maxConcurrent": 1})).await;
     site.a.control.always("ok tokens=50 delay_ms=50");
 

@@ -177,7 +177,9 @@ async fn rate_limits_are_shown_per_connection_and_switched() {
 async fn every_connection_with_a_key_is_paced_when_the_configuration_says_so() {
     let queue = "resilience.request_queue";
     let builder = calm().set(&format!("{queue}.auto_enable_api_key_providers"), "true");
-    let site = Site::open(builder.set(&format!("{queue}.requests_per_minute"), "3")).await;
+    let builder = builder.set(&format!("{queue}.requests_per_minute"), "3");
+    let builder = builder.set(&format!("{queue}.min_time_between_requests_ms"), "0");
+    let site = Site::open(builder.set(&format!("{queue}.max_wait_ms"), "1000")).await;
 
     let mut statuses = Vec::new();
     for _ in 0..5 {
@@ -186,13 +188,15 @@ async fn every_connection_with_a_key_is_paced_when_the_configuration_says_so() {
     let refused = site.ask(false).await;
 
     assert_eq!(statuses[..3], [200; 3]);
-    assert_eq!((refused.status(), &refused.json()["error"]["code"]), (429, &json!("local_capacity")), "{statuses:?}");
+    assert_eq!((refused.status(), &refused.json()["error"]["code"]), (429, &json!("local_rate_limit")), "{statuses:?}");
+    assert_eq!(refused.header("x-should-retry"), Some("true"));
     assert!(refused.header("retry-after").is_some());
 }
 
 #[tokio::test]
 async fn a_paced_connection_is_held_to_its_calls_per_minute() {
-    let site = Site::open(calm().set("resilience.request_queue.requests_per_minute", "5")).await;
+    let paced = calm().set("resilience.request_queue.requests_per_minute", "5");
+    let site = Site::open(paced.set("resilience.request_queue.min_time_between_requests_ms", "0")).await;
     site.admin.post("/api/rate-limits", &json!({"connectionId": site.at_a.connections[0], "enabled": true})).await;
 
     let mut statuses = Vec::new();

@@ -1,11 +1,14 @@
 //! The data plane.
 
+mod affinity;
 mod bodies;
 mod chat_completions;
 mod completions;
 mod headers;
 mod keys;
+mod media;
 mod messages;
 mod model_strings;
 mod models;
+mod overload;
 mod responses;

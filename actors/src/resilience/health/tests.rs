@@ -7,11 +7,13 @@ struct Rig {
     gate: Gate,
     health: Health,
     now: Moment,
+    terminal_probe: bool,
 }
 
 impl Rig {
     fn new() -> Self {
-        Self { gate: Gate::default(), health: Health::new(HealthSettings::default()), now: Moment::from_millis(1_000) }
+        let health = Health::new(HealthSettings::default());
+        Self { gate: Gate::default(), health, now: Moment::from_millis(1_000), terminal_probe: false }
     }
 
     fn admitted(&self) -> (Admission, Moment) {
@@ -32,6 +34,8 @@ impl Rig {
             admitted_at,
             retry_after: hint.map(Duration::from_secs),
             error: None,
+            took: None,
+            terminal_probe: self.terminal_probe,
         };
         self.health.hear(self.gate.view(), &heard, self.now, Jitter::NONE)
     }
@@ -147,4 +151,34 @@ fn what_is_remembered_restores_the_same_health() {
     assert_eq!(copy.cooling(rig.now), rig.health.cooling(rig.now));
     assert_eq!(copy.lockouts(), rig.health.lockouts());
     assert_eq!(copy.terminal(), Some(Terminal::Banned));
+}
+
+#[test]
+fn only_a_success_that_tried_it_on_purpose_brings_a_dead_connection_back() {
+    let mut rig = Rig::new();
+    let early = rig.admitted();
+    rig.call(Outcome::CreditsExhausted, None);
+
+    rig.ends(early, Outcome::Success, None);
+    assert_eq!(rig.health.terminal(), Some(Terminal::CreditsExhausted), "it was on its way before");
+    rig.terminal_probe = true;
+    rig.call(Outcome::CreditsExhausted, None);
+    assert_eq!(rig.health.terminal(), Some(Terminal::CreditsExhausted));
+    let changes = rig.call(Outcome::Success, None);
+
+    assert_eq!(changes, [Transition::TerminalCleared(Terminal::CreditsExhausted)]);
+}
+
+#[test]
+fn a_ladder_that_nobody_climbed_for_long_begins_lower() {
+    let mut rig = Rig::new();
+    for _ in 0..4 {
+        rig.call(Outcome::RateLimited, None);
+        rig.now = rig.health.cooling(rig.now).unwrap().until;
+    }
+    rig.now = rig.now.after(backoff::HALF_LIFE);
+
+    rig.call(Outcome::RateLimited, None);
+
+    assert_eq!(rig.health.cooling(rig.now).unwrap().until.since(rig.now), Duration::from_secs(12));
 }

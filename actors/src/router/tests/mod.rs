@@ -1,11 +1,17 @@
 //! The router replica over handles without actors: what it resolves, orders, takes and explains.
 
-use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+mod affinity;
+mod filters;
+mod laziness;
+mod resolution;
+mod routing;
 
-use super::plan::{Combo, ProviderEntry, Step, StepTarget, Strategy};
+use std::collections::HashSet;
+
+use super::plan::{Combo, ProviderEntry, RoutingPlan, Step, StepTarget, Strategy};
 use super::*;
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, Moment};
+use crate::connection::config::ConnectionConfig;
 use crate::connection::handle::ConnectionHandle;
 use crate::guard::fault;
 use crate::ids::ComboName;
@@ -19,33 +25,29 @@ fn plan(connections: Vec<Arc<ConnectionHandle>>, combos: Vec<Combo>) -> RoutingP
     let mut plan = RoutingPlan { max_combo_depth: 5, ..RoutingPlan::default() };
     for id in ["openai", "groq", "empty", "meta-llama"] {
         plan.prefixes.insert(id.into(), id.into());
-        let models = if id == "empty" { vec![] } else { vec!["shared".into(), format!("{id}-only").as_str().into()] };
-        plan.providers.insert(id.into(), ProviderEntry { models, connections: Vec::new() });
+        let own = format!("{id}-only");
+        let models = if id == "empty" { vec![] } else { vec!["shared", &own] };
+        plan.providers.insert(id.into(), ProviderEntry::of_models(models));
     }
     plan.prefixes.insert("gq".into(), "groq".into());
     for handle in connections {
         plan.providers.entry(handle.provider().clone()).or_default().connections.push(handle);
     }
-    plan.combos = combos.into_iter().map(|combo| (combo.name.clone(), combo)).collect::<HashMap<_, _>>();
-    plan.sorted()
+    combos.into_iter().for_each(|combo| plan.add(combo));
+    plan
 }
 
 fn combo(name: &str, strategy: Strategy, steps: &[&str]) -> Combo {
-    let step = |text: &&str| Step {
-        target: match text.split_once('/') {
-            Some((provider, model)) => {
-                StepTarget::Model { provider: provider.into(), model: model.into(), connection: None }
-            }
-            None => StepTarget::Combo(ComboName::from(*text)),
-        },
-        weight: 0,
+    let step = |text: &&str| match text.split_once('/') {
+        Some((provider, model)) => Step::model(provider, model),
+        None => Step::to(StepTarget::Combo(ComboName::from(*text))),
     };
-    Combo { name: name.into(), strategy, steps: steps.iter().map(step).collect(), cursor: Arc::new(AtomicU64::new(0)) }
+    Combo::new(name, strategy, steps.iter().map(step).collect())
 }
 
 fn router(plan: RoutingPlan) -> Router {
     let clock = Arc::new(ManualClock::at(Moment::from_millis(1_000)));
-    Router::seeded(Arc::new(ArcSwap::from_pointee(plan)), clock, 1)
+    Router::seeded(Arc::new(ArcSwap::from_pointee(plan.ready())), clock, 1)
 }
 
 fn route(router: &mut Router, model: &str) -> Result<Lease, NoRoute> {
@@ -129,7 +131,7 @@ fn refusals_are_listed_with_the_earliest_time_to_come_back() {
 
     let Err(NoRoute::Exhausted { skipped, .. }) = route(&mut router, "team") else { panic!("nothing is free") };
 
-    let reasons: Vec<_> = skipped.iter().map(|skip| skip.reason.as_str()).collect();
+    let reasons: Vec<_> = skipped.reasons().map(SkipReason::as_str).collect();
     assert_eq!(reasons, ["saturated", "disabled"]);
 }
 
@@ -146,13 +148,14 @@ fn a_key_that_may_use_one_connection_gets_no_other() {
 
 #[test]
 fn an_explanation_uses_up_nothing() {
-    let combos = vec![combo("team", Strategy::Priority, &["openai/x"])];
+    let combos = vec![combo("team", Strategy::RoundRobin, &["openai/x"])];
     let connection = connection("openai", "o", 1);
-    let plan = plan(vec![Arc::clone(&connection)], combos);
+    let plan = plan(vec![Arc::clone(&connection)], combos).ready();
 
-    let explained = explain(&plan, &plan.resolve("team").unwrap(), Moment::from_millis(1));
+    let explained = explain(&plan, "team", &Arc::default(), &Only::default(), Moment::from_millis(1)).unwrap();
 
-    assert_eq!(explained.refusals, [None]);
+    assert!(explained.would_serve().is_some_and(|(leg, _)| leg.why == "its_turn"));
+    assert_eq!(plan.combos["team"].state.turn(), 0);
     assert_eq!(connection.in_flight(), 0);
 }
 
@@ -160,7 +163,7 @@ fn an_explanation_uses_up_nothing() {
 async fn a_panic_in_the_router_loses_one_request_and_returns_every_slot() {
     let connection = connection("openai", "o", 1);
     let clock = Arc::new(ManualClock::at(Moment::from_millis(1_000)));
-    let published = Arc::new(ArcSwap::from_pointee(plan(vec![Arc::clone(&connection)], vec![])));
+    let published = Arc::new(ArcSwap::from_pointee(plan(vec![Arc::clone(&connection)], vec![]).ready()));
     let address = actix::Supervisor::start(move |_| Router::seeded(published, clock, 1));
     fault::arm("Route");
 
@@ -176,16 +179,16 @@ async fn a_panic_in_the_router_loses_one_request_and_returns_every_slot() {
 #[actix::test]
 async fn a_panic_in_an_explanation_loses_that_one_and_the_next_is_answered() {
     let clock = Arc::new(ManualClock::at(Moment::from_millis(1_000)));
-    let published = Arc::new(ArcSwap::from_pointee(plan(vec![connection("openai", "o", 1)], vec![])));
+    let published = Arc::new(ArcSwap::from_pointee(plan(vec![connection("openai", "o", 1)], vec![]).ready()));
     let address = actix::Supervisor::start(move |_| Router::seeded(published, clock, 1));
-    let ask = || address.send(Explain { model: "openai/x".into() });
+    let ask = || address.send(Explain { model: "openai/x".into(), features: Arc::default(), only: Only::default() });
     fault::arm("Explain");
 
     let lost = ask().await.unwrap();
     let next = ask().await.unwrap();
 
     assert!(lost.is_err());
-    assert_eq!(next.unwrap().refusals, [None]);
+    assert!(next.unwrap().would_serve().is_some());
     assert!(address.send(Route::first("openai/x", Only::default())).await.unwrap().is_ok());
 }
 
@@ -193,7 +196,7 @@ async fn a_panic_in_an_explanation_loses_that_one_and_the_next_is_answered() {
 async fn a_lease_that_nobody_waits_for_any_more_gives_its_slot_back() {
     let connection = connection("openai", "o", 1);
     let clock = Arc::new(ManualClock::at(Moment::from_millis(1_000)));
-    let published = Arc::new(ArcSwap::from_pointee(plan(vec![Arc::clone(&connection)], vec![])));
+    let published = Arc::new(ArcSwap::from_pointee(plan(vec![Arc::clone(&connection)], vec![]).ready()));
     let address = Router::seeded(published, clock, 1).start();
 
     let asked = address.send(Route::first("openai/x", Only::default()));

@@ -1,0 +1,1 @@
+ALTER TABLE connection_state DROP COLUMN learned;
