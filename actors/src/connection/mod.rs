@@ -63,7 +63,8 @@ impl Connection {
         let health = Health::restore(handle.config().health, (*handle.remembered()).clone());
         let limits = limits::Limits::going_on(&handle);
         handle.slots.set_waiting(0);
-        let connection = Self { handle, health, limits, waiting: Waiting::default(), ports, chance: RefCell::new(chance) };
+        let connection =
+            Self { handle, health, limits, waiting: Waiting::default(), ports, chance: RefCell::new(chance) };
         connection.plan_terminal_probe();
         connection
     }

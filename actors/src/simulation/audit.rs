@@ -138,7 +138,12 @@ impl Books {
         self.passed.entry(key).or_default().clear();
     }
 
-    /// Nobody of this key waits any more.
+    /// The queue is gone; whoever waited begins anew.
+    pub fn queue_lost(&mut self) {
+        self.passed.clear();
+    }
+
+    /// Nobody but these waits any more.
     pub fn stopped_waiting(&mut self, still: &[usize]) {
         self.passed.retain(|waiting, _| still.contains(waiting));
     }

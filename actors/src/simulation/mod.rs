@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::world::World;
 
 /// Seeds of a run that nobody asked more of.
-const USUAL_SEEDS: u64 = 500;
+const USUAL_SEEDS: u64 = 1_000;
 
 /// Something that was promised did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,8 @@ fn run(seed: u64, sabotage: Option<Sabotage>, told: bool) -> Result<world::Summa
     let world = catch_unwind(AssertUnwindSafe(|| World::new(seed, sabotage, told).run()));
     let _ = crate::connection::report::take_lost();
     world.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into()));
+        let text =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into()));
         Err(Broken(format!("a panic: {}", text.unwrap_or_default())))
     })
 }
@@ -112,7 +113,9 @@ fn every_promise_holds_in_every_world() {
     let (broken, summary) = run_all(0..seeds, None);
 
     if let Some((seed, Broken(promise))) = broken {
-        panic!("seed {seed}: {promise}\nreplay: SIM_SEED={seed} cargo test -p omniroute-actors --lib simulation -- --nocapture");
+        panic!(
+            "seed {seed}: {promise}\nreplay: SIM_SEED={seed} cargo test -p omniroute-actors --lib simulation -- --nocapture"
+        );
     }
     println!("{seeds} worlds: {summary:?}");
     assert!(summary.is_lively(), "the worlds are too quiet to prove anything: {summary:?}");

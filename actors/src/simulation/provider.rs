@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rand::rngs::SmallRng;
 use rand::RngExt;
+use rand::rngs::SmallRng;
 
 use crate::clock::Moment;
 use crate::resilience::outcome::Outcome;

@@ -188,7 +188,9 @@ impl World {
         let Some(skip) = others.pop().and_then(|place| skipped.named().get(place)) else {
             return self.pause(number, &none);
         };
-        let (Some(handle), model) = (skip.connection.clone(), skip.model.clone()) else { return self.end(number, false) };
+        let (Some(handle), model) = (skip.connection.clone(), skip.model.clone()) else {
+            return self.end(number, false);
+        };
         let request = &mut self.requests[number];
         let (deadline, key) = (request.deadline, request.wish.key);
         if self.sabotage == Some(Sabotage::BlameTheProviderForOurRefusal) {
@@ -206,6 +208,7 @@ impl World {
         let ask = Ask { model: &model, tokens };
         let turned = self.members[member].actor.wait(ask, name(key), deadline);
         self.summary.waited += 1;
+        self.tell(|| format!("request {number} of key {key} waits for {member}"));
         self.members[member].waiting.push(number);
         self.members[member].books.waits(key);
         let longest = handle.config().limits.max_wait;
@@ -216,7 +219,7 @@ impl World {
         self.stirred.push(member);
         let overdue = deadline.min(now.after(longest)).max(now).after(Duration::from_millis(5));
         self.at(overdue, Event::Overdue(number, step));
-        Ok(())
+        self.note_answers(member)
     }
 
     /// A defect: what we refused ourselves is reported as the provider's failure.
@@ -227,18 +230,33 @@ impl World {
         }
     }
 
-    /// Those of this connection that were answered go on.
+    /// Those of this connection that were answered go on; some of them come back to its queue.
     pub(super) fn serve_waiters(&mut self, member: usize) -> Verdict {
-        for (number, turned) in self.answered(member) {
-            self.members[member].waiting.retain(|waiting| *waiting != number);
+        self.note_answers(member)?;
+        while let Some((number, member, turned)) = self.turned.pop_front() {
             self.turned(number, member, turned)?;
         }
-        let still = self.waiting_keys(member);
-        self.members[member].books.stopped_waiting(&still);
         Ok(())
     }
 
-    /// In the order in which they went; those that were sent away come last.
+    /// Who left the queue, and in which order. To be noted before anybody else joins it.
+    fn note_answers(&mut self, member: usize) -> Verdict {
+        for (number, turned) in self.answered(member) {
+            self.members[member].waiting.retain(|waiting| *waiting != number);
+            let (key, still) = (self.requests[number].wish.key, self.waiting_keys(member));
+            let books = &mut self.members[member].books;
+            match &turned {
+                Ok(_) => books.turned(key, &still)?,
+                Err(refused) if !refused.why.is_local() => books.had_its_turn(key),
+                Err(_) => {}
+            }
+            books.stopped_waiting(&still);
+            self.turned.push_back((number, member, turned));
+        }
+        Ok(())
+    }
+
+    /// In the order in which they went.
     fn answered(&mut self, member: usize) -> Vec<(usize, Turned)> {
         let mut answered = Vec::new();
         for number in self.members[member].waiting.clone() {
@@ -250,7 +268,8 @@ impl World {
                 // The actor crashed: everybody has to look for another place.
                 Err(TryRecvError::Closed) => Err(Refused { why: Refusal::Queued, retry_at: None }),
             };
-            let order = turned.as_ref().map_or(u64::MAX, Permit::number);
+            // Those whose time was up were sent away before anybody went.
+            let order = turned.as_ref().map_or(0, Permit::number);
             answered.push((order, number, turned));
         }
         answered.sort_by_key(|(order, ..)| *order);
@@ -263,21 +282,14 @@ impl World {
 
     fn turned(&mut self, number: usize, member: usize, turned: Turned) -> Verdict {
         let Some(Queued { none, others, .. }) = self.requests[number].queued.take() else { return Ok(()) };
+        self.tell(|| format!("request {number} at {member}: {:?}", turned.as_ref().map(Permit::number)));
         match turned {
-            Ok(permit) => {
-                let (key, still) = (self.requests[number].wish.key, self.waiting_keys(member));
-                self.members[member].books.turned(key, &still)?;
-                match Lease::after_wait(permit, none) {
-                    Ok(lease) => self.leased(number, lease, true),
-                    Err(_) => holds(false, || format!("a permit for request {number} that it did not ask for")),
-                }
-            }
+            Ok(permit) => match Lease::after_wait(permit, none) {
+                Ok(lease) => self.leased(number, lease, true),
+                Err(_) => holds(false, || format!("a permit for request {number} that it did not ask for")),
+            },
             Err(refused) => {
                 self.summary.turned_away += 1;
-                if !refused.why.is_local() {
-                    let key = self.requests[number].wish.key;
-                    self.members[member].books.had_its_turn(key);
-                }
                 holds(refused.why != Refusal::Disabled || !self.members[member].handle.config().is_active, || {
                     format!("request {number} is told {refused:?}")
                 })?;
@@ -338,7 +350,14 @@ impl World {
         self.settle(number, lease, member, outcome.into(), Reply { started: false, ..reply })
     }
 
-    fn settle(&mut self, number: usize, mut lease: Lease, member: usize, settlement: Settlement, reply: Reply) -> Verdict {
+    fn settle(
+        &mut self,
+        number: usize,
+        mut lease: Lease,
+        member: usize,
+        settlement: Settlement,
+        reply: Reply,
+    ) -> Verdict {
         let outcome = settlement.outcome;
         if outcome == Outcome::Success {
             lease.permit.true_up(reply.tokens);

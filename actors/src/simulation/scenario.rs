@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use rand::RngExt;
 
 use crate::clock::{Moment, UnixMillis};
 use crate::connection::config::{ConnectionConfig, Limits};
@@ -154,7 +154,8 @@ pub(super) fn wish(from: Moment, lasts: Duration, providers: usize, rng: &mut Sm
     let key = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..KEYS) };
     let burst = rng.random_bool(0.3);
     let lasts = crate::clock::millis(lasts).max(1);
-    let at = if burst { rng.random_range(0..5) * lasts / 5 + rng.random_range(0..50) } else { rng.random_range(0..lasts) };
+    let at =
+        if burst { rng.random_range(0..5) * lasts / 5 + rng.random_range(0..50) } else { rng.random_range(0..lasts) };
     Wish {
         at: from.after(Duration::from_millis(at)),
         model,

@@ -1,7 +1,7 @@
 //! One world: its events in the order of a clock that only they move.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use super::provider::{Mood, Provider, trouble};
 use super::requests::Request;
 use super::{Broken, Sabotage, scenario};
 use crate::clock::{Clock, ManualClock, Moment};
-use crate::connection::report::{Report, take_lost};
 use crate::connection::config::ConnectionConfig;
 use crate::connection::handle::{ConnectionHandle, Refused};
+use crate::connection::report::{Report, take_lost};
+use crate::connection::waiting::Turned;
 use crate::ids::ModelName;
 use crate::ports::{Nowhere, Ports};
 use crate::resilience::gate::BreakerState;
@@ -138,6 +139,8 @@ pub(super) struct World {
     reported: u64,
     /// Connections whose waiters may have been answered.
     pub(super) stirred: Vec<usize>,
+    /// Answers of queues that nobody acted on yet: request, connection, answer.
+    pub(super) turned: VecDeque<(usize, usize, Turned)>,
     faults_end: Moment,
 }
 
@@ -188,6 +191,7 @@ impl World {
             settled: 0,
             reported: 0,
             stirred: Vec::new(),
+            turned: VecDeque::new(),
             faults_end: START,
         };
         world.populate();
@@ -243,9 +247,7 @@ impl World {
         while let Some(Reverse((at, number))) = self.events.pop() {
             let Some(event) = self.happening.remove(&number) else { continue };
             self.clock.advance(at.since(self.now()));
-            if self.told {
-                println!("{:>8} {event:?}", at.as_millis() - START.as_millis());
-            }
+            self.tell(|| format!("{event:?}"));
             self.summary.events += 1;
             self.happens(event)?;
             self.aftermath()?;
@@ -260,6 +262,13 @@ impl World {
         }
         self.everybody_recovers()?;
         Ok(self.summary)
+    }
+
+    /// For whoever replays this world.
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        if self.told {
+            println!("{:>8} {}", self.now().since(START).as_millis(), what());
+        }
     }
 
     fn happens(&mut self, event: Event) -> Verdict {
@@ -364,7 +373,10 @@ impl World {
         match kind {
             0 | 1 => {
                 self.summary.resets += 1;
-                let model = self.rng.random_bool(0.5).then(|| ModelName::from(*scenario::MODELS.choose(&mut self.rng).unwrap()));
+                let model = self
+                    .rng
+                    .random_bool(0.5)
+                    .then(|| ModelName::from(*scenario::MODELS.choose(&mut self.rng).unwrap()));
                 let scopes = [
                     ResetScope::Breakers,
                     ResetScope::Cooldowns,
@@ -403,6 +415,7 @@ impl World {
             5 | 6 => {
                 self.summary.crashes += 1;
                 member.actor.crash();
+                member.books.queue_lost();
             }
             _ => {
                 self.summary.plans += 1;
