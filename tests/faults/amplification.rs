@@ -9,7 +9,7 @@ use omniroute_testkit::gateway::Builder;
 use omniroute_testkit::http::{self, Response};
 use omniroute_testkit::mock::{MockUpstream, Recorded, Settings};
 
-use crate::common::{Site, alone, calm, chat, eventually, soon, state_of};
+use crate::common::{Site, alone, calm, eventually, soon, state_of, stranger};
 
 /// How long a breaker of these tests is open at most, jitter included.
 const OPEN: Duration = Duration::from_millis(2_200);
@@ -29,6 +29,7 @@ fn quick() -> Builder {
         .set(&format!("{cooldown}.base_cooldown_ms"), "500")
         .set(&format!("{cooldown}.max_cooldown_ms"), "2000")
         .set("deadlines.first_content_ms", "300")
+        .set("routing.retry_budget_floor_per_s", "3")
 }
 
 /// What the clients saw.
@@ -112,12 +113,12 @@ async fn storm_target(site: &Site, kept_requests: usize) -> (MockUpstream, Vec<S
 }
 
 fn load(site: &Site, stream: bool, seen: &Arc<Seen>) -> Vec<tokio::task::JoinHandle<()>> {
-    let (addr, request) = (site.gateway.addr, chat("storm/m", stream));
+    let addr = site.gateway.addr;
     let client = |_| {
-        let (request, seen) = (request.clone(), Arc::clone(seen));
+        let seen = Arc::clone(seen);
         tokio::spawn(async move {
             while !seen.over.load(SeqCst) {
-                if let Ok(answer) = http::request(addr, &request).await {
+                if let Ok(answer) = http::request(addr, &stranger("storm/m", stream)).await {
                     seen.hear(&answer);
                 }
                 tokio::time::sleep(Duration::from_millis(15)).await;

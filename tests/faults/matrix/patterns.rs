@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use omniroute_testkit::http;
 
-use crate::common::{Site, alone, calm, chat, soon, touchy};
+use crate::common::{Site, alone, calm, soon, stranger, touchy};
 
 /// What a crowd saw.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ fn crowd(addr: SocketAddr, clients: usize, model: &'static str, seen: &Arc<Seen>
         let seen = Arc::clone(seen);
         tokio::spawn(async move {
             while !seen.over.load(SeqCst) {
-                let answer = http::request(addr, &chat(model, false)).await;
+                let answer = http::request(addr, &stranger(model, false)).await;
                 let is_good = answer.is_ok_and(|answer| answer.status() == 200);
                 if is_good { &seen.good } else { &seen.bad }.fetch_add(1, SeqCst);
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -37,7 +37,7 @@ fn crowd(addr: SocketAddr, clients: usize, model: &'static str, seen: &Arc<Seen>
 async fn a_provider_that_flaps_is_left_alone_for_longer_each_time() {
     const OPEN_MS: u64 = 1_000;
     let _turn = alone().await;
-    let site = Site::open(touchy(OPEN_MS)).await;
+    let site = Site::open(touchy(OPEN_MS).set("routing.retry_budget_floor_per_s", "3")).await;
     // Down whenever a probe of the first cycle comes, often enough up to close it in between.
     site.a.control.always("status code=503 phase_ms=700");
     let seen = Arc::new(Seen::default());
@@ -61,12 +61,11 @@ async fn a_provider_that_flaps_is_left_alone_for_longer_each_time() {
 
     let (good, bad) = (seen.good.load(SeqCst), seen.bad.load(SeqCst));
     assert!(good * 100 >= (good + bad) * 95 && good > 200, "{seen:?}");
-    let gaps: Vec<_> = opened.windows(2).map(|pair| (pair[1].0 - pair[0].0, pair[0].1)).collect();
+    let gaps: Vec<_> = opened.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     assert!(opened.len() >= 2 && opened.iter().any(|(_, cycles)| *cycles >= 2), "open times grow: {opened:?}");
-    for (gap, cycles) in gaps {
-        let open_for = OPEN_MS << (cycles - 1).min(4);
-        assert!(gap + Duration::from_millis(100) >= Duration::from_millis(open_for), "{opened:?}");
-    }
+    // Chance spreads the longer times, down to the first one and never below.
+    let shortest = Duration::from_millis(OPEN_MS - 100);
+    assert!(gaps.iter().all(|gap| *gap >= shortest), "{opened:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,12 +73,19 @@ async fn an_account_that_became_slow_gets_little_of_the_traffic() {
     let _turn = alone().await;
     let site = Site::open(calm()).await;
     site.admin.create_connection(&site.at_a.node, "second", "sk-second").await;
-    site.a.control.account("sk-a").always("ok tokens=1 first_delay_ms=400");
-    site.a.control.account("sk-second").always("ok tokens=1 first_delay_ms=40");
+    let become_slow = || {
+        site.a.control.account("sk-a").always("ok tokens=1 first_delay_ms=400");
+        site.a.control.account("sk-second").always("ok tokens=1 first_delay_ms=40");
+    };
+    become_slow();
     let seen = Arc::new(Seen::default());
 
     let clients = crowd(site.gateway.addr, 12, "a/m", &seen);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // The first answers tell that it is slow; what counts is what follows from it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    site.a.control.reset();
+    become_slow();
+    tokio::time::sleep(Duration::from_secs(3)).await;
     seen.over.store(true, SeqCst);
     for client in clients {
         soon("the end of a client", client).await.unwrap();
