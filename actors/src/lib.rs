@@ -39,6 +39,9 @@ pub mod ids;
 pub mod ports;
 pub mod resilience;
 pub mod router;
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
+mod simulation;
 pub mod supervisor;
 #[cfg(test)]
 #[cfg(not(feature = "loom"))]

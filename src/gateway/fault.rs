@@ -20,6 +20,10 @@ use crate::wire::openai_chat_stream::{Ending, Truncation};
 use crate::wire::openai_error::{UpstreamErrorBody, redact};
 use crate::wire::sse::SseError;
 
+/// The words for an answer that holds nothing, and for one that is no JSON.
+const EMPTY: &str = "empty_response";
+const NOT_JSON: &str = "not_json";
+
 /// A failed attempt.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -42,6 +46,13 @@ impl Fault {
     pub fn own(outcome: Outcome, message: impl Into<String>) -> Self {
         let error = UpstreamErrorBody { message: message.into(), ..UpstreamErrorBody::default() };
         Self { outcome, status: 0, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
+    }
+
+    /// With a word for what it was, where a client or an operator can do more with it than with "bad gateway".
+    #[must_use]
+    fn named(mut self, word: Option<&str>) -> Self {
+        self.error.code = word.map(str::to_owned);
+        self
     }
 
     /// One that the upstream reported. `secrets` are taken out of its words.
@@ -109,7 +120,13 @@ impl From<SendError> for Fault {
             | SendErrorKind::Encoded { .. }
             | SendErrorKind::Undelimited { .. } => Outcome::BrokenAnswer,
         };
-        Self { class: error.delivery.into(), ..Self::own(outcome, error.kind.to_string()) }
+        let word = match &error.kind {
+            SendErrorKind::Tls { .. } => Some("tls"),
+            SendErrorKind::Redirect { .. } => Some("unexpected_redirect"),
+            _ => None,
+        };
+        let own = Self::own(outcome, error.kind.to_string()).named(word);
+        Self { class: error.delivery.into(), ..own }
     }
 }
 
@@ -147,7 +164,14 @@ impl Fault {
     pub fn bad_answer(bad: BadAnswer, secrets: &[&str]) -> Self {
         match bad {
             BadAnswer::ErrorObject(error) => Self::inside_ok(error, secrets),
-            other => Self::own(Outcome::BrokenAnswer, other.to_string()),
+            other => {
+                let word = match &other {
+                    BadAnswer::Empty => Some(EMPTY),
+                    BadAnswer::NotJson { .. } => Some(NOT_JSON),
+                    _ => None,
+                };
+                Self::own(Outcome::BrokenAnswer, other.to_string()).named(word)
+            }
         }
     }
 
@@ -155,7 +179,10 @@ impl Fault {
     pub fn in_format(bad: chat::BadAnswer, secrets: &[&str]) -> Self {
         match bad {
             chat::BadAnswer::Error(error) => Self::inside_ok(*error, secrets),
-            other => Self::own(Outcome::BrokenAnswer, other.to_string()),
+            other => {
+                let word = matches!(other, chat::BadAnswer::NotJson).then_some(NOT_JSON);
+                Self::own(Outcome::BrokenAnswer, other.to_string()).named(word)
+            }
         }
     }
 
@@ -171,19 +198,24 @@ impl Fault {
         Self { outcome, status: 400, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
     }
 
+    /// An event of a stream that cannot be read. What it held is lost, so the stream is too.
+    pub fn invalid_event() -> Self {
+        Self::own(Outcome::BrokenAnswer, "the provider's stream held something that is not JSON").named(Some(NOT_JSON))
+    }
+
     /// A stream that ended without its end. `None` when it is whole.
     pub fn of_ending(ending: Ending) -> Option<Self> {
-        let message = match ending {
+        let (message, word) = match ending {
             Ending::Complete { .. } => return None,
-            Ending::Empty => "the provider's stream ended without any content",
-            Ending::Truncated(Truncation::NoFinish) => "the provider's stream broke off before its end",
+            Ending::Empty => ("the provider's stream ended without any content", Some(EMPTY)),
+            Ending::Truncated(Truncation::NoFinish) => ("the provider's stream broke off before its end", None),
             Ending::Truncated(Truncation::DoneWithoutFinish) => {
-                "the provider's stream was closed without a finish reason"
+                ("the provider's stream was closed without a finish reason", None)
             }
-            Ending::Truncated(Truncation::UpstreamError) => "the provider reported an error in its stream",
-            Ending::Truncated(Truncation::InvalidJson) => "the provider's stream held something that is not JSON",
+            Ending::Truncated(Truncation::UpstreamError) => ("the provider reported an error in its stream", None),
+            Ending::Truncated(Truncation::InvalidJson) => return Some(Self::invalid_event()),
         };
-        Some(Self::own(Outcome::BrokenAnswer, message))
+        Some(Self::own(Outcome::BrokenAnswer, message).named(word))
     }
 }
 

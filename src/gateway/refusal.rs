@@ -152,7 +152,11 @@ fn exhausted(fault: Fault, skipped: &Skips, retry_after: Option<Duration>, model
             let message = format!("Every connection for '{model}' failed{also}; {said}: {}", fault.error.message);
             let overloaded = fault.outcome == Outcome::Overloaded;
             let problem = if overloaded { Problem::UpstreamOverloaded } else { Problem::UpstreamFailed };
-            ApiError::new(problem, message).retry(false)
+            let mut error = ApiError::new(problem, message).retry(false);
+            if !fault.from_upstream && fault.error.code.is_some() {
+                error.body.code = fault.error.code.map(Into::into);
+            }
+            error
         }
     }
 }

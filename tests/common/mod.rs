@@ -23,8 +23,8 @@ pub fn program() -> Builder {
     Gateway::builder(env!("CARGO_BIN_EXE_omniroute"))
 }
 
-/// Without the demo, without pacing, with breakers that do not interfere and without waits for a cooldown: each test
-/// switches on what it is about.
+/// Without the demo, without pacing, with breakers and retry budgets that do not interfere and without waits for a
+/// cooldown: each test switches on what it is about.
 pub fn calm() -> Builder {
     let apikey = "resilience.provider_breaker.apikey";
     program()
@@ -34,6 +34,7 @@ pub fn calm() -> Builder {
         .set("server.drain_delay_ms", "0")
         .set("resilience.request_queue.auto_enable_api_key_providers", "false")
         .set("resilience.wait_for_cooldown.enabled", "false")
+        .set("routing.retry_budget_floor_per_s", "10000")
         .set(&format!("{apikey}.failure_threshold"), "1000")
         .set(&format!("{apikey}.degradation_threshold"), "1000")
         .set(&format!("{apikey}.minimum_calls"), "100000")
@@ -51,6 +52,13 @@ pub fn touchy(open_ms: u64) -> Builder {
 /// A chat request with the service key.
 pub fn chat(model: &str, stream: bool) -> Request {
     Request::chat(model, "hello", stream).key(KEY)
+}
+
+/// The same from a conversation of its own: nothing ties it to the connection that served another one.
+pub fn stranger(model: &str, stream: bool) -> Request {
+    static CONVERSATIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let number = CONVERSATIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Request::chat(model, &format!("hello, I am number {number}"), stream).key(KEY)
 }
 
 /// A chat request with these members beside model and messages.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use omniroute_testkit::gateway::Builder;
 use omniroute_testkit::http::content;
+use omniroute_testkit::mock::Blackhole;
 use serde_json::json;
 
 use crate::common::{End, PATIENCE, Site, calm, chat, end_of, error_of};
@@ -135,17 +136,8 @@ async fn a_client_may_shorten_the_total_and_not_lengthen_it() {
 #[tokio::test]
 async fn a_connection_that_cannot_be_made_is_given_up_at_its_own_limit() {
     let site = Site::open(calm().set("upstream.connect_timeout_ms", "400")).await;
-    // A listener whose backlog is full: the kernel answers no SYN.
-    let full = tokio::net::TcpSocket::new_v4().unwrap();
-    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = full.listen(1).unwrap();
-    let addr = listener.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    for _ in 0..8 {
-        let connect = tokio::time::timeout(Duration::from_millis(50), tokio::net::TcpStream::connect(addr));
-        waiting.push(connect.await);
-    }
-    let node = site.admin.create_node("full", &format!("http://{addr}/v1")).await;
+    let hole = Blackhole::dig().await;
+    let node = site.admin.create_node("full", &hole.base_url()).await;
     site.admin.create_connection(&node, "full", "sk-x").await;
 
     let begin = Instant::now();

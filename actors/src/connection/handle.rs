@@ -17,7 +17,7 @@ use super::token::{MintFailure, Token};
 use super::traffic::{Ask, Traffic};
 use super::{Connection, Outcomes};
 use crate::clock::{Clock, Moment};
-use crate::connection::report::Report;
+use crate::connection::report::{self, Report};
 use crate::ids::{ConnectionId, ProviderId};
 use crate::resilience::gate::{Admission, BreakerState, Gate, GateView};
 use crate::resilience::health::Remembered;
@@ -311,7 +311,7 @@ impl ConnectionHandle {
         match (address.as_ref().filter(|address| address.connected()), &self.registry) {
             (Some(address), _) => address.do_send(Outcomes(reports)),
             (None, Some(registry)) => registry.do_send(Revive { id: self.id.clone(), reports }),
-            (None, None) => {}
+            (None, None) => report::lost(reports),
         }
     }
 

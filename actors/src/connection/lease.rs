@@ -47,6 +47,10 @@ pub struct Permit {
     used: Option<u64>,
     begun: bool,
     limits: Vec<Reported>,
+    /// Counts the permits of the connection.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    number: u64,
 }
 
 impl std::fmt::Debug for dyn Clock {
@@ -58,6 +62,9 @@ impl std::fmt::Debug for dyn Clock {
 impl Permit {
     pub(crate) fn new(handle: Arc<ConnectionHandle>, pass: Pass, model: ModelName, clock: Arc<dyn Clock>) -> Self {
         let admitted_at = clock.now();
+        #[cfg(test)]
+        #[cfg(not(feature = "loom"))]
+        let number = handle.totals().admitted.load(Ordering::Relaxed);
         Self {
             handle,
             pass,
@@ -69,7 +76,17 @@ impl Permit {
             used: None,
             begun: false,
             limits: Vec::new(),
+            #[cfg(test)]
+            #[cfg(not(feature = "loom"))]
+            number,
         }
+    }
+
+    /// Which of the connection's permits it is.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// What it was charged.
@@ -86,6 +103,13 @@ impl Permit {
     /// The model it was taken for.
     pub const fn model(&self) -> &ModelName {
         &self.model
+    }
+
+    /// The gate's generation that it belongs to.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    pub(crate) const fn generation(&self) -> crate::resilience::gate::Generation {
+        self.pass.admission.generation
     }
 
     /// Whether it is the probe of a half-open breaker.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message};
-use rand::RngExt;
 
 use super::Connection;
 use super::handle::ConnectionHandle;
@@ -12,7 +11,6 @@ use super::report::Report;
 use crate::clock::Moment;
 use crate::guard::guarded;
 use crate::resilience::aimd::Aimd;
-use crate::resilience::backoff::Jitter;
 use crate::resilience::gate::BreakerState;
 use crate::resilience::health::Transition;
 use crate::resilience::learned::Learned;
@@ -82,8 +80,7 @@ impl Connection {
     pub(super) fn plan_terminal_probe(&self) {
         let every = self.handle.config().health.terminal_probe;
         let wanted = self.health.terminal().is_some() && !every.is_zero();
-        let jitter = Jitter::new(rand::rng().random());
-        let at = wanted.then(|| self.ports.clock.now().after(jitter.lengthen(every)));
+        let at = wanted.then(|| self.ports.clock.now().after(self.jitter().lengthen(every)));
         self.handle.traffic.set_terminal_probe(at);
     }
 

@@ -3,6 +3,9 @@
 //! It is a thin shell. [`Health`] decides, the actor reads the clock, moves the gate, publishes, persists and
 //! tells the observer.
 
+#[cfg(test)]
+#[cfg(not(feature = "loom"))]
+pub(crate) mod by_hand;
 pub mod config;
 pub mod handle;
 pub mod latency;
@@ -23,10 +26,12 @@ pub mod waiting;
 #[cfg(not(feature = "loom"))]
 mod waiting_tests;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Supervised};
-use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 use self::config::ConnectionConfig;
 use self::handle::ConnectionHandle;
@@ -48,26 +53,37 @@ pub struct Connection {
     limits: limits::Limits,
     waiting: Waiting,
     ports: Ports,
+    chance: RefCell<SmallRng>,
 }
 
 impl Connection {
     /// An actor that goes on with what its handle shows.
     pub fn new(handle: Arc<ConnectionHandle>, ports: Ports) -> Self {
+        Self::with(handle, ports, SmallRng::from_rng(&mut rand::rng()))
+    }
+
+    /// The same with chances of the caller's choice.
+    fn with(handle: Arc<ConnectionHandle>, ports: Ports, chance: SmallRng) -> Self {
         let health = Health::restore(handle.config().health, (*handle.remembered()).clone());
         let limits = limits::Limits::going_on(&handle);
         let mut waiting = Waiting::default();
         waiting.dismiss(&handle);
-        let connection = Self { handle, health, minting: Minting::default(), limits, waiting, ports };
+        let chance = RefCell::new(chance);
+        let connection = Self { handle, health, minting: Minting::default(), limits, waiting, ports, chance };
         connection.plan_terminal_probe();
         connection
     }
 
     fn hear(&mut self, report: &Report) {
         let now = self.ports.clock.now();
-        let jitter = Jitter::new(rand::rng().random());
+        let jitter = self.jitter();
         let changes = self.health.hear(self.handle.gate().view(), &report.heard, now, jitter);
         self.carry_out(&changes);
         self.learn(report, now);
+    }
+
+    fn jitter(&self) -> Jitter {
+        Jitter::new(self.chance.borrow_mut().random())
     }
 
     fn reset(&mut self, scope: &ResetScope) -> Vec<Transition> {

@@ -87,3 +87,29 @@ pub fn start_flusher() {
         }
     });
 }
+
+/// Nobody hears these: their connection has neither an actor nor a registry. Only tests have such connections.
+#[cfg(not(test))]
+pub(crate) fn lost(_: Vec<Report>) {}
+
+#[cfg(test)]
+pub(crate) use by_hand::{lost, take_lost};
+
+/// Whoever drives connections without actors hands the reports over itself.
+#[cfg(test)]
+mod by_hand {
+    use super::*;
+
+    thread_local! {
+        static LOST: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(crate) fn lost(reports: Vec<Report>) {
+        LOST.with_borrow_mut(|lost| lost.extend(reports));
+    }
+
+    /// The reports of this thread that nobody heard.
+    pub(crate) fn take_lost() -> Vec<Report> {
+        LOST.take()
+    }
+}

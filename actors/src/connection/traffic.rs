@@ -175,6 +175,13 @@ impl Traffic {
         !self.turn_asked.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether a turn was asked for and did not begin yet.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    pub(super) fn turn_is_asked(&self) -> bool {
+        self.turn_asked.load(Ordering::Acquire)
+    }
+
     /// The actor's own: turns asked for from here on need another one.
     pub(crate) fn begin_turn(&self) {
         self.turn_asked.store(false, Ordering::Release);
@@ -238,6 +245,13 @@ impl ConnectionHandle {
     /// The share of calls that succeeded lately; `None` when there were none.
     pub fn success_rate(&self, now: Moment) -> Option<f32> {
         self.traffic.stats.success_rate(now)
+    }
+
+    /// Requests at a time, configured or learned; 0 = no limit.
+    #[cfg(test)]
+    #[cfg(not(feature = "loom"))]
+    pub(crate) fn most_at_once(&self) -> u32 {
+        self.traffic.most_at_once(&self.config())
     }
 
     /// How long a call holds its slot on average.

@@ -35,6 +35,10 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn new(ask: Ask<'_>, answer: oneshot::Sender<Turned>) -> Self {
+        Self { model: ask.model.clone(), tokens: ask.tokens, answer }
+    }
+
     fn refuse(self, refused: Refused) {
         // One that went away needs no answer.
         let _ = self.answer.send(Err(refused));
@@ -56,10 +60,8 @@ impl Waiting {
         for waiter in self.queue.drain() {
             waiter.item.refuse(Refused { why: Refusal::Queued, retry_at: None });
         }
-        (self.timer, self.next_at) = (None, None);
+        self.timer = None;
         handle.slots.set_waiting(0);
-        // A turn that was asked for died with the message; the next one must be heard.
-        handle.traffic.begin_turn();
     }
 }
 
@@ -70,14 +72,9 @@ impl ConnectionHandle {
     /// Why there was none: the queue is full, it would take too long, or the connection's health changed.
     pub async fn wait(&self, ask: Ask<'_>, key: Key, deadline: Moment) -> Turned {
         let lost = Refused { why: Refusal::Queued, retry_at: None };
-        let Some(address) = self.address() else {
-            // Nothing to deliver: it revives the actor.
-            self.deliver(Vec::new());
-            return Err(lost);
-        };
+        let address = self.address().ok_or(lost)?;
         let (answer, turned) = oneshot::channel();
-        let place = Place { model: ask.model.clone(), tokens: ask.tokens, answer };
-        address.do_send(Wait(Waiter { key, deadline, item: place }));
+        address.do_send(Wait(Waiter { key, deadline, item: Place::new(ask, answer) }));
         turned.await.unwrap_or(Err(lost))
     }
 
@@ -138,7 +135,7 @@ impl Handler<Turn> for Connection {
 }
 
 impl Connection {
-    fn queue_up(&mut self, mut waiter: Waiter<Place>) {
+    pub(super) fn queue_up(&mut self, mut waiter: Waiter<Place>) {
         let now = self.ports.clock.now();
         self.dismiss_the_gone(now);
         let limits = self.handle.config().limits;
@@ -201,12 +198,17 @@ impl Connection {
         self.handle.slots.set_waiting(u32::try_from(self.waiting.queue.len()).unwrap_or(u32::MAX));
     }
 
+    /// When the first in line may go, or the first deadline ends; `None` while nobody waits.
+    pub(super) fn next_turn(&self) -> Option<Moment> {
+        let Waiting { queue, next_at, .. } = &self.waiting;
+        queue.first_deadline().map(|deadline| next_at.map_or(deadline, |next| next.min(deadline)))
+    }
+
     /// Wake up when the first in line may go or the first deadline ends; slots wake by themselves.
     pub(super) fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let now = self.ports.clock.now();
-        let Waiting { queue, next_at, timer } = &mut self.waiting;
+        let (now, next) = (self.ports.clock.now(), self.next_turn());
+        let timer = &mut self.waiting.timer;
         timer.take_if(|(at, _)| *at <= now);
-        let next = queue.first_deadline().map(|deadline| next_at.map_or(deadline, |next| next.min(deadline)));
         if timer.as_ref().map(|(at, _)| *at) == next {
             return;
         }

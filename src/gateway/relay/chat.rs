@@ -1,7 +1,6 @@
 //! Chat to chat: the events pass as they came, watched by the leanest reader there is.
 
 use bytes::{Bytes, BytesMut};
-use omniroute_actors::resilience::outcome::Outcome;
 
 use super::{MOST_HELD, Progress, Relay};
 use crate::gateway::fault::Fault;
@@ -96,7 +95,7 @@ impl ChatRelay {
         match step.kind {
             Kind::Error(error) => return Err(Fault::inside_ok(error, &[&self.secret])),
             Kind::InvalidJson => {
-                return Err(Fault::own(Outcome::BrokenAnswer, "the provider's stream held something that is not JSON"));
+                return Err(Fault::invalid_event());
             }
             Kind::Done => return Ok(Progress::Done),
             Kind::Content { .. } | Kind::Finish { .. } => self.contents += 1,

@@ -1,6 +1,6 @@
 //! TLS: who is trusted, and that every failure is a TLS error which sent nothing.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::io::AsyncWriteExt;
@@ -15,17 +15,20 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
 
-async fn tls_server(identity: &str, answer: &'static [u8]) -> Server {
+fn server_config(identity: &str) -> rustls::ServerConfig {
     let certificate = CertificateDer::from_pem_file(fixture(&format!("{identity}.pem"))).unwrap();
     let key = PrivateKeyDer::from_pem_file(fixture(&format!("{identity}.key"))).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+        .unwrap()
+}
+
+async fn tls_server(identity: &str, answer: &'static [u8]) -> Server {
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)));
     serve(move |stream, _| {
         let acceptor = acceptor.clone();
         async move {
@@ -95,6 +98,30 @@ async fn a_server_without_tls_is_a_tls_error_that_blames_no_certificate() {
 
     assert!(matches!(error.kind, Kind::Tls { certificate: false, .. }), "{error:?}");
     assert_eq!(error.delivery, Delivery::NotSent);
+}
+
+#[actix_rt::test]
+async fn a_server_that_prefers_http_2_is_spoken_to_in_http_1_1() {
+    let mut config = server_config("server");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let (acceptor, chosen) = (TlsAcceptor::from(Arc::new(config)), Rc::new(RefCell::new(None)));
+    let seen = Rc::clone(&chosen);
+    let server = serve(move |stream, _| {
+        let (acceptor, seen) = (acceptor.clone(), Rc::clone(&seen));
+        async move {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            *seen.borrow_mut() = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            read_request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let url = format!("https://provider.test:{}/v1", server.address.port());
+
+    let answered = send(&client(true), post_to(&url), in_ms(2000)).await;
+
+    assert!(answered.is_ok(), "{answered:?}");
+    assert_eq!(chosen.borrow().as_deref(), Some(&b"http/1.1"[..]));
 }
 
 #[actix_rt::test]

@@ -97,9 +97,11 @@ kinds! {
     Bom = "bom",
     /// A complete answer whose characters are cut by chunk borders.
     SplitUtf8 = "split_utf8",
+    /// A complete answer whose text holds bytes that are no UTF-8.
+    InvalidUtf8 = "invalid_utf8",
     /// The role delta, then a clean end.
     RoleOnlyThenEof = "role_only_then_eof",
-    /// A complete answer with `n` (default 5000) extra headers.
+    /// A complete answer with `n` (default 5000) extra headers, or with one of `bytes`.
     HeaderBomb = "header_bomb",
     /// A complete answer under the wrong content type.
     WrongContentType = "wrong_content_type",
@@ -148,6 +150,8 @@ pub struct Behaviour {
     pub prompt_tokens: u64,
     /// The share of requests in per cent that meet this behaviour; the others get a complete answer.
     pub share: u64,
+    /// How long the requests meet this behaviour before they get complete answers for as long; 0 is always.
+    pub phase_ms: u64,
     /// Send the whole stream in one write.
     pub coalesce: bool,
     spec: String,
@@ -176,6 +180,7 @@ impl Behaviour {
             usage: true,
             prompt_tokens: 10,
             share: 100,
+            phase_ms: 0,
             coalesce: false,
             spec: String::new(),
         };
@@ -229,6 +234,7 @@ impl Behaviour {
             "usage" => self.usage = switch(key, value)?,
             "prompt_tokens" => self.prompt_tokens = number(key, value)?,
             "share" => self.share = number(key, value)?,
+            "phase_ms" => self.phase_ms = number(key, value)?,
             "coalesce" => self.coalesce = switch(key, value)?,
             _ => return Err(Unknown(format!("parameter {key}={value}"))),
         }

@@ -7,6 +7,7 @@
 
 mod admin;
 pub mod behaviour;
+mod blackhole;
 mod control;
 mod gzip;
 mod plan;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 pub use behaviour::{Behaviour, Kind};
+pub use blackhole::Blackhole;
 pub use control::{Account, Control, Counts, Stats};
 pub use record::Recorded;
 

@@ -102,6 +102,7 @@ impl Answer<'_> {
             Kind::OneByteChunks => self.chunked(JSON, body.chunks(1)),
             Kind::SplitUtf8 => self.chunked(JSON, cut_in_characters(&body)),
             Kind::Bom => self.whole(JSON, [BOM, &body].concat()),
+            Kind::InvalidUtf8 => self.whole(JSON, spoiled(&body)),
             Kind::HeaderBomb => {
                 vec![self.head(JSON, &(self.many_headers() + &framing(body.len()))), HeadSent, write(&body)]
             }
@@ -217,6 +218,7 @@ impl Answer<'_> {
             Kind::OneByteChunks => self.chunked(SSE, self.sse_text().chunks(1)),
             Kind::SplitUtf8 => self.chunked(SSE, cut_in_characters(&self.sse_text())),
             Kind::Bom => self.chunked(SSE, [BOM, &self.sse_text()]),
+            Kind::InvalidUtf8 => self.chunked(SSE, [spoiled(&self.sse_text()).as_slice()]),
             Kind::HeaderBomb => {
                 vec![self.head(SSE, &(self.many_headers() + CHUNKED)), HeadSent, framed(&self.sse_text()), end()]
             }
@@ -311,6 +313,9 @@ impl Answer<'_> {
     }
 
     fn many_headers(&self) -> String {
+        if let Some(bytes) = self.behaviour.bytes {
+            return format!("x-padding: {}\r\n", "a".repeat(usize::try_from(bytes).unwrap_or(usize::MAX)));
+        }
         (0..self.behaviour.n.unwrap_or(5000)).map(|n| format!("x-padding-{n}: {n}\r\n")).collect()
     }
 }
@@ -362,6 +367,15 @@ fn pretty(body: &[u8]) -> Vec<u8> {
 /// Cut after the first byte of every character that has several.
 fn cut_in_characters(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte >= 0xc0).collect()
+}
+
+/// The first word of the mock's text with two bytes that no UTF-8 holds.
+fn spoiled(text: &[u8]) -> Vec<u8> {
+    const WORD: &[u8] = b"tok0";
+    match memchr::memmem::find(text, WORD) {
+        Some(at) => [&text[..at], b"tok\xff\xfe", &text[at + WORD.len()..]].concat(),
+        None => text.to_vec(),
+    }
 }
 
 fn reason(code: u16) -> &'static str {

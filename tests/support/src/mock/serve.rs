@@ -70,7 +70,8 @@ impl Worker {
             None => self.control.choose(account),
         };
         let met = chosen.share >= 100 || is_in_share(account.counts().started, chosen.share);
-        Ok(if met { chosen } else { self.control.plain() })
+        let in_phase = chosen.phase_ms == 0 || (self.control.now_us() / 1000 / chosen.phase_ms).is_multiple_of(2);
+        Ok(if met && in_phase { chosen } else { self.control.plain() })
     }
 }
 

@@ -203,6 +203,36 @@ async fn odd_framings_are_as_odd_as_they_say() {
 }
 
 #[tokio::test]
+async fn one_large_header_and_bytes_that_are_no_text_are_sent_as_they_are() {
+    let mock = MockUpstream::start().await;
+
+    let large = ask(&mock, "header_bomb bytes=100000", false).await.unwrap();
+    let whole = ask(&mock, "invalid_utf8", false).await.unwrap();
+    let streamed = ask(&mock, "invalid_utf8", true).await.unwrap();
+
+    assert_eq!(large.header("x-padding").map(str::len), Some(100_000));
+    for answer in [whole, streamed] {
+        assert!(memchr::memmem::find(&answer.body, b"tok\xff\xfe").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_fault_with_phases_comes_and_goes_by_the_clock() {
+    let mock = MockUpstream::start().await;
+    mock.control.always("status code=500 phase_ms=40");
+    let mut seen = Vec::new();
+
+    let end = std::time::Instant::now() + Duration::from_millis(400);
+    while std::time::Instant::now() < end {
+        let answer = http::request(mock.addr, &Request::chat("m", "hello", false)).await.unwrap();
+        seen.push(answer.status());
+    }
+
+    seen.dedup();
+    assert!(seen.contains(&200) && seen.contains(&500) && seen.len() >= 4, "{seen:?}");
+}
+
+#[tokio::test]
 async fn split_characters_and_single_bytes_are_really_split_on_the_wire() {
     let shape = render::Shape { model: "m".into(), stream: true, include_usage: false };
     let bytes = |fault: &str| match &plan::plan(&fault.into(), &shape)[2] {
