@@ -38,6 +38,8 @@ section! {
     pub struct Deadlines {
         /// Time to the first real content of one attempt.
         first_content_ms: u64 = 60_000, within 10..=3_600_000;
+        /// Time to the whole answer of one attempt that is not streamed; then the next candidate is asked.
+        whole_answer_ms: u64 = 300_000, within 10..=3_600_000;
         /// Longest silence between two pieces of content.
         idle_ms: u64 = 60_000, within 10..=3_600_000;
         /// Tokens per second below which a stream counts as stalled, looked at over the time of `idle_ms`; 0 = never.

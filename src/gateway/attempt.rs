@@ -106,8 +106,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
         Order { target: lease.target(), model: lease.model().as_str(), id: &inbound.id, created: inbound.created };
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
-    let head_by =
-        if inbound.ask.stream { inbound.deadlines().first_content_of_attempt(now) } else { inbound.deadlines().total };
+    let head_by = inbound.deadlines().answer_of_attempt(inbound.ask.stream, now);
     let mut calling = Calling { means, inbound, lease, outgoing: &outgoing, head_by };
     let (response, secret) = calling.answered().await?;
     if response.status == StatusCode::ACCEPTED {
@@ -122,7 +121,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
         let held = reading.hold(response.body, head_by).await;
         Answer::Stream(Box::new(held.map_err(|fault| fault.after_sending(RetryClass::MaybeAccepted))?))
     } else {
-        reading.whole(response.body).await?
+        reading.whole(response.body, head_by).await?
     };
     Ok(Answered { answer, dropped: outgoing.dropped, sent_after })
 }
@@ -182,12 +181,14 @@ const fn end_rules(quirks: u32) -> EndRules {
     }
 }
 
-/// A late head is the attempt's fault only while the request itself still has time.
+/// Being late is the attempt's fault only while the request itself still has time.
 fn timed(mut fault: Fault, inbound: &Inbound) -> Fault {
-    let by_clock = matches!(fault.outcome, Outcome::FirstContentTimeout | Outcome::IdleTimeout);
-    if by_clock && inbound.deadlines().is_over(Instant::now()) {
-        fault.outcome = Outcome::DeadlineExceeded;
-    }
+    let is_over = inbound.deadlines().is_over(Instant::now());
+    fault.outcome = match fault.outcome {
+        Outcome::FirstContentTimeout | Outcome::IdleTimeout if is_over => Outcome::DeadlineExceeded,
+        Outcome::DeadlineExceeded if !is_over => Outcome::FirstContentTimeout,
+        other => other,
+    };
     fault
 }
 
@@ -259,11 +260,11 @@ impl Reading<'_> {
         provider_format::of(self.lease.target())
     }
 
-    async fn whole(self, body: Body) -> Result<Answer, Fault> {
+    async fn whole(self, body: Body, deadline: Instant) -> Result<Answer, Fault> {
         let limits = CollectLimits {
             cap: self.config.upstream.max_response_bytes,
             idle: self.inbound.deadlines().idle,
-            deadline: self.inbound.deadlines().total,
+            deadline,
         };
         let cut = |error: BodyError| timed(error.into(), self.inbound).after_sending(RetryClass::MaybeAccepted);
         let body = collect(body, limits).await.map_err(cut)?;

@@ -87,6 +87,8 @@ pub struct Deadlines {
     pub total: Instant,
     /// How long one attempt may take to its first content.
     pub first_content: Duration,
+    /// How long one attempt may take to a whole answer.
+    pub whole: Duration,
     /// How long content may pause.
     pub idle: Duration,
     /// Tokens per second below which a stream counts as stalled; 0 = never.
@@ -103,6 +105,7 @@ impl Deadlines {
             started,
             total: started + asked.map_or(most, |asked| asked.min(most)),
             first_content: Duration::from_millis(config.deadlines.first_content_ms),
+            whole: Duration::from_millis(config.deadlines.whole_answer_ms),
             idle: Duration::from_millis(config.deadlines.idle_ms),
             min_tokens_per_s: config.deadlines.min_tokens_per_s,
             asked,
@@ -123,6 +126,11 @@ impl Deadlines {
     /// When the first content of an attempt that starts now must be there.
     pub fn first_content_of_attempt(&self, now: Instant) -> Instant {
         (now + self.first_content).min(self.total)
+    }
+
+    /// When an attempt that starts now must have shown that it answers: by its first content, or by all of it.
+    pub fn answer_of_attempt(&self, streamed: bool, now: Instant) -> Instant {
+        if streamed { self.first_content_of_attempt(now) } else { (now + self.whole).min(self.total) }
     }
 
     /// How long an answer took that ends now, of a provider that was asked at `asked` and whose first content was seen at

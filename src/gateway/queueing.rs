@@ -1,5 +1,7 @@
 //! Waiting for a turn: nobody could be leased, and of somebody it is only our own limits that are in the way.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use omniroute_actors::connection::handle::{Refusal, Refused};
@@ -58,6 +60,12 @@ fn best_queues(none: &NoRoute, means: &Means<'_>, inbound: &Inbound) -> Vec<usiz
     };
     let mut waits: Vec<_> = skipped.named().iter().enumerate().filter_map(wait).collect();
     waits.sort_unstable();
+    // A queue that said no once says it for another model, too.
+    let mut asked = HashSet::new();
+    waits.retain(|(_, place)| {
+        let connection = skipped.named().get(*place).and_then(|skip| skip.connection.as_ref());
+        connection.is_some_and(|connection| asked.insert(Arc::as_ptr(connection)))
+    });
     waits.into_iter().take(MOST_QUEUES).map(|(_, place)| place).collect()
 }
 

@@ -1,14 +1,16 @@
 //! May this request cause another attempt? Its client key and the next provider must both have one left.
 //!
-//! The first attempt of a request is nobody's extra, and neither is one after an attempt that reached nobody (no
-//! connection, nothing to send): it multiplied no work, and the death of one upstream must not fail requests that another
-//! could serve. One after a probe of a dead connection is none either: that one was our own idea.
+//! An extra is an attempt at a provider that this request has come to before, on whichever account: only that multiplies
+//! what a provider in trouble gets. The first one at each provider is none, however often the request failed elsewhere:
+//! the death of one upstream must not fail requests that another could serve. Neither is one after an attempt that
+//! reached nobody (no connection, nothing to send), or after a probe of a dead connection, which was our own idea.
 
 use std::sync::Arc;
 
 use omniroute_actors::clock::Moment;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::resilience::retry_budget::{RetryBudget, Terms};
+use smallvec::SmallVec;
 
 use crate::config::Config;
 
@@ -17,7 +19,8 @@ pub struct Retries<'a> {
     own: &'a RetryBudget,
     terms: Terms,
     tries: usize,
-    last: Option<Arc<RetryBudget>>,
+    /// The providers that it came to.
+    visited: SmallVec<[Arc<RetryBudget>; 2]>,
     /// The next attempt is no extra.
     free: bool,
 }
@@ -27,29 +30,36 @@ impl<'a> Retries<'a> {
     pub fn of(own: &'a RetryBudget, config: &Config) -> Self {
         let routing = &config.routing;
         let terms = Terms { percent: routing.retry_budget_percent, floor_per_s: routing.retry_budget_floor_per_s };
-        Self { own, terms, tries: 0, last: None, free: true }
+        Self { own, terms, tries: 0, visited: SmallVec::new(), free: true }
     }
 
     /// Whether an attempt may be made here now.
     pub fn allow(&mut self, connection: &ConnectionHandle, now: Moment) -> bool {
         let theirs = connection.retry_budget();
-        // It is one of the requests of each provider that it comes to, whether as the first or as a fallback.
-        if !self.last.replace(Arc::clone(&theirs)).is_some_and(|last| Arc::ptr_eq(&last, &theirs)) {
-            theirs.deposit(now);
-        }
+        let free = std::mem::take(&mut self.free);
         if self.tries == 0 {
             self.own.deposit(now);
         }
-        if self.free {
-            self.free = false;
-        } else if !theirs.withdraw(self.terms, now) {
-            return false;
-        } else if !self.own.withdraw(self.terms, now) {
-            theirs.give_back(now);
+        if !self.visited.iter().any(|visited| Arc::ptr_eq(visited, &theirs)) {
+            // It is one of the requests of each provider that it comes to, whether as the first or as a fallback.
+            theirs.deposit(now);
+            self.visited.push(theirs);
+        } else if !free && !self.withdraw(&theirs, now) {
             return false;
         }
         self.tries += 1;
         true
+    }
+
+    fn withdraw(&self, theirs: &RetryBudget, now: Moment) -> bool {
+        if !theirs.withdraw(self.terms, now) {
+            return false;
+        }
+        let both = self.own.withdraw(self.terms, now);
+        if !both {
+            theirs.give_back(now);
+        }
+        both
     }
 
     /// Whether there is enough for an attempt beside another one, which only makes the answer quicker.

@@ -406,10 +406,14 @@ async fn a_request_without_the_time_for_a_turn_is_refused_by_us_and_blames_nobod
 }
 
 #[actix::test]
-async fn without_a_retry_budget_the_first_failure_is_the_answer() {
+async fn without_a_retry_budget_a_provider_is_not_asked_again_on_another_account() {
     let (bad, good) = (MockUpstream::start().await, MockUpstream::start().await);
     bad.control.always("status code=500");
-    let mut rig = Rig::over(&[&bad, &good]).await;
+    let accounts = |config: ConnectionConfig| {
+        let priority = if config.id.as_str() == "c0" { 1 } else { 2 };
+        ConnectionConfig { provider: "p".into(), priority, ..config }
+    };
+    let mut rig = Rig::over_with(&[&bad, &good], accounts).await;
     rig.config.routing.retry_budget_percent = 0;
     rig.config.routing.retry_budget_floor_per_s = 0;
     assert_eq!(rig.whole().await, Err(502));

@@ -34,7 +34,6 @@ pub fn calm() -> Builder {
         .set("server.drain_delay_ms", "0")
         .set("resilience.request_queue.auto_enable_api_key_providers", "false")
         .set("resilience.wait_for_cooldown.enabled", "false")
-        .set("routing.retry_budget_floor_per_s", "10000")
         .set(&format!("{apikey}.failure_threshold"), "1000")
         .set(&format!("{apikey}.degradation_threshold"), "1000")
         .set(&format!("{apikey}.minimum_calls"), "100000")

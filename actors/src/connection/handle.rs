@@ -286,10 +286,12 @@ impl ConnectionHandle {
     /// A cell of the limiter, a pass through the gate and, at a dead connection, the place of the one that tries it.
     fn spend(&self, ask: Ask<'_>, config: &ConnectionConfig, now: Moment) -> Result<(Pass, Ticket), Refused> {
         let ticket = self.traffic.take_pace(ask.tokens, now)?;
-        let passed = self.pass_terminal(config, now).and_then(|terminal_probe| {
-            let admission = self.gate.admit(now, config.health.breaker.probe_lease).map_err(refused_by)?;
-            Ok(Pass { admission, terminal_probe })
-        });
+        let passed =
+            self.gate.admit(now, config.health.breaker.probe_lease).map_err(refused_by).and_then(|admission| {
+                // After the gate: a probe of a dead connection is rare, and one that the gate keeps back would be lost.
+                let terminal_probe = self.pass_terminal(config, now).inspect_err(|_| self.gate.release(admission))?;
+                Ok(Pass { admission, terminal_probe })
+            });
         passed.map(|pass| (pass, ticket)).inspect_err(|_| self.traffic.give_back(&ticket, now))
     }
 

@@ -9,6 +9,8 @@ use crate::clock::Moment;
 
 /// After this time a peak has sunk to a third.
 const DECAY: Duration = Duration::from_secs(10);
+/// After this time without an answer what is known of a slow connection counts for a third.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// What a connection that was never used counts as: good enough to be tried soon.
 const UNKNOWN_MS: f64 = 50.0;
 
@@ -42,9 +44,19 @@ impl PeakEwma {
         f64::from_bits(self.value.load(Ordering::Relaxed))
     }
 
-    /// What another request would cost: the average times the queue it would join.
-    pub fn cost(&self, in_flight: u32) -> f64 {
-        self.millis() * (f64::from(in_flight) + 1.0)
+    /// What another request would cost: the average times the queue it would join. A bad one that was not heard of for a
+    /// while fades, or nobody would ever find out that it has recovered.
+    pub fn cost(&self, in_flight: u32, now: Moment) -> f64 {
+        self.faded(now) * (f64::from(in_flight) + 1.0)
+    }
+
+    fn faded(&self, now: Moment) -> f64 {
+        let value = self.millis();
+        if value <= UNKNOWN_MS {
+            return value;
+        }
+        let age = now.since(Moment::from_millis(self.stamp.load(Ordering::Relaxed)));
+        UNKNOWN_MS + (value - UNKNOWN_MS) * (-age.as_secs_f64() / FORGOTTEN.as_secs_f64()).exp()
     }
 }
 
@@ -63,5 +75,19 @@ mod tests {
         ewma.observe(Duration::from_millis(20), Moment::from_millis(60_000));
 
         assert!(ewma.millis() < 30.0);
+    }
+
+    #[test]
+    fn a_slow_connection_that_nobody_asks_any_more_is_worth_another_try_after_a_while() {
+        let (slow, good) = (PeakEwma::default(), PeakEwma::default());
+        slow.observe(Duration::from_secs(9), Moment::from_millis(0));
+        good.observe(Duration::from_millis(120), Moment::from_millis(0));
+        let cheaper = |seconds: u64| {
+            let now = Moment::from_millis(seconds * 1_000);
+            good.observe(Duration::from_millis(120), now);
+            slow.cost(0, now) < good.cost(0, now)
+        };
+
+        assert_eq!([1, 60, 600].map(cheaper), [false, false, true]);
     }
 }

@@ -182,7 +182,8 @@ impl Look<'_> {
         };
         let mut places: Vec<usize> = scan.take(most).filter_map(|index| members.at(index)).collect();
         if comparison(pool.accounts).0 > 1 {
-            let value = |place: &usize| pool.member(*place).map_or(f64::MAX, |member| score(pool.accounts, member));
+            let value =
+                |place: &usize| pool.member(*place).map_or(f64::MAX, |member| score(pool.accounts, member, self.now));
             places.sort_by(|a, b| value(a).total_cmp(&value(b)));
         }
         if let Some(session) = self.session(leg) {
@@ -205,7 +206,7 @@ impl Look<'_> {
                 Err(refused) => (Some(SkipReason::Refused(refused.why)), refused.retry_at),
             },
         };
-        let load = handle.latency().cost(handle.in_flight());
+        let load = handle.latency().cost(handle.in_flight(), self.now);
         Some(ExplainedConnection { connection: Arc::clone(handle), skipped, retry_at, load })
     }
 }

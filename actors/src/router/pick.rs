@@ -241,14 +241,14 @@ impl<'a> Search<'a, '_> {
         if in_flight == 0 && !leaves {
             return None;
         }
-        let cost = own.handle.latency().cost(in_flight);
+        let cost = own.handle.latency().cost(in_flight, self.walk.now);
         for place in Scan::shuffled(self.turn.seed, members.len()).take(ALTERNATIVES + 1) {
             let place = members.at(place).filter(|place| !self.seen.contains(place));
             let other = place.and_then(|place| Some((place, self.pool().member(place)?)));
             let Some((place, other)) = other.filter(|(place, other)| self.would_serve(*place, other)) else { continue };
             let busy = other.handle.in_flight();
-            let known = other.handle.latency().cost(busy);
-            let assumed = own.handle.latency().cost(busy);
+            let known = other.handle.latency().cost(busy, self.walk.now);
+            let assumed = own.handle.latency().cost(busy, self.walk.now);
             let elsewhere = if is_known(other) { known } else { known.max(assumed) };
             if leaves && !low(other) {
                 return Some((place, "handoff"));
@@ -283,7 +283,7 @@ impl<'a> Search<'a, '_> {
             let place = members.at(index).filter(|place| !self.seen.contains(place));
             let member = place.and_then(|place| Some((place, self.look(place)?)));
             if let Some((place, member)) = member {
-                found.push((score(accounts, member), place));
+                found.push((score(accounts, member, self.walk.now), place));
                 // Company for the first is looked for among a few more, not among all.
                 looks_left = looks_left.min(wanted * 2);
             }
@@ -409,12 +409,12 @@ pub(super) const fn comparison(accounts: AccountStrategy) -> (usize, &'static st
 }
 
 /// The lower the better.
-pub(super) fn score(accounts: AccountStrategy, member: &Member) -> f64 {
+pub(super) fn score(accounts: AccountStrategy, member: &Member, now: Moment) -> f64 {
     let handle = &member.handle;
     match accounts {
         AccountStrategy::LeastUsed => f64::from(handle.in_flight()),
         AccountStrategy::Headroom => handle.headroom().map_or(2.0, |left| 1.0 - f64::from(left)),
-        AccountStrategy::P2c | AccountStrategy::Lkgp => handle.latency().cost(handle.in_flight()),
+        AccountStrategy::P2c | AccountStrategy::Lkgp => handle.latency().cost(handle.in_flight(), now),
         AccountStrategy::FillFirst
         | AccountStrategy::RoundRobin
         | AccountStrategy::Random

@@ -87,7 +87,7 @@ fn look(target: &Target, member: &Member, screen: &Screen, now: Moment) -> Load 
     let ratio = || 1.0 - f64::from(counts.failures) / f64::from(counts.calls);
     Load {
         available: true,
-        cost: handle.latency().cost(in_flight),
+        cost: handle.latency().cost(in_flight, now),
         in_flight,
         headroom: handle.headroom(),
         health,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::itinerary::Itinerary;
+use super::plan::Pin;
 use super::{Attempted, Lease, Leg, NoRoute, Skip, SkipReason, Skips};
 use crate::connection::lease::Permit;
 
@@ -40,8 +41,13 @@ fn place_of(permit: &Permit, itinerary: &Itinerary) -> Option<Attempted> {
     let of = |(leg, here): (usize, &Leg)| {
         let pool = &here.target.pool;
         let place = pool.place(permit.handle().id()).filter(|_| here.target.model == *permit.model())?;
+        let fits = match here.target.pin {
+            Pin::Any => true,
+            Pin::At(pinned) => pinned == place,
+            Pin::Gone => false,
+        };
         let same = pool.member(place).is_some_and(|member| Arc::ptr_eq(&member.handle, permit.handle()));
-        same.then_some(Attempted { leg, place })
+        (same && fits).then_some(Attempted { leg, place })
     };
     itinerary.legs.iter().enumerate().find_map(of)
 }

@@ -137,12 +137,17 @@ impl World {
     /// Whether the budgets of the key and of the provider allow this attempt.
     fn allowed(&mut self, number: usize, lease: &Lease, member: usize) -> Result<bool, super::Broken> {
         let (now, terms) = (self.now(), Terms::default());
-        let (theirs, extras) = (lease.permit.handle().retry_budget(), &mut self.extras[self.members[member].provider]);
+        let provider = self.members[member].provider;
+        let came_here = |(tried, _): &(usize, ModelName)| self.members[*tried].provider == provider;
+        let known = self.requests[number].tried.iter().any(came_here);
+        let (theirs, extras) = (lease.permit.handle().retry_budget(), &mut self.extras[provider]);
         let request = &mut self.requests[number];
         let own = &self.keys[request.wish.key];
         if request.tries == 0 {
-            theirs.deposit(now);
             own.deposit(now);
+        }
+        if !known {
+            theirs.deposit(now);
             extras.first(now);
         } else {
             if self.sabotage != Some(Sabotage::IgnoreTheRetryBudget) {
