@@ -371,7 +371,7 @@ fn one_at_a_time(config: ConnectionConfig) -> ConnectionConfig {
 #[actix::test]
 async fn a_request_waits_for_its_turn_and_its_record_says_how_long() {
     let mock = MockUpstream::start().await;
-    mock.control.always("ok tokens=10 delay_ms=20");
+    mock.control.always("ok first_delay_ms=50");
     let rig = Rig::over_with(&[&mock], one_at_a_time).await;
 
     let (first, second) = tokio::join!(rig.whole(), rig.whole());

@@ -3,7 +3,7 @@
 //! | # | the defect | what happens here | tests |
 //! |---|---|---|---|
 //! | 1 | the breaker never opens on failures one after the other | the twelfth opens it | `faults/defects::twelve_failures_one_after_the_other_open_the_breaker_with_its_defaults` |
-//! | 2 | a probe that is answered with an error closes it | it opens for longer | `faults/breaker::a_failed_probe_opens_the_breaker_for_longer` |
+//! | 2 | a probe that is answered with an error closes it | it opens for longer | `faults/breaker::a_failed_probe_opens_the_breaker_again_for_a_time_that_grows_with_every_cycle` |
 //! | 3 | a probe that ends without a verdict, or hangs, holds its place for ever | the place is free at once, or after its lease | `faults/breaker::a_probe_whose_client_leaves_frees_its_place_at_once` `faults/breaker::a_probe_that_hangs_frees_its_place_after_its_lease` |
 //! | 4 | `Retry-After` is ignored, one request makes 21 calls | obeyed to the second, no call before | `faults/breaker::a_retry_after_is_obeyed_to_the_second_and_no_call_comes_before` `faults/amplification::limits_with_a_hint_see_no_call_before_it_is_over` |
 //! | 5 | a 429 throws the limiter away, the next call gets a full bucket | the pace goes on | `faults/defects::a_limit_told_by_the_provider_does_not_refill_our_own` |
