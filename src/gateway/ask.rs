@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use omniroute_actors::connection::config::UpstreamTarget;
+use omniroute_actors::router::plan::Combo;
 
 use super::assemble::quirk_bit;
 use super::background::Job;
 use super::client_format::ClientFormat;
+use super::combo_wish;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
 use super::provider_format;
@@ -65,6 +67,8 @@ pub struct Order<'a> {
     pub id: &'a str,
     /// When the request came, in seconds since the Unix epoch.
     pub created: i64,
+    /// The combo that the request goes through; it may want something else.
+    pub combo: Option<&'a Combo>,
 }
 
 fn has(target: &UpstreamTarget, quirk: Quirk) -> bool {
@@ -201,11 +205,14 @@ impl Ask {
         let format = provider_format::of(target);
         let traits = provider_format::traits(target);
         let same = self.client.same_as() == Some(format);
-        if same && !self.must_mend(format, traits) {
+        let combo = order.combo.filter(|combo| combo_wish::changes(combo));
+        if same && combo.is_none() && !self.must_mend(format, traits) {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
         let request =
             self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
+        let wanted = combo.map(|combo| Arc::new(combo_wish::applied(combo, request)));
+        let request = wanted.as_ref().unwrap_or(request);
         let filled = self.fetched.fill(request, format, fetching).await?;
         let encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
         if same && encoded.way_back.is_empty() {

@@ -102,8 +102,14 @@ impl<'a> Means<'a> {
 /// # Errors
 /// How it failed; nothing has been sent to the client then.
 pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) -> Result<Answered, Fault> {
-    let order =
-        Order { target: lease.target(), model: lease.model().as_str(), id: &inbound.id, created: inbound.created };
+    let itinerary = Arc::clone(&lease.itinerary);
+    let order = Order {
+        target: lease.target(),
+        model: lease.model().as_str(),
+        id: &inbound.id,
+        created: inbound.created,
+        combo: itinerary.combo.as_deref(),
+    };
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
     let head_by = inbound.deadlines().answer_of_attempt(inbound.ask.stream, now);

@@ -9,11 +9,12 @@ use omniroute_actors::router::config::{
     AutoRule, ComboConfig, ContextRule, Ensemble, Handoff, HedgeAfter, Hedging, OverBudget, Strictness, Timeouts,
     Weights,
 };
-use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy};
+use omniroute_actors::router::plan::{Combo, RoutingPlan, Step, StepTarget, Strategy, ToolFilter};
 use omniroute_actors::router::resolve::Resolved;
 use serde_json::{Map, Value};
 
 use super::combo_settings::ComboSettings;
+use super::combo_wish::tool_filter;
 use crate::store::ComboRow;
 
 /// Nano-USD in one USD.
@@ -35,10 +36,15 @@ pub fn combo(row: &ComboRow, plan: &RoutingPlan, all: &[ComboRow], settings: &Co
         id: row.id.as_str().into(),
         config: config(&effective, strategy),
         system_message: text("system_message"),
-        tool_filter: text("tool_filter_regex"),
+        tool_filter: text("tool_filter_regex").and_then(|pattern: Arc<str>| filter(&row.name, &pattern)),
         context_length: context_length.and_then(|length| u32::try_from(length).ok()),
         ..Combo::new(row.name.as_str(), strategy, steps)
     }
+}
+
+/// A filter was checked when it was saved; one that cannot be any more is told loudly, and lets everything through.
+fn filter(combo: &str, pattern: &str) -> Option<ToolFilter> {
+    tool_filter(pattern).inspect_err(|problem| tracing::warn!(combo.name = combo, problem, "no filter of tools")).ok()
 }
 
 fn steps(row: &ComboRow, plan: &RoutingPlan, all: &[ComboRow]) -> Vec<Step> {
@@ -318,7 +324,10 @@ mod tests {
         );
 
         assert_eq!((combo.strategy, combo.context_length, &*combo.id), (Strategy::LeastUsed, Some(9_000), "c1"));
-        assert_eq!((combo.system_message.as_deref(), combo.tool_filter.as_deref()), (Some("Be brief."), Some("^read")));
+        assert_eq!(
+            (combo.system_message.as_deref(), combo.tool_filter.as_ref().map(ToolFilter::pattern)),
+            (Some("Be brief."), Some("^read"))
+        );
     }
 
     #[test]

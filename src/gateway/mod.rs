@@ -16,6 +16,7 @@ pub mod background;
 pub mod client_format;
 pub mod combo_plan;
 pub mod combo_settings;
+pub mod combo_wish;
 pub mod count;
 pub mod deliver;
 pub mod directory;

@@ -24,7 +24,9 @@ async fn show(call: Call) -> HttpResponse {
         })
         .collect();
     HttpResponse::Ok().json(json!({
-        "strategies": Strategy::ALL.map(|strategy| json!({"value": strategy.as_str(), "label": label(strategy)})),
+        "strategies": Strategy::offered()
+            .map(|strategy| json!({"value": strategy.as_str(), "label": label(strategy)}))
+            .collect::<Vec<_>>(),
         "providers": providers(&plan, &listed),
         "combos": combos,
         "config": combo_config::limits(),

@@ -1,20 +1,30 @@
 //! The fields of a combo as a caller sends them, checked and laid over a row.
 
 use omniroute_actors::router::plan::Strategy;
-use regex::RegexBuilder;
 use serde_json::{Map, Value, json};
 
 use super::combo_check::{World, check_combo, steps};
 use super::combo_config;
 use super::combo_steps::{Surroundings, normalised};
+use crate::gateway::combo_wish::tool_filter;
 use crate::routes::{Call, Detail, Form};
 use crate::store::ComboRow;
+
+/// Settings of a combo that nothing acts upon.
+const INERT: [&str; 8] = [
+    "continuation",
+    "judgeModel",
+    "handoffModel",
+    "handoffProviders",
+    "evalRouting",
+    "compressionMode",
+    "healthCheckEnabled",
+    "healthCheckTimeoutMs",
+];
 
 /// Settings of the original that change nothing here: caches and compression are not part of this gateway, and a pin
 /// that a client could write into its own history would be a way around every policy.
 const WITHOUT_MEANING: [&str; 2] = ["context_cache_protection", "compressionOverride"];
-/// The memory that one compiled filter may take.
-const FILTER_BYTES: usize = 256 * 1024;
 
 /// Lay the given fields over the row; what is wrong is noted in the form. The answer is what the caller should know.
 pub(super) fn fill(call: &Call, form: &mut Form, combo: &mut ComboRow) -> Vec<Value> {
@@ -46,15 +56,18 @@ pub(super) fn fill(call: &Call, form: &mut Form, combo: &mut ComboRow) -> Vec<Va
     combo.data = Value::Object(data);
     check(call, form, combo);
     warnings.extend(shadows(call, combo));
+    warnings.extend(inert(&combo.data));
     warnings
 }
 
 /// The word of a strategy as it is stored; one that nobody knows is refused with the list.
 pub(super) fn strategy(form: &mut Form, field: &str, word: String) -> String {
-    match Strategy::parse(&word) {
+    let known = Strategy::parse(&word).filter(|known| Strategy::offered().any(|offered| offered == *known));
+    match known {
         Some(strategy) => strategy.as_str().to_owned(),
         None => {
-            form.problem(field, format!("Expected one of: {}", Strategy::ALL.map(Strategy::as_str).join(", ")));
+            let offered: Vec<_> = Strategy::offered().map(Strategy::as_str).collect();
+            form.problem(field, format!("Expected one of: {}", offered.join(", ")));
             word
         }
     }
@@ -106,22 +119,6 @@ fn fill_data(form: &mut Form, data: &mut Map<String, Value>) {
     }
 }
 
-/// The filter as the gateway will use it. This kind of expression takes time in proportion to the text, whatever it says.
-///
-/// # Errors
-/// What is wrong with it, in one line.
-pub(super) fn tool_filter(pattern: &str) -> Result<regex::Regex, String> {
-    let compiled = RegexBuilder::new(pattern).size_limit(FILTER_BYTES).dfa_size_limit(FILTER_BYTES).build();
-    compiled.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "Is too large when it is compiled".to_owned(),
-        other => {
-            let said = other.to_string();
-            let last = said.lines().last().unwrap_or_default();
-            format!("Is no regular expression: {}", last.trim_start_matches("error: "))
-        }
-    })
-}
-
 /// What is misspelt is named by the form already; the targets are checked only when they can have changed.
 fn check(call: &Call, form: &mut Form, combo: &ComboRow) {
     if !["models", "name", "config", "allowedProviders"].iter().any(|field| form.has(field)) {
@@ -138,6 +135,24 @@ fn check(call: &Call, form: &mut Form, combo: &ComboRow) {
     form.problems(problems.into_iter().map(|(field, message)| Detail { field, message }));
 }
 
+/// What is kept for those who send it, and changes nothing here: they should know.
+fn inert(data: &Value) -> Option<Value> {
+    let says_something = |value: &Value| match value {
+        Value::Bool(flag) => *flag,
+        Value::String(text) => !text.is_empty(),
+        other => !other.is_null(),
+    };
+    let given = |name: &&&str| data.get("config").and_then(|config| config.get(**name)).is_some_and(says_something);
+    let names: Vec<_> = INERT.iter().filter(given).copied().collect();
+    (!names.is_empty()).then(|| {
+        json!({
+            "code": "SETTING_WITHOUT_EFFECT",
+            "field": "config",
+            "message": format!("Kept, but without effect here: {}", names.join(", ")),
+        })
+    })
+}
+
 /// A combo may answer in the place of a model of the same name; who did not mean that should know.
 fn shadows(call: &Call, combo: &ComboRow) -> Option<Value> {
     let plan = call.app.plan.load();
@@ -152,18 +167,4 @@ fn shadows(call: &Call, combo: &ComboRow) -> Option<Value> {
             "message": format!("`{name}` is also a model; requests for it go to this combo"),
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tool_filter_is_an_expression_of_bounded_cost() {
-        assert!(tool_filter("^(read|write)_.*$").unwrap().is_match("read_file"));
-
-        assert!(tool_filter("(").unwrap_err().starts_with("Is no regular expression: "));
-        assert_eq!(tool_filter("(a{500}){500}").unwrap_err(), "Is too large when it is compiled");
-        assert!(tool_filter(r"(a)\1").unwrap_err().contains("backreferences"));
-    }
 }

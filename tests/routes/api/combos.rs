@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use omniroute_testkit::http::Request;
 use serde_json::{Value, json};
 
-use crate::common::{Site, calm, chat};
+use crate::common::{KEY, Site, calm, chat};
 
 async fn refused(site: &Site, body: &Value) -> String {
     let answer = site.admin.send(Request::post("/api/combos", body)).await;
@@ -119,4 +119,50 @@ async fn p2c_prefers_the_faster_of_two() {
 
     let (a, b) = (site.a.control.settled().await.total.answered, site.b.control.settled().await.total.answered);
     assert!(b > 2 * a && a + b == 30, "{a} slow and {b} fast");
+}
+
+#[tokio::test]
+async fn a_combo_has_instructions_and_tools_of_its_own() {
+    let site = Site::open(calm()).await;
+    let combo =
+        json!({"name": "strict", "models": ["a/m"], "system_message": "Be brief.", "tool_filter_regex": "^read_"});
+    site.admin.create_combo_with(&combo).await;
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}});
+    let body = json!({
+        "model": "strict", "tools": [tool("read_file"), tool("write_file")],
+        "messages": [{"role": "system", "content": "Be long."}, {"role": "user", "content": "hello"}],
+    });
+
+    for stream in [false, true] {
+        let mut body = body.clone();
+        body["stream"] = json!(stream);
+        let answer = site.gateway.ask(&Request::post("/v1/chat/completions", &body).key(KEY)).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+
+    for asked in site.a.control.requests() {
+        let sent: Value = serde_json::from_str(&asked.body).unwrap();
+        assert_eq!(sent["messages"][0], json!({"role": "system", "content": "Be brief."}), "{sent}");
+        assert_eq!(
+            (sent["messages"].as_array().unwrap().len(), sent["tools"].as_array().unwrap().len()),
+            (2, 1),
+            "{sent}"
+        );
+        assert_eq!(sent["tools"][0]["function"]["name"], "read_file");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_without_effect_is_said() {
+    let site = Site::open(calm()).await;
+    let config = json!({"continuation": true, "judgeModel": "a/m", "maxRetries": 1});
+
+    let made =
+        site.admin.send(Request::post("/api/combos", &json!({"name": "x", "models": ["a/m"], "config": config}))).await;
+    let fusion = refused(&site, &json!({"name": "y", "models": ["a/m"], "strategy": "fusion"})).await;
+
+    let warning = &made.json()["warnings"][0];
+    assert_eq!((made.status(), &warning["code"]), (201, &json!("SETTING_WITHOUT_EFFECT")), "{}", made.text());
+    assert!(warning["message"].as_str().unwrap().ends_with("continuation, judgeModel"), "{warning}");
+    assert!(fusion.contains("Expected one of") && !fusion.contains("pipeline"), "{fusion}");
 }

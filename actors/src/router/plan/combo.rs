@@ -57,6 +57,36 @@ impl Step {
     }
 }
 
+/// Which tools are sent, by their names: an operator's pattern, compiled by whoever knows patterns.
+#[derive(Clone)]
+pub struct ToolFilter {
+    pattern: Arc<str>,
+    keeps: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+impl ToolFilter {
+    /// A pattern and what it says about a name.
+    pub fn new(pattern: &str, keeps: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { pattern: pattern.into(), keeps: Arc::new(keeps) }
+    }
+
+    /// As the operator wrote it.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Whether a tool of this name is sent.
+    pub fn keeps(&self, name: &str) -> bool {
+        (self.keeps)(name)
+    }
+}
+
+impl std::fmt::Debug for ToolFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ToolFilter").field(&self.pattern).finish()
+    }
+}
+
 /// A combo.
 #[derive(Debug, Clone)]
 pub struct Combo {
@@ -74,8 +104,8 @@ pub struct Combo {
     pub state: Arc<ComboState>,
     /// Takes the place of the request's system messages.
     pub system_message: Option<Arc<str>>,
-    /// A pattern: only tools whose name matches are sent. Opaque here.
-    pub tool_filter: Option<Arc<str>>,
+    /// Only tools whose name passes are sent.
+    pub tool_filter: Option<ToolFilter>,
     /// The window that is shown to clients.
     pub context_length: Option<u32>,
 }

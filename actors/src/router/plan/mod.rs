@@ -13,7 +13,7 @@ mod strategy;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use self::combo::{Combo, ComboState, SavedCombo, Step, StepTarget};
+pub use self::combo::{Combo, ComboState, SavedCombo, Step, StepTarget, ToolFilter};
 pub use self::names::{Aliases, Mapping};
 use self::pool::AccountState;
 pub(super) use self::ready::{ComboRoute, Link, LinkTo, Pin, in_pool};

@@ -68,6 +68,11 @@ impl Strategy {
         Self::Pipeline,
     ];
 
+    /// Those that a combo may be given. The others order like `priority`, and what they promise beyond is not kept yet.
+    pub fn offered() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|strategy| !matches!(strategy, Self::Fusion | Self::Pipeline))
+    }
+
     /// The word of the API.
     pub const fn as_str(self) -> &'static str {
         match self {
