@@ -29,13 +29,18 @@ const OPENING: usize = 4_096;
 /// The session of a request of this tenant; none when it says nothing at all.
 pub fn session(headers: &HeaderMap, ask: &Ask, tenant: &str) -> Option<u64> {
     let mut trace = Trace::of(tenant);
-    let named = HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok()).filter(|id| !id.trim().is_empty());
-    match (named, ask.as_chat()) {
-        (Some(id), _) => trace.word(id.trim()),
+    match (named(headers), ask.as_chat()) {
+        (Some(id), _) => trace.word(id),
         (None, Some(chat)) => trace.of_chat(chat),
         (None, None) => trace.of_request(ask.neutral().ok()?),
     }
     trace.end()
+}
+
+/// The session that a header names.
+pub fn named(headers: &HeaderMap) -> Option<&str> {
+    let first = HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    first.map(str::trim).filter(|id| !id.is_empty())
 }
 
 /// The session as the header and the ledger show it.

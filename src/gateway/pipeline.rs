@@ -40,10 +40,6 @@ use crate::routes::v1::body::read_body;
 /// Forces one connection.
 const CONNECTION_HEADER: &str = "x-omniroute-connection";
 /// Refuses what a provider's format cannot carry, instead of leaving it out.
-/// Headers by which clients name their session.
-const SESSION_HEADERS: [&str; 3] = ["x-codex-session-id", "x-session-id", "x-omniroute-session"];
-/// The longest name of a session.
-const LONGEST_SESSION: usize = 200;
 const STRICT_HEADER: &str = "x-omniroute-strict";
 /// Headers of a client that a provider of its own format understands.
 const FORWARDED: [&str; 2] = ["anthropic-beta", "openai-beta"];
@@ -167,6 +163,7 @@ impl Call {
         ask.cache_key = session.filter(|_| config.routing.forward_cache_key);
         let origin = Origin { key: key.as_deref().map(Arc::from), affinity: session, at };
         let features = features::of(headers, &ask, origin);
+        let shown = session.map(affinity::shown);
         let opening = Opening {
             id: &id,
             at,
@@ -174,8 +171,8 @@ impl Call {
             key_id: key,
             model: &ask.model,
             streamed: ask.stream,
-            session: named_session(headers).or_else(|| session.map(|session| affinity::shown(session).into())),
-            affinity: session.map(affinity::shown),
+            session: named_session(headers).or_else(|| shown.as_deref().map(Arc::from)),
+            affinity: shown,
         };
         let mut tally = Tally::open(Arc::clone(&app.recorder), app.stats.clone(), opening);
         tally.ledger_mut().expect_prompt(u64::from(features.prompt_tokens));
@@ -269,11 +266,11 @@ fn forced(headers: &HeaderMap) -> Option<ConnectionId> {
     headers.get(CONNECTION_HEADER)?.to_str().ok().filter(|id| !id.is_empty()).map(ConnectionId::from)
 }
 
-/// The session that the client names, in the order of the headers' weight. What is no short name is no name.
+/// The session as operators see it, where a header names it. What is no short name is shown by its hash.
 fn named_session(headers: &HeaderMap) -> Option<Arc<str>> {
-    let named = SESSION_HEADERS.iter().find_map(|name| headers.get(*name))?.to_str().ok()?.trim();
-    let is_name = !named.is_empty() && named.len() <= LONGEST_SESSION;
-    is_name.then(|| format!("ext:{named}").into())
+    const LONGEST: usize = 200;
+    let named = affinity::named(headers).filter(|named| named.len() <= LONGEST)?;
+    Some(format!("ext:{named}").into())
 }
 
 fn is_strict(headers: &HeaderMap) -> bool {

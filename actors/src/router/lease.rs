@@ -62,11 +62,6 @@ impl Decision {
     pub fn is_affine(&self) -> bool {
         self.pick == "affinity" || matches!(self.leg, "affinity" | "session")
     }
-
-    /// Whether the session was moved because the quota of its place is used up: the next answer needs a summary.
-    pub fn is_handoff(&self) -> bool {
-        self.leg == "handoff" || self.pick == "handoff"
-    }
 }
 
 impl fmt::Display for Decision {
