@@ -1,9 +1,11 @@
 //! The fallback loop: lease, attempt, and on to the next candidate until one answers, the attempts are used up
 //! or the time is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::resilience::outcome::{Next, Outcome};
 use omniroute_actors::router::{Lease, NoRoute, Route, Router, SkipReason, Skips};
 use tokio::time::Instant;
@@ -21,6 +23,9 @@ use crate::wire::chat::Dropped;
 
 /// Requests that wait for the same candidate come back over this time at most.
 const LONGEST_SPREAD: Duration = Duration::from_millis(250);
+
+/// A refusal waits at most this long for the connections to learn of the failures behind it.
+const NOTED_WITHIN: Duration = Duration::from_millis(50);
 
 /// One candidate answered.
 pub struct Dispatched {
@@ -78,6 +83,7 @@ pub async fn dispatch(
     let mut onward = Onward::Ask(first());
     let mut waits = waiting.times;
     let mut worst: Option<Fault> = None;
+    let mut last: Option<Arc<ConnectionHandle>> = None;
     loop {
         let lease = match to.lease(onward).await {
             Ok(Ok(lease)) => lease,
@@ -93,12 +99,16 @@ pub async fn dispatch(
                     onward = Onward::Ask(first());
                     continue;
                 }
-                _ => return Err(give_up(none, worst, to.tally)),
+                _ => {
+                    note(last).await;
+                    return Err(give_up(none, worst, to.tally));
+                }
             },
         };
         let combo = lease.itinerary.combo.clone();
         inbound.narrow(combo.as_deref());
         let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, |most| most as usize);
+        last = Some(Arc::clone(lease.permit.handle()));
         let Lost { fault, onward: next } = match step(&mut to, lease).await {
             Ok(dispatched) => {
                 dispatched.lease.answered();
@@ -109,6 +119,7 @@ pub async fn dispatch(
         let held = matches!(next, Onward::Go(_));
         if ends_here(&fault, means, inbound) || (!held && to.retries.tries() >= most) {
             let fault = more_telling(worst, fault);
+            note(last).await;
             return Err(Failed::Attempts { fault, skipped: Skips::default(), retry_after: None });
         }
         worst = Some(more_telling(worst, fault));
@@ -142,6 +153,13 @@ impl Step<'_, '_> {
         }
         self.tally.skip(&lease.passed_over(SkipReason::RetryBudget));
         Ok(Err(Onward::Ask(lease.next(self.inbound.only.clone()))))
+    }
+}
+
+/// Who reads of a failure and asks again at once meets what it changed.
+async fn note(last: Option<Arc<ConnectionHandle>>) {
+    if let Some(last) = last {
+        last.caught_up(NOTED_WITHIN).await;
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -314,6 +315,15 @@ impl ConnectionHandle {
             (Some(address), _) => address.do_send(Outcomes(reports)),
             (None, Some(registry)) => registry.do_send(Revive { id: self.id.clone(), reports }),
             (None, None) => report::lost(reports),
+        }
+    }
+
+    /// Wait until the actor has heard every report of this thread so far, at most `within`: what a failure means for the
+    /// next caller is decided there.
+    pub async fn caught_up(&self, within: Duration) {
+        report::flush();
+        if let Some(address) = self.address() {
+            let _ = tokio::time::timeout(within, address.send(Outcomes(Vec::new()))).await;
         }
     }
 
