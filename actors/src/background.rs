@@ -1,12 +1,17 @@
 //! Who works in the background: the runs of this process, counted by owner, each with a way to stop it.
 //!
 //! A run itself lives on the worker that let it in; this actor only knows of it. What is durable about a run, its status
-//! and its result, is the store's: a run that is unknown here may go on in another process.
+//! and its result, is the store's: a run that is unknown here may go on in another process. What a run says on the way is
+//! kept as long as it runs, for everybody who follows it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Supervised};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+
+/// What a run said so far, piece by piece.
+pub type Said = Vec<Arc<str>>;
 
 /// The runs of this process.
 #[derive(Default)]
@@ -16,6 +21,7 @@ struct Run {
     owner: String,
     /// Gone once it was told to stop.
     stop: Option<oneshot::Sender<()>>,
+    said: watch::Receiver<Said>,
 }
 
 impl Actor for BackgroundRuns {
@@ -59,6 +65,16 @@ pub struct StopRun {
     pub id: String,
 }
 
+/// Hear what a run of this process said and will say; it closes when the run is over.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Option<watch::Receiver<Said>>")]
+pub struct FollowRun {
+    /// What it makes.
+    pub id: String,
+    /// Nobody else's.
+    pub owner: String,
+}
+
 /// A run is over.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
@@ -70,9 +86,20 @@ pub struct RunTicket {
     id: String,
     runs: Addr<BackgroundRuns>,
     stopped: oneshot::Receiver<()>,
+    said: watch::Sender<Said>,
 }
 
 impl RunTicket {
+    /// Where the run says what it does. Those who follow it hear that it is over when this and the ticket are gone.
+    pub fn voice(&self) -> watch::Sender<Said> {
+        self.said.clone()
+    }
+
+    /// Follow the run.
+    pub fn follow(&self) -> watch::Receiver<Said> {
+        self.said.subscribe()
+    }
+
     /// Resolves when the run shall stop. An actor that died stops nobody.
     pub async fn stopped(&mut self) {
         if (&mut self.stopped).await.is_err() {
@@ -97,8 +124,9 @@ impl BackgroundRuns {
             return Err(NoRoom::ForOwner);
         }
         let (stop, stopped) = oneshot::channel();
-        self.0.insert(id.clone(), Run { owner, stop: Some(stop) });
-        Ok(RunTicket { id, runs, stopped })
+        let (voice, said) = watch::channel(Said::new());
+        self.0.insert(id.clone(), Run { owner, stop: Some(stop), said });
+        Ok(RunTicket { id, runs, stopped, said: voice })
     }
 }
 
@@ -117,6 +145,15 @@ impl Handler<StopRun> for BackgroundRuns {
         let Some(run) = self.0.get_mut(&msg.id) else { return false };
         // It is counted until it has really ended.
         run.stop.take().is_none_or(|stop| stop.send(()).is_ok())
+    }
+}
+
+impl Handler<FollowRun> for BackgroundRuns {
+    type Result = MessageResult<FollowRun>;
+
+    fn handle(&mut self, msg: FollowRun, _: &mut Self::Context) -> Self::Result {
+        let run = self.0.get(&msg.id).filter(|run| run.owner == msg.owner);
+        MessageResult(run.map(|run| run.said.clone()))
     }
 }
 
@@ -174,5 +211,21 @@ mod tests {
         drop(run);
 
         assert!(!rig.stop("1").await);
+    }
+
+    #[actix::test]
+    async fn a_run_is_followed_by_its_owner_from_its_first_word_to_its_end() {
+        let rig = Rig::new();
+        let run = rig.begin("1", "me").await.unwrap();
+        let follow = async |owner: &str| rig.0.send(FollowRun { id: "1".into(), owner: owner.into() }).await.unwrap();
+        run.voice().send_modify(|said| said.push("first".into()));
+
+        let mut followed = follow("me").await.unwrap();
+        run.voice().send_modify(|said| said.push("second".into()));
+
+        assert!(follow("you").await.is_none());
+        assert_eq!(*followed.borrow_and_update(), ["first".into(), "second".into()]);
+        drop(run);
+        assert!(follow("me").await.is_none() && followed.changed().await.is_err());
     }
 }

@@ -7,17 +7,22 @@
 //! ```
 //! The store says how far a run is and of two ends lets one win; a run says every few seconds that it goes on, so that
 //! one whose process is gone is known to have failed, and learns in the same step that nobody wants it any more.
+//!
+//! With `stream: true` as well the client gets the events from the beginning, may leave, and comes back for the rest by
+//! their numbers, here while the answer is made and from any process when it is.
 
+mod account;
+pub mod follow;
 mod run;
 
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use bytes::Bytes;
+use actix_web::HttpResponse;
 use omniroute_actors::background::{BeginRun, NoRoom, RunTicket};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use self::account::Account;
 use self::run::Run;
 use super::pipeline::{Call, Taken};
 use crate::app::App;
@@ -45,16 +50,18 @@ pub struct Job {
     pub request: Value,
 }
 
-/// Let a run begin; the body says under which id its answer will be.
+/// Let a run begin; the answer says under which id it will be, or streams it.
 ///
 /// # Errors
 /// Why it does not begin.
-pub async fn start(mut taken: Taken, started: Instant) -> Result<Bytes, ApiError> {
+pub async fn start(mut taken: Taken, started: Instant) -> Result<HttpResponse, ApiError> {
     let Some(job) = taken.ask.background.take() else { return Err(ApiError::new(Problem::Internal, "No job.")) };
     let app = taken.app.clone();
     let id = format!("resp_{}", uuid::Uuid::now_v7().simple());
     let ticket = room(&app, &taken.config.routing, &id, &job.owner).await?;
-    let queued = queued(&taken, &job, &id)?;
+    let mut queued = queued(&taken, &job, &id)?;
+    let account = taken.ask.stream.then(|| Account::open(&queued, ticket.voice()));
+    queued.events = account.as_ref().map(|_| Vec::new());
     let now = app.clock.wall().0;
     let row = ResponseRow {
         id,
@@ -66,11 +73,14 @@ pub async fn start(mut taken: Taken, started: Instant) -> Result<Bytes, ApiError
     };
     let kept = KeptResponse { items: queued.item_ids(), row: row.clone() };
     app.store.responses().insert(kept).await.map_err(unwritable)?;
-    let shown = queued.body();
+    let shown = match &account {
+        Some(_) => follow::live(ticket.follow(), 0),
+        None => HttpResponse::Ok().content_type("application/json").body(queued.body()),
+    };
     let router = taken.router.clone();
     let (call, pass) = Call::open(taken, started);
     let in_flight = app.lifecycle.enter().carrying(pass);
-    actix_rt::spawn(Run { app, router, ticket, row, queued, request: job.request, in_flight }.make(call));
+    actix_rt::spawn(Run { app, router, ticket, row, queued, request: job.request, account, in_flight }.make(call));
     Ok(shown)
 }
 
@@ -126,10 +136,4 @@ pub async fn give_up_abandoned(app: &App) -> Result<(), StoreError> {
         tracing::warn!(count, "answers that were made in the background have failed with the process that made them");
     }
     Ok(())
-}
-
-/// What a run's answer to its client would have been.
-struct Ended {
-    status: StatusCode,
-    body: Bytes,
 }

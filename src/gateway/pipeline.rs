@@ -71,7 +71,7 @@ impl Incoming {
                 HttpResponse::Ok().content_type("application/json").body(body)
             }
             Ok(taken) if taken.ask.background.is_some() => match background::start(taken, started).await {
-                Ok(queued) => HttpResponse::Ok().content_type("application/json").body(queued),
+                Ok(begun) => begun,
                 Err(error) => error.to_response_for(client, id.as_ref().map(RequestId::as_str)),
             },
             Ok(taken) => {

@@ -1,15 +1,13 @@
 //! One run: the usual pipeline with nobody at its end, until it answers, is cancelled or must go.
 
 use actix::Addr;
-use actix_web::body::to_bytes;
-use actix_web::http::StatusCode;
 use actix_web::web;
-use bytes::Bytes;
 use omniroute_actors::background::RunTicket;
 use omniroute_actors::router::Router;
 use serde_json::Value;
 
-use super::{BELIEVED_MS, Ended, SAID_EVERY};
+use super::account::{self, Account, Ended};
+use super::{BELIEVED_MS, SAID_EVERY};
 use crate::app::App;
 use crate::gateway::pipeline::Call;
 use crate::infra::lifecycle::InFlight;
@@ -29,6 +27,8 @@ pub(super) struct Run {
     pub(super) queued: StoredResponse,
     /// The client's own body.
     pub(super) request: Value,
+    /// What it says on the way, if anybody asked for that.
+    pub(super) account: Option<Account>,
     /// A process that goes away waits for it.
     pub(super) in_flight: InFlight,
 }
@@ -39,16 +39,22 @@ impl Run {
         let mut cut = self.app.lifecycle.watch_cut();
         let (app, router) = (self.app.clone(), self.router.clone());
         let ended = tokio::select! {
-            ended = answer(call, &app, &router) => Some(ended),
+            ended = account::answer(call, (&app, &router), self.account.as_mut()) => Some(ended),
             () = self.ticket.stopped() => return,
             () = unwanted(&app, &self.row.id) => return,
             () = std::future::poll_fn(|cx| cut.poll(cx)) => None,
         };
-        let stored = match ended {
+        let mut stored = match ended {
             Some(ended) => self.stored(ended),
             None => self.failed("shutting_down", "The gateway is going away."),
         };
+        if let Some(account) = &mut self.account {
+            stored.events = Some(account.closed(&stored));
+        }
         self.keep(stored).await;
+        if let Some(account) = &mut self.account {
+            account.end();
+        }
         drop(self.in_flight);
     }
 
@@ -94,16 +100,6 @@ impl Run {
     async fn still_running(&self) {
         let until = self.app.clock.wall().0.saturating_add(BELIEVED_MS);
         let _ = self.app.store.responses().keep_running(&self.row.id, until).await;
-    }
-}
-
-/// What a client would have read.
-async fn answer(call: Call, app: &App, router: &Addr<Router>) -> Ended {
-    let response = call.answer(app, router, InFlight::counted_elsewhere()).await;
-    let status = response.status();
-    match to_bytes(response.into_body()).await {
-        Ok(body) => Ended { status, body },
-        Err(_) => Ended { status: StatusCode::BAD_GATEWAY, body: Bytes::new() },
     }
 }
 

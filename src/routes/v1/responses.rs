@@ -55,7 +55,7 @@ async fn read(body: Bytes, reader: Reader<'_>) -> Result<Ask, ApiError> {
     let ttl = i64::try_from(reader.config.routing.responses_ttl_h).unwrap_or(0).saturating_mul(HOUR_MS);
     let owner = owner(reader.principal);
     if asked.background {
-        may_wait(&asked, request.stream, reader)?;
+        may_wait(&asked, reader)?;
         return in_background(&mut own, reader, |request| Job { owner, ttl, request }).await;
     }
     let mut ask = match with_history(&own, reader).await? {
@@ -86,17 +86,13 @@ async fn in_background(own: &mut Value, reader: Reader<'_>, job: impl FnOnce(Val
 }
 
 /// Whether this answer can be made in the background.
-fn may_wait(asked: &Extras, stream: bool, reader: Reader<'_>) -> Result<(), ApiError> {
+fn may_wait(asked: &Extras, reader: Reader<'_>) -> Result<(), ApiError> {
     let routing = &reader.config.routing;
     if asked.store == Some(false) {
         return Err(unsupported("store", "An answer that is made in the background has to be kept."));
     }
     if routing.responses_ttl_h == 0 || routing.background_max == 0 {
         return Err(unsupported("background", "This gateway makes no answers in the background."));
-    }
-    if stream {
-        let message = "An answer that is made in the background is not streamed; ask for it by its id.";
-        return Err(unsupported("stream", message));
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ pub mod stored;
 mod streamed_item;
 #[cfg(test)]
 mod tests;
+pub mod transcript;
 mod usage;
 mod writer;
 mod written_item;

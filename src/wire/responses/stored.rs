@@ -26,6 +26,9 @@ pub struct StoredResponse {
     pub output: Vec<Value>,
     /// The rest of the response object.
     pub head: Map<String, Value>,
+    /// Its events in their order, where it was streamed while it was made in the background.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<String>>,
 }
 
 impl StoredResponse {
@@ -39,7 +42,8 @@ impl StoredResponse {
             _ => Vec::new(),
         };
         let previous = request.get("previous_response_id").and_then(Value::as_str);
-        Some(Self { previous_id: previous.map(str::to_owned), input: input_of(request, &id), id, output, head })
+        let previous_id = previous.map(str::to_owned);
+        Some(Self { previous_id, input: input_of(request, &id), id, output, head, events: None })
     }
 
     /// The answer under this id, made in the background, as far as it is.

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod background;
+mod background_streams;
 mod bodies;
 mod chat_completions;
 mod completions;

@@ -3,13 +3,14 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use omniroute_actors::background::StopRun;
+use omniroute_actors::background::{FollowRun, StopRun};
 use serde::Deserialize;
 
 use super::{CLIENT, unsupported};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, Problem};
+use crate::gateway::background::follow;
 use crate::gateway::pipeline::owner;
 use crate::store::{RunStatus, StoreError};
 use crate::wire::bad_request::BadRequest;
@@ -52,6 +53,8 @@ fn unwritable(error: StoreError) -> ApiError {
 #[serde(default)]
 pub struct View {
     stream: Option<String>,
+    /// The number of the last event that the client has.
+    starting_after: Option<usize>,
 }
 
 /// `GET /v1/responses/{id}`.
@@ -61,11 +64,57 @@ pub async fn show(
     app: web::Data<App>,
     view: Option<web::Query<View>>,
 ) -> HttpResponse {
-    if view.is_some_and(|view| view.stream.as_deref() == Some("true")) {
-        let message = "The events of an answer are not kept; ask for the answer itself, without 'stream'.";
-        return unsupported("stream", message).to_response_for(CLIENT, None);
+    let View { stream, starting_after } = view.map(web::Query::into_inner).unwrap_or_default();
+    if stream.as_deref() == Some("true") {
+        let from = starting_after.map_or(0, |last| last.saturating_add(1));
+        return match events(app, &id, caller(&request), from).await {
+            Ok(Some(response)) => response,
+            Ok(None) => not_found(&id),
+            Err(error) => error.to_response_for(CLIENT, None),
+        };
     }
     answer(&request, &id, &app, StoredResponse::body).await
+}
+
+/// The events of an answer from this number on, live where it is made here.
+async fn events(app: web::Data<App>, id: &str, owner: String, from: usize) -> Result<Option<HttpResponse>, ApiError> {
+    let Some(now) = kept(&app, id, &owner).await? else { return Ok(None) };
+    let Some(told) = told(now) else {
+        let message =
+            "The events of this answer are not kept; they are of one that was made with 'background' and 'stream'.";
+        return Err(unsupported("stream", message));
+    };
+    Ok(Some(match told {
+        follow::Kept::Over(status, events) => follow::replay(status, &events, from),
+        follow::Kept::Elsewhere => {
+            let run = FollowRun { id: id.to_owned(), owner: owner.clone() };
+            match app.runs.send(run).await.ok().flatten() {
+                Some(said) => follow::live(said, from),
+                None => elsewhere(app, id.to_owned(), owner, from),
+            }
+        }
+    }))
+}
+
+fn elsewhere(app: web::Data<App>, id: String, owner: String, from: usize) -> HttpResponse {
+    follow::awaited(app, from, move |app| {
+        let (id, owner) = (id.clone(), owner.clone());
+        async move {
+            match kept(&app, &id, &owner).await {
+                Ok(now) => now.and_then(told),
+                // The store is away for a moment.
+                Err(_) => Some(follow::Kept::Elsewhere),
+            }
+        }
+    })
+}
+
+fn told(kept: Kept) -> Option<follow::Kept> {
+    let events = kept.response.events?;
+    match kept.run? {
+        status if status.is_running() => Some(follow::Kept::Elsewhere),
+        status => Some(follow::Kept::Over(status, events)),
+    }
 }
 
 /// `GET /v1/responses/{id}/input_items`.
