@@ -19,6 +19,7 @@ mod db_backups;
 mod explain;
 mod fallback_chains;
 mod init;
+mod ip_filter;
 mod keys;
 mod live;
 mod mappings;
@@ -37,7 +38,10 @@ pub mod resilience;
 mod resilience_numbers;
 mod resilience_patch;
 mod sessions;
+mod stored;
+mod system_prompt;
 mod telemetry;
+mod thinking_budget;
 
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
@@ -66,6 +70,9 @@ pub fn routes() -> Vec<RouteSpec> {
         keys::routes(),
         resilience::routes(),
         rate_limits::routes(),
+        ip_filter::routes(),
+        system_prompt::routes(),
+        thinking_budget::routes(),
         telemetry::routes(),
         sessions::routes(),
         monitoring::routes(),
