@@ -259,6 +259,7 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
         allow_http: upstream.allow_http,
         extra_roots: upstream.extra_roots.clone(),
         user_agent: upstream.user_agent.clone(),
+        checked_addresses: false,
     }
 }
 
@@ -266,7 +267,7 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
 /// operator let it reach as a provider.
 fn web_settings(config: &Config) -> UpstreamSettings {
     let listed = config.routing.fetch_private_hosts.iter().map(ToString::to_string).collect();
-    UpstreamSettings { allow_private_hosts: listed, ..upstream_settings(&config.upstream, None) }
+    UpstreamSettings { allow_private_hosts: listed, checked_addresses: true, ..upstream_settings(&config.upstream, None) }
 }
 
 fn recorder_options(config: &Config) -> RecorderOptions {

@@ -35,7 +35,7 @@ use super::wishes::Wishes;
 use crate::config::Config;
 use crate::providers::Quirk;
 use crate::settings::RunTimeSettings;
-use crate::upstream::{Body, BodyError, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
+use crate::upstream::{Body, BodyError, Caller, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
@@ -180,7 +180,11 @@ impl Calling<'_> {
         let call = UpstreamCall { target: &target, model: model.as_str(), stream, token, headers, now };
         let request = call.with(outgoing.body.clone())?;
         let secret = access::secret(self.lease, token);
-        let client = means.clients.thread_client();
+        let itinerary = Arc::clone(&self.lease.itinerary);
+        let combo = itinerary.combo.as_ref().map(|combo| combo.name.as_str());
+        let config = Arc::clone(&self.lease.config);
+        let caller = Caller { combo, ..Caller::at(config.id.as_str(), config.provider.as_str()) };
+        let client = means.clients.thread_client(caller);
         let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
         self.lease.permit.hear_limits(limits_in(&response.headers, means.now));
         if response.status.is_success() {

@@ -38,6 +38,7 @@ pub mod resilience;
 mod resilience_numbers;
 mod resilience_patch;
 mod sessions;
+mod settings;
 mod stored;
 mod system_prompt;
 mod telemetry;
@@ -70,6 +71,7 @@ pub fn routes() -> Vec<RouteSpec> {
         keys::routes(),
         resilience::routes(),
         rate_limits::routes(),
+        settings::routes(),
         ip_filter::routes(),
         system_prompt::routes(),
         thinking_budget::routes(),

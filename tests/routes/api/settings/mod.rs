@@ -1,0 +1,6 @@
+//! `/api/settings*`: what operators set is in force when the answer comes.
+
+mod formats;
+mod general;
+mod ip_filter;
+mod wishes;
