@@ -35,7 +35,7 @@ use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, cl
 use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::background;
-use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
+use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts, Egress};
 use crate::gateway::seals::Seals;
 use crate::infra::backups::Shelf;
 use crate::infra::lifecycle::Lifecycle;
@@ -154,6 +154,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         plan: Arc::clone(&plan),
         environment,
         demo_url: demo.as_ref().map(DemoServer::base_url),
+        egress: Some(Egress { clients: clients.clone(), web: web.clone(), vault: Arc::clone(&vault) }),
     }));
     let admin = Arc::new(Admin::new(store.clone(), &vault, Arc::clone(&clock)));
     let management = Management {

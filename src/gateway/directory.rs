@@ -24,6 +24,8 @@ use crate::demo;
 use crate::providers::EnvironmentConnection;
 use crate::routes::api::effective_resilience;
 use crate::settings::{General, RunTimeSettings};
+use crate::upstream::ClientFactory;
+use crate::infra::crypto::Vault;
 use crate::store::{ComboRow, ComboStateRow, ConnectionRow, NodeRow, Store, StoreError};
 
 /// A connection with where it comes from.
@@ -67,6 +69,7 @@ pub struct Directory {
     plan: PublishedPlan,
     environment: Vec<EnvironmentConnection>,
     demo_url: Option<String>,
+    egress: Option<Egress>,
     contents: ArcSwap<Contents>,
     generation: AtomicU64,
     /// What combos remembered before the restart; taken by the first plan.
@@ -91,12 +94,35 @@ pub struct DirectoryParts {
     pub environment: Vec<EnvironmentConnection>,
     /// Base URL of the running demo provider.
     pub demo_url: Option<String>,
+    /// The ways out, where anything goes out.
+    pub egress: Option<Egress>,
+}
+
+/// The ways out, which follow the settings.
+#[derive(Clone)]
+pub struct Egress {
+    /// To providers.
+    pub clients: ClientFactory,
+    /// To what clients name by URL.
+    pub web: ClientFactory,
+    /// Opens the passwords of proxies.
+    pub vault: Arc<Vault>,
+}
+
+impl Egress {
+    /// Send calls through the proxies that are set now.
+    fn follow(&self, settings: &RunTimeSettings, listed: &[Listed]) {
+        let homes = listed.iter().map(|entry| (entry.row.id.clone(), entry.row.provider.clone()));
+        let ways = settings.proxies.ways(&self.vault, homes.collect());
+        self.web.set_ways(ways.clone());
+        self.clients.set_ways(ways);
+    }
 }
 
 impl Directory {
     /// An empty directory; the first [`Self::refresh`] fills it.
     pub fn new(parts: DirectoryParts) -> Self {
-        let DirectoryParts { config, store, registry, plan, environment, demo_url } = parts;
+        let DirectoryParts { config, store, registry, plan, environment, demo_url, egress } = parts;
         Self {
             config,
             store,
@@ -104,6 +130,7 @@ impl Directory {
             plan,
             environment,
             demo_url,
+            egress,
             contents: ArcSwap::default(),
             generation: AtomicU64::new(0),
             restored: ArcSwap::default(),
@@ -126,6 +153,10 @@ impl Directory {
         let rows = self.rows().await?;
         let assembler = Assembler::new(&nodes, &resilience, self.demo_url.as_deref());
         let (listed, configs) = assemble(&assembler, &settings.general, rows);
+        // Before a connection is there that has to go through one of them.
+        if let Some(egress) = &self.egress {
+            egress.follow(&settings, &listed);
+        }
         let handles = self.apply(configs).await?;
         let contents = Contents {
             listed: Arc::new(listed),

@@ -8,6 +8,7 @@
 
 pub mod general;
 pub mod ip_filter;
+pub mod proxies;
 pub mod system_prompt;
 pub mod thinking;
 
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 pub use general::General;
 pub use ip_filter::IpFilter;
+pub use proxies::Proxies;
 pub use system_prompt::SystemPrompt;
 pub use thinking::ThinkingBudget;
 
@@ -47,6 +49,8 @@ pub struct RunTimeSettings {
     pub general: General,
     /// Which addresses are let in.
     pub ip_filter: IpFilter,
+    /// The proxies of the way out.
+    pub proxies: Proxies,
     /// The operator's own instructions.
     pub system_prompt: SystemPrompt,
     /// How much models think.
@@ -65,6 +69,7 @@ impl RunTimeSettings {
         let combos = ComboSettings::of(value(COMBO_DEFAULTS_SETTING)).under(&general);
         Self {
             ip_filter: IpFilter::of(value(IpFilter::KEY)),
+            proxies: Proxies::of(value(Proxies::KEY)),
             system_prompt: SystemPrompt::of(value(SystemPrompt::KEY)),
             thinking: ThinkingBudget::of(value(ThinkingBudget::KEY)),
             resilience: value(RESILIENCE).cloned(),

@@ -33,6 +33,8 @@ mod policy_form;
 mod probe;
 mod provider_nodes;
 mod providers;
+mod proxy;
+mod proxy_test;
 mod rate_limits;
 pub mod resilience;
 mod resilience_numbers;
@@ -73,6 +75,7 @@ pub fn routes() -> Vec<RouteSpec> {
         rate_limits::routes(),
         settings::routes(),
         ip_filter::routes(),
+        proxy::routes(),
         system_prompt::routes(),
         thinking_budget::routes(),
         telemetry::routes(),

@@ -124,7 +124,7 @@ async fn stored_nonsense_does_not_keep_the_gateway_from_starting() {
     let mut site = Site::open(calm()).await;
     site.gateway.kill().await;
     for key in ["general", "ipFilter", "systemPrompt", "thinkingBudget", "proxies", "comboDefaults", "resilience"] {
-        database::put_setting(&site.gateway.data_dir, key, r#"{"enabled": "yes", "global": 7, "maxBodySizeMb": []}"#);
+        database::put_setting(&site.gateway.data_dir, key, r#"{"enabled": "yes", "keys": 7, "maxBodySizeMb": []}"#);
     }
 
     site.gateway.start_again().await;

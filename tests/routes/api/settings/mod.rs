@@ -3,4 +3,5 @@
 mod formats;
 mod general;
 mod ip_filter;
+mod proxy;
 mod wishes;
