@@ -35,7 +35,7 @@ use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, cl
 use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::background;
-use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
+use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts, Egress};
 use crate::gateway::seals::Seals;
 use crate::infra::backups::Shelf;
 use crate::infra::lifecycle::Lifecycle;
@@ -154,6 +154,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         plan: Arc::clone(&plan),
         environment,
         demo_url: demo.as_ref().map(DemoServer::base_url),
+        egress: Some(Egress { clients: clients.clone(), web: web.clone(), vault: Arc::clone(&vault) }),
     }));
     let admin = Arc::new(Admin::new(store.clone(), &vault, Arc::clone(&clock)));
     let management = Management {
@@ -259,6 +260,7 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
         allow_http: upstream.allow_http,
         extra_roots: upstream.extra_roots.clone(),
         user_agent: upstream.user_agent.clone(),
+        checked_addresses: false,
     }
 }
 
@@ -266,7 +268,7 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
 /// operator let it reach as a provider.
 fn web_settings(config: &Config) -> UpstreamSettings {
     let listed = config.routing.fetch_private_hosts.iter().map(ToString::to_string).collect();
-    UpstreamSettings { allow_private_hosts: listed, ..upstream_settings(&config.upstream, None) }
+    UpstreamSettings { allow_private_hosts: listed, checked_addresses: true, ..upstream_settings(&config.upstream, None) }
 }
 
 fn recorder_options(config: &Config) -> RecorderOptions {

@@ -13,6 +13,7 @@ pub mod infra;
 pub mod providers;
 pub mod routes;
 pub mod server;
+pub mod settings;
 pub mod store;
 pub mod upstream;
 pub use omniroute_wire as wire;

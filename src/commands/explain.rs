@@ -138,7 +138,7 @@ async fn directory(
     let ports = Ports { clock, store: nowhere.clone(), observer: nowhere.clone(), minter: nowhere };
     let registry = Registry::new(Arbiter::current(), ports, boot::remembered(&store).await?).start();
     let (config, plan) = (ConfigHandle::new(config), PublishedPlan::default());
-    Ok(Directory::new(DirectoryParts { config, store, registry, plan, environment, demo_url }))
+    Ok(Directory::new(DirectoryParts { config, store, registry, plan, environment, demo_url, egress: None }))
 }
 
 /// What tells a reader that the gateway may see other connections than their shell does.

@@ -6,6 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 use serde::Serialize;
 
 use super::Config;
+use super::Overlay;
 use super::loader::Loader;
 use super::outline;
 use super::problems::ConfigProblems;
@@ -78,6 +79,10 @@ pub struct ReloadReport {
 #[derive(Clone, Debug)]
 pub struct ConfigHandle {
     started_with: Arc<Config>,
+    /// As it was read.
+    base: Arc<ArcSwap<Config>>,
+    /// What operators set over it.
+    overlay: Arc<ArcSwap<Overlay>>,
     current: Arc<ArcSwap<Config>>,
 }
 
@@ -85,7 +90,25 @@ impl ConfigHandle {
     /// Publish the configuration the process starts with.
     pub fn new(config: Config) -> Self {
         let config = Arc::new(config);
-        Self { started_with: Arc::clone(&config), current: Arc::new(ArcSwap::new(config)) }
+        Self {
+            started_with: Arc::clone(&config),
+            base: Arc::new(ArcSwap::new(Arc::clone(&config))),
+            overlay: Arc::default(),
+            current: Arc::new(ArcSwap::new(config)),
+        }
+    }
+
+    /// Lay what operators set over what was read.
+    pub fn lay_over(&self, overlay: Overlay) {
+        if **self.overlay.load() != overlay {
+            self.overlay.store(Arc::new(overlay));
+            self.publish();
+        }
+    }
+
+    /// What is read and what is set may change at the same moment: the last one to publish has seen both.
+    fn publish(&self) {
+        self.current.rcu(|_| self.overlay.load().over(&self.base.load()));
     }
 
     /// The configuration of this moment; cheap, and not to be held across an await.
@@ -104,7 +127,8 @@ impl ConfigHandle {
     /// until the restart, and no longer once it has been set back. Reads files, so not for a worker thread.
     pub fn reload(&self, loader: &Loader) -> Result<ReloadReport, ConfigProblems> {
         let new = Arc::new(loader.load()?.config);
-        let old = self.current.swap(Arc::clone(&new));
+        let old = self.base.swap(Arc::clone(&new));
+        self.publish();
         let with = |changes: Vec<Change>, effect| {
             let keys = changes.into_iter().filter(move |change| change.effect == effect);
             keys.map(|change| change.key).collect::<Vec<_>>()
@@ -169,6 +193,17 @@ mod tests {
 
         assert!(problems.to_string().contains("routing.max_atempts"), "{problems}");
         assert_eq!(handle.load().routing.max_attempts, 2);
+    }
+
+    #[test]
+    fn what_was_set_at_run_time_outlives_a_reload() {
+        let (file, handle) = running_with("");
+        handle.lay_over(Overlay { max_body_bytes: Some(4_096), ..Overlay::default() });
+
+        let report = handle.reload(&write(file.path(), "[routing]\nmax_attempts = 2\n")).unwrap();
+
+        assert_eq!(report.applied, ["routing.max_attempts"]);
+        assert_eq!((handle.load().server.max_body_bytes, handle.load().routing.max_attempts), (4_096, 2));
     }
 
     #[test]

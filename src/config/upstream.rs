@@ -28,6 +28,8 @@ section! {
         max_response_bytes: usize = 32 * 1024 * 1024, within 1024..=1_073_741_824;
         /// Largest single event of a stream.
         max_event_bytes: usize = 1024 * 1024, within 1024..=67_108_864;
+        /// What the test of a proxy asks: a place that answers with the address of whoever asks.
+        proxy_test_url: String = "https://api.ipify.org?format=json".to_owned();
         /// Value of `User-Agent` towards providers.
         user_agent: String = concat!("omniroute/", env!("CARGO_PKG_VERSION")).to_owned();
     }

@@ -88,6 +88,9 @@ impl Config {
         if upstream.keep_alive_s > upstream.lifetime_s {
             found.push(Violation::new("upstream.keep_alive_s", "is longer than upstream.lifetime_s"));
         }
+        if url::Url::parse(&upstream.proxy_test_url).is_err() {
+            found.push(Violation::new("upstream.proxy_test_url", "expected a URL"));
+        }
         if !upstream.user_agent.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
             found.push(Violation::new("upstream.user_agent", "expected printable ASCII"));
         }

@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use omniroute_actors::connection::config::UpstreamTarget;
-use omniroute_actors::router::plan::Combo;
 
 use super::assemble::quirk_bit;
 use super::background::Job;
 use super::client_format::ClientFormat;
-use super::combo_wish;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
 use super::provider_format;
 use super::seals::OwnSeals;
+use super::wishes::Wishes;
 use crate::providers::Quirk;
 use crate::wire::bad_request::BadRequest;
 use crate::wire::chat::{Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, Traits, WayBack};
@@ -67,8 +66,8 @@ pub struct Order<'a> {
     pub id: &'a str,
     /// When the request came, in seconds since the Unix epoch.
     pub created: i64,
-    /// The combo that the request goes through; it may want something else.
-    pub combo: Option<&'a Combo>,
+    /// What others than the client want of the request.
+    pub wishes: Wishes<'a>,
 }
 
 fn has(target: &UpstreamTarget, quirk: Quirk) -> bool {
@@ -205,13 +204,21 @@ impl Ask {
         let format = provider_format::of(target);
         let traits = provider_format::traits(target);
         let same = self.client.same_as() == Some(format);
-        let combo = order.combo.filter(|combo| combo_wish::changes(combo));
-        if same && combo.is_none() && !self.must_mend(format, traits) {
+        let untouched = same && !order.wishes.may_change();
+        if untouched && !self.must_mend(format, traits) {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
         let request =
             self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
-        let wanted = combo.map(|combo| Arc::new(combo_wish::applied(combo, request)));
+        let mut wanted = order.wishes.applied(request, format);
+        if let Some(wanted) = wanted.as_mut().filter(|_| same && has(target, Quirk::PromptCacheKey)) {
+            let named = || self.cache_key.map(|session| format!("{session:016x}"));
+            wanted.cache_key = wanted.cache_key.take().or_else(named);
+        }
+        let wanted = wanted.map(Arc::new);
+        if same && !untouched && wanted.is_none() && !self.must_mend(format, traits) {
+            return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
+        }
         let request = wanted.as_ref().unwrap_or(request);
         let filled = self.fetched.fill(request, format, fetching).await?;
         let encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;

@@ -16,6 +16,7 @@ use omniroute_actors::connection::token::Token;
 use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
+use omniroute_actors::router::features::Needs;
 use tokio::time::{Instant, timeout_at};
 
 use super::access;
@@ -30,9 +31,11 @@ use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
 use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
+use super::wishes::Wishes;
 use crate::config::Config;
 use crate::providers::Quirk;
-use crate::upstream::{Body, BodyError, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
+use crate::settings::RunTimeSettings;
+use crate::upstream::{Body, BodyError, Caller, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
@@ -85,6 +88,8 @@ pub struct Means<'a> {
     pub web: &'a ClientFactory,
     /// The configuration.
     pub config: &'a Config,
+    /// What operators set at run time.
+    pub settings: Arc<RunTimeSettings>,
     /// The wall time, for hints that name one.
     pub now: UnixMillis,
     /// The clock of the connections.
@@ -108,7 +113,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
         model: lease.model().as_str(),
         id: &inbound.id,
         created: inbound.created,
-        combo: itinerary.combo.as_deref(),
+        wishes: Wishes { combo: itinerary.combo.as_deref(), settings: &means.settings, thinks: thinks(lease) },
     };
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
@@ -130,6 +135,12 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
         reading.whole(response.body, head_by).await?
     };
     Ok(Answered { answer, dropped: outgoing.dropped, sent_after })
+}
+
+/// Whether the model is known to think when it is asked to.
+fn thinks(lease: &Lease) -> bool {
+    let can = lease.leg().and_then(|leg| leg.target.facts.can);
+    can.is_some_and(|can| can.covers(Needs::REASONING))
 }
 
 /// A body on its way to the provider.
@@ -169,7 +180,11 @@ impl Calling<'_> {
         let call = UpstreamCall { target: &target, model: model.as_str(), stream, token, headers, now };
         let request = call.with(outgoing.body.clone())?;
         let secret = access::secret(self.lease, token);
-        let client = means.clients.thread_client();
+        let itinerary = Arc::clone(&self.lease.itinerary);
+        let combo = itinerary.combo.as_ref().map(|combo| combo.name.as_str());
+        let config = Arc::clone(&self.lease.config);
+        let caller = Caller { combo, ..Caller::at(config.id.as_str(), config.provider.as_str()) };
+        let client = means.clients.thread_client(caller);
         let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
         self.lease.permit.hear_limits(limits_in(&response.headers, means.now));
         if response.status.is_success() {

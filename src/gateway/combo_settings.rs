@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::settings::General;
+
 /// The name under which the operator's settings are stored.
 pub const COMBO_DEFAULTS_SETTING: &str = "comboDefaults";
 
@@ -31,6 +33,21 @@ impl ComboSettings {
             defaults: part("comboDefaults").cloned().unwrap_or_default(),
             overrides: overrides.filter_map(|(name, over)| Some((name.clone(), over.as_object()?.clone()))).collect(),
         }
+    }
+
+    /// With what is set for the gateway as a whole where nothing is said for combos.
+    #[must_use]
+    pub fn under(mut self, general: &General) -> Self {
+        let wider = [
+            ("fallbackStrategy", general.fallback_strategy.as_deref().map(Value::from)),
+            ("stickyRoundRobinLimit", general.sticky_round_robin_limit.map(Value::from)),
+        ];
+        for (name, value) in wider {
+            if let Some(value) = value {
+                self.defaults.entry(name).or_insert(value);
+            }
+        }
+        self
     }
 
     /// As it is stored and shown.

@@ -22,7 +22,7 @@ use super::tokens::{Source, count, estimate};
 use super::upstream_call::UpstreamCall;
 use crate::error::ApiError;
 use crate::providers::Quirk;
-use crate::upstream::{CollectLimits, collect, send};
+use crate::upstream::{Caller, CollectLimits, collect, send};
 use crate::wire::bad_request::BadRequest;
 use crate::wire::chat::{Format, Request};
 use crate::wire::{anthropic, gemini, responses};
@@ -126,7 +126,8 @@ async fn asked(taken: &Taken, lease: &Lease) -> Option<u64> {
     };
     let mut request = call.with(provider_format::rewrite(format, taken.ask.body(), model)).ok()?;
     request.url = count_url(format, &request.url)?;
-    let response = send(&taken.app.clients.thread_client(), request, deadline).await.ok()?;
+    let caller = Caller::at(lease.config.id.as_str(), lease.config.provider.as_str());
+    let response = send(&taken.app.clients.thread_client(caller), request, deadline).await.ok()?;
     if !response.status.is_success() {
         return None;
     }

@@ -16,13 +16,16 @@ use omniroute_actors::router::plan::{ReadyPlan, SavedCombo};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 
 use super::assemble::Assembler;
-use super::combo_settings::{COMBO_DEFAULTS_SETTING, ComboSettings};
+use super::combo_settings::ComboSettings;
 use super::plan_build::{self, Materials};
 use super::routing_rows::RoutingRows;
 use crate::config::ConfigHandle;
 use crate::demo;
 use crate::providers::EnvironmentConnection;
-use crate::routes::api::{RESILIENCE_SETTING, effective_resilience};
+use crate::routes::api::effective_resilience;
+use crate::settings::{General, RunTimeSettings};
+use crate::upstream::ClientFactory;
+use crate::infra::crypto::Vault;
 use crate::store::{ComboRow, ComboStateRow, ConnectionRow, NodeRow, Store, StoreError};
 
 /// A connection with where it comes from.
@@ -53,7 +56,7 @@ struct Contents {
     listed: Arc<Vec<Listed>>,
     nodes: Arc<Vec<NodeRow>>,
     combos: Arc<Vec<ComboRow>>,
-    combo_settings: Arc<ComboSettings>,
+    settings: Arc<RunTimeSettings>,
     routing: Arc<RoutingRows>,
     resilience: crate::config::Resilience,
 }
@@ -66,6 +69,7 @@ pub struct Directory {
     plan: PublishedPlan,
     environment: Vec<EnvironmentConnection>,
     demo_url: Option<String>,
+    egress: Option<Egress>,
     contents: ArcSwap<Contents>,
     generation: AtomicU64,
     /// What combos remembered before the restart; taken by the first plan.
@@ -90,12 +94,35 @@ pub struct DirectoryParts {
     pub environment: Vec<EnvironmentConnection>,
     /// Base URL of the running demo provider.
     pub demo_url: Option<String>,
+    /// The ways out, where anything goes out.
+    pub egress: Option<Egress>,
+}
+
+/// The ways out, which follow the settings.
+#[derive(Clone)]
+pub struct Egress {
+    /// To providers.
+    pub clients: ClientFactory,
+    /// To what clients name by URL.
+    pub web: ClientFactory,
+    /// Opens the passwords of proxies.
+    pub vault: Arc<Vault>,
+}
+
+impl Egress {
+    /// Send calls through the proxies that are set now.
+    fn follow(&self, settings: &RunTimeSettings, listed: &[Listed]) {
+        let homes = listed.iter().map(|entry| (entry.row.id.clone(), entry.row.provider.clone()));
+        let ways = settings.proxies.ways(&self.vault, homes.collect());
+        self.web.set_ways(ways.clone());
+        self.clients.set_ways(ways);
+    }
 }
 
 impl Directory {
     /// An empty directory; the first [`Self::refresh`] fills it.
     pub fn new(parts: DirectoryParts) -> Self {
-        let DirectoryParts { config, store, registry, plan, environment, demo_url } = parts;
+        let DirectoryParts { config, store, registry, plan, environment, demo_url, egress } = parts;
         Self {
             config,
             store,
@@ -103,6 +130,7 @@ impl Directory {
             plan,
             environment,
             demo_url,
+            egress,
             contents: ArcSwap::default(),
             generation: AtomicU64::new(0),
             restored: ArcSwap::default(),
@@ -118,20 +146,23 @@ impl Directory {
     pub async fn refresh(&self) -> Result<Arc<ReadyPlan>, DirectoryError> {
         let _turn = self.turn.lock().await;
         let (nodes, combos) = (self.store.nodes().list().await?, self.store.combos().list().await?);
-        let stored = self.store.settings().get(RESILIENCE_SETTING).await?;
-        let defaults = self.store.settings().get(COMBO_DEFAULTS_SETTING).await?;
-        let combo_settings = ComboSettings::of(defaults.as_ref().map(|row| &row.value));
-        let resilience = effective_resilience(&self.config.load().resilience, stored.as_ref().map(|row| &row.value));
+        let settings = RunTimeSettings::read(&self.store.settings().all().await?);
+        self.config.lay_over(settings.general.overlay());
+        let resilience = effective_resilience(&self.config.load().resilience, settings.resilience.as_ref());
         let routing = RoutingRows::load(&self.store).await?;
         let rows = self.rows().await?;
         let assembler = Assembler::new(&nodes, &resilience, self.demo_url.as_deref());
-        let (listed, configs) = assemble(&assembler, rows);
+        let (listed, configs) = assemble(&assembler, &settings.general, rows);
+        // Before a connection is there that has to go through one of them.
+        if let Some(egress) = &self.egress {
+            egress.follow(&settings, &listed);
+        }
         let handles = self.apply(configs).await?;
         let contents = Contents {
             listed: Arc::new(listed),
             nodes: Arc::new(nodes),
             combos: Arc::new(combos),
-            combo_settings: Arc::new(combo_settings),
+            settings: Arc::new(settings),
             routing: Arc::new(routing),
             resilience,
         };
@@ -195,9 +226,14 @@ impl Directory {
         Arc::clone(&self.contents.load().routing)
     }
 
+    /// What operators set at run time.
+    pub fn settings(&self) -> Arc<RunTimeSettings> {
+        Arc::clone(&self.contents.load().settings)
+    }
+
     /// What the operator set for all combos.
-    pub fn combo_settings(&self) -> Arc<ComboSettings> {
-        Arc::clone(&self.contents.load().combo_settings)
+    pub fn combo_settings(&self) -> ComboSettings {
+        self.contents.load().settings.combos.clone()
     }
 
     /// The resilience numbers in force.
@@ -242,7 +278,7 @@ impl Directory {
             listed: &contents.listed,
             nodes: &contents.nodes,
             combos: &contents.combos,
-            combo_settings: &contents.combo_settings,
+            combo_settings: &contents.settings.combos,
             routing: &contents.routing,
             max_combo_depth: self.config.load().routing.max_combo_depth as usize,
             with_demo: self.demo_url.is_some(),
@@ -260,10 +296,16 @@ impl Directory {
     }
 }
 
-fn assemble(assembler: &Assembler<'_>, rows: Vec<(ConnectionRow, Source)>) -> (Vec<Listed>, Vec<ConnectionConfig>) {
+fn assemble(
+    assembler: &Assembler<'_>,
+    general: &General,
+    rows: Vec<(ConnectionRow, Source)>,
+) -> (Vec<Listed>, Vec<ConnectionConfig>) {
     let mut configs = Vec::new();
     let listed = rows.into_iter().map(|(row, source)| {
-        let problem = assembler.connection(&row, source).map(|config| configs.push(config)).err();
+        let blocked = general.blocks(&row.provider).then(|| "its provider is blocked in the settings".to_owned());
+        let made = blocked.map_or_else(|| assembler.connection(&row, source), Err);
+        let problem = made.map(|config| configs.push(config)).err();
         if let Some(problem) = &problem {
             tracing::warn!(connection.id = row.id, provider = row.provider, problem, "a connection cannot be used");
         }

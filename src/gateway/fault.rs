@@ -108,6 +108,7 @@ impl From<SendError> for Fault {
     fn from(error: SendError) -> Self {
         let outcome = match &error.kind {
             SendErrorKind::Refused(_) | SendErrorKind::Dns { .. } => Outcome::LocalNetwork,
+            SendErrorKind::Proxy { .. } => Outcome::ProxyFailed,
             SendErrorKind::InvalidRequest(_) => Outcome::GatewayFault,
             SendErrorKind::Connect { .. } | SendErrorKind::ConnectTimeout { .. } | SendErrorKind::Tls { .. } => {
                 Outcome::ConnectFailed
@@ -122,6 +123,7 @@ impl From<SendError> for Fault {
         };
         let word = match &error.kind {
             SendErrorKind::Tls { .. } => Some("tls"),
+            SendErrorKind::Proxy { .. } => Some("proxy_error"),
             SendErrorKind::Redirect { .. } => Some("unexpected_redirect"),
             _ => None,
         };

@@ -54,3 +54,4 @@ mod tests;
 pub mod tokens;
 pub mod upstream_call;
 pub mod whole_body;
+pub mod wishes;

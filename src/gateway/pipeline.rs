@@ -197,6 +197,7 @@ impl Call {
             clients: &app.clients,
             web: &app.web,
             config: &self.config,
+            settings: app.directory.settings(),
             now: app.clock.wall(),
             clock: app.clock.as_ref(),
         };

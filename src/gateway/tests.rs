@@ -131,6 +131,7 @@ impl Rig {
             clients: &self.clients,
             web: &self.clients,
             config: &self.config,
+            settings: Arc::default(),
             now: self.clock.wall(),
             clock: self.clock.as_ref(),
         };

@@ -2,7 +2,7 @@
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName,
@@ -13,6 +13,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use uuid::Uuid;
 
 use super::{Refusal, guard};
+use crate::auth::Origin;
 use crate::gateway::client_format::{ClientFormat, is_ollama};
 
 /// Both spellings of the header that names a request.
@@ -114,6 +115,12 @@ pub async fn edge<B: MessageBody + 'static>(
         origin: request.headers().get(ORIGIN).and_then(|origin| allowed_origin(origin, request.request())),
     };
     request.extensions_mut().insert(visit.id.clone());
+    if !is_let_in(request.request()) {
+        let refused = visit.refused(&kept_out());
+        let mut response = request.into_response(refused).map_into_right_body();
+        visit.dress(response.headers_mut());
+        return Ok(response);
+    }
     if request.method() == Method::OPTIONS {
         let mut response = request.into_response(HttpResponse::NoContent().finish()).map_into_right_body();
         preflight(response.headers_mut());
@@ -138,16 +145,20 @@ impl Visit {
             None if is_plain_text(response.headers()) => generic(response),
             None => return None,
         };
-        let mut rendered = match self.family {
-            Family::DataPlane => refusal.for_client(self.client, Some(self.id.as_str())),
-            Family::Management | Family::Other => refusal.render(Some(self.id.as_str())),
-        };
+        let mut rendered = self.refused(&refusal);
         for (name, value) in response.headers() {
             if !rendered.headers().contains_key(name) {
                 rendered.headers_mut().append(name.clone(), value.clone());
             }
         }
         Some(rendered)
+    }
+
+    fn refused(&self, refusal: &Refusal) -> HttpResponse {
+        match self.family {
+            Family::DataPlane => refusal.for_client(self.client, Some(self.id.as_str())),
+            Family::Management | Family::Other => refusal.render(Some(self.id.as_str())),
+        }
     }
 
     fn dress(&self, headers: &mut HeaderMap) {
@@ -168,6 +179,22 @@ impl Visit {
             headers.append(VARY, HeaderValue::from_static("Origin"));
         }
     }
+}
+
+/// Whether the address filter lets the client in. What watches the process from beside it asks for its life, and learns
+/// nothing else.
+fn is_let_in(request: &HttpRequest) -> bool {
+    let Ok(app) = guard::app(request) else { return true };
+    let filter = &app.directory.settings().ip_filter;
+    if !filter.enabled || matches!(request.path(), "/livez" | "/readyz") {
+        return true;
+    }
+    let origin = Origin::of(request, &app.config.load().server.trusted_proxies);
+    filter.admits(origin.ip, app.clock.wall().0)
+}
+
+fn kept_out() -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, "ip_blocked", "This address may not use the gateway")
 }
 
 /// Errors of the framework itself: a path or a header that cannot be decoded.

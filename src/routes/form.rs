@@ -97,6 +97,11 @@ impl Form {
         self.fields.is_empty()
     }
 
+    /// The given fields, for the audit log; the version is none of them.
+    pub fn names(&self) -> Vec<String> {
+        self.fields.keys().filter(|name| *name != "version").take(NAMED).cloned().collect()
+    }
+
     /// Whether the field is given, be it null.
     pub fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)

@@ -23,7 +23,7 @@ use super::{Management, Reloader, RouteSpec, Scope, edge, mount, routes};
 use crate::app::App;
 use crate::auth::{Admin, KeyRing, LoginThrottle, Sessions};
 use crate::config::{Config, ConfigHandle, ConfigProblems, Environment, ReloadReport};
-use crate::gateway::directory::{Directory, DirectoryParts};
+use crate::gateway::directory::{Directory, DirectoryParts, Egress};
 use crate::infra::backups::Shelf;
 use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
@@ -65,6 +65,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let config = ConfigHandle::new(config);
     let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..UpstreamSettings::default() };
     let clients = ClientFactory::new(settings).unwrap();
+    let web = ClientFactory::new(UpstreamSettings::default()).unwrap();
     let minter = Arc::new(TokenMinter::new(clients.clone()));
     let (stats, keeper) = Stats::new(shared.clone(), Some(store.clone()));
     actix_web::rt::spawn(keeper.run());
@@ -80,6 +81,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         plan: plan.clone(),
         environment: discover(&variables, Catalog::builtin()),
         demo_url: None,
+        egress: Some(Egress { clients: clients.clone(), web: web.clone(), vault: vault.clone() }),
     });
     let recorder = Recorder::new(RecorderOptions {
         dir: dir.path().join("journal"),
@@ -102,7 +104,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
         clients,
         minter,
-        web: ClientFactory::new(UpstreamSettings::default()).unwrap(),
+        web,
         directory: Arc::new(directory),
         clock: shared,
         config,

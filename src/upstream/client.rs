@@ -16,8 +16,9 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    connector::PolicyConnector,
+    connector::{PolicyConnector, Through},
     policy::{AddressPolicy, PolicyError},
+    proxy::{Caller, Proxy, Ways},
     resolver::{DnsCache, DnsSettings, Lookup, Resolver, system_lookup},
 };
 
@@ -47,6 +48,8 @@ pub struct UpstreamSettings {
     pub extra_roots: Vec<PathBuf>,
     /// The `user-agent` of each request.
     pub user_agent: String,
+    /// A proxy is told the address that was checked, never a name that it would resolve itself.
+    pub checked_addresses: bool,
 }
 
 impl Default for UpstreamSettings {
@@ -62,6 +65,7 @@ impl Default for UpstreamSettings {
             allow_http: false,
             extra_roots: Vec::new(),
             user_agent: concat!("omniroute/", env!("CARGO_PKG_VERSION")).to_owned(),
+            checked_addresses: false,
         }
     }
 }
@@ -93,6 +97,7 @@ pub enum FactoryError {
 #[derive(Clone)]
 pub struct ClientFactory {
     current: Arc<ArcSwap<Inner>>,
+    ways: Arc<ArcSwap<Ways>>,
 }
 
 struct Inner {
@@ -105,8 +110,26 @@ struct Inner {
 }
 
 thread_local! {
-    /// One client per factory that is still alive; after a reload the old one goes with its factory.
-    static CLIENTS: RefCell<Vec<(Weak<Inner>, Client)>> = const { RefCell::new(Vec::new()) };
+    /// One client per factory and proxy that are still alive; after a change the old one goes with its factory or proxy.
+    static CLIENTS: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Kept {
+    factory: Weak<Inner>,
+    proxy: Option<Weak<Proxy>>,
+    client: Client,
+}
+
+impl Kept {
+    fn lives(&self) -> bool {
+        self.factory.strong_count() > 0 && self.proxy.as_ref().is_none_or(|proxy| proxy.strong_count() > 0)
+    }
+
+    /// A held weak reference keeps its address from being used again, so equal addresses are equal things.
+    fn is(&self, factory: &Arc<Inner>, proxy: Option<&Arc<Proxy>>) -> bool {
+        self.factory.as_ptr() == Arc::as_ptr(factory)
+            && self.proxy.as_ref().map(Weak::as_ptr) == proxy.map(Arc::as_ptr)
+    }
 }
 
 impl Inner {
@@ -131,7 +154,8 @@ impl ClientFactory {
 
     /// As [`Self::new`], with another source of addresses.
     pub fn with_lookup(settings: UpstreamSettings, lookup: Lookup) -> Result<Self, FactoryError> {
-        Ok(Self { current: Arc::new(ArcSwap::from_pointee(Inner::new(settings, lookup)?)) })
+        let current = Arc::new(ArcSwap::from_pointee(Inner::new(settings, lookup)?));
+        Ok(Self { current, ways: Arc::default() })
     }
 
     /// Use these settings for the calls from now on; those that run keep theirs. Nothing happens when they are the
@@ -144,44 +168,68 @@ impl ClientFactory {
         Ok(())
     }
 
+    /// Which calls go through which proxy, from now on; calls that run keep their way.
+    pub fn set_ways(&self, ways: Ways) {
+        let before = self.ways.load_full();
+        if *before != ways {
+            self.ways.store(Arc::new(ways.keeping(&before)));
+        }
+    }
+
+    /// Which calls go through which proxy.
+    #[must_use]
+    pub fn ways(&self) -> Arc<Ways> {
+        self.ways.load_full()
+    }
+
     /// The address policy, for the check when a URL is saved.
     #[must_use]
     pub fn policy(&self) -> Arc<AddressPolicy> {
         Arc::clone(&self.current.load().policy)
     }
 
-    /// This thread's client: built at the first call, the same pool afterwards.
+    /// This thread's client for this caller: built at the first call, the same pool afterwards.
     #[must_use]
-    pub fn thread_client(&self) -> Client {
-        let current = self.current.load();
+    pub fn thread_client(&self, caller: Caller<'_>) -> Client {
+        let (current, proxy) = (self.current.load(), self.ways.load().of(caller));
         CLIENTS.with_borrow_mut(|clients| {
-            clients.retain(|(factory, _)| factory.strong_count() > 0);
-            let known = clients.iter().find(|(factory, _)| factory.as_ptr() == Arc::as_ptr(&current));
-            if let Some((_, client)) = known {
-                return client.clone();
+            clients.retain(Kept::lives);
+            if let Some(known) = clients.iter().find(|known| known.is(&current, proxy.as_ref())) {
+                return known.client.clone();
             }
-            let client = current.client();
-            clients.push((Arc::downgrade(&current), client.clone()));
+            let client = current.client(proxy.clone());
+            let (factory, proxy) = (Arc::downgrade(&current), proxy.as_ref().map(Arc::downgrade));
+            clients.push(Kept { factory, proxy, client: client.clone() });
             client
         })
     }
 
-    /// A new client with a pool of its own.
+    /// A new client with a pool of its own, without any proxy.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.current.load().client()
+        self.current.load().client(None)
+    }
+
+    /// The same through this proxy, whatever is set.
+    #[must_use]
+    pub fn client_through(&self, proxy: Proxy) -> Client {
+        self.current.load().client(Some(Arc::new(proxy)))
     }
 }
 
 impl Inner {
-    fn client(&self) -> Client {
+    fn client(&self, proxy: Option<Arc<Proxy>>) -> Client {
         let Self { settings, user_agent, policy, dns, tls, .. } = self;
         let resolver = Resolver::new(Arc::clone(dns), Arc::clone(policy));
-        let tcp = PolicyConnector::new(Arc::clone(policy), resolver, settings.connect_timeout);
+        // A proxy has to be found and reached, then to open its tunnel, and may be given up for the direct way.
+        let steps = if proxy.is_some() { 4 } else { 1 };
+        let (tls_to_proxy, checked_addresses) = (Arc::clone(tls), settings.checked_addresses);
+        let through = proxy.map(|proxy| Through { proxy, tls: tls_to_proxy, checked_addresses });
+        let tcp = PolicyConnector::new(Arc::clone(policy), resolver, settings.connect_timeout).through(through);
         let connector = Connector::new()
             .connector(tcp)
             .rustls_0_23(Arc::clone(tls))
-            .timeout(settings.connect_timeout.saturating_add(BACKSTOP))
+            .timeout(settings.connect_timeout.saturating_mul(steps).saturating_add(BACKSTOP))
             .handshake_timeout(settings.handshake_timeout)
             // 0 is "no limit": awc's 100 counts all hosts together and queues the rest without a word.
             .limit(0)

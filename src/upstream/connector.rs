@@ -7,14 +7,18 @@ use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use rustls::ClientConfig;
 use tokio::time::{sleep, timeout};
 
 use super::{
     policy::{AddressPolicy, Refusal},
+    proxy::{self, Goal, Proxy, Socket},
     resolver::Resolver,
     wire::{WireStream, note_connected, note_dialing},
 };
 
+/// How long our own look-up of a name may take that a proxy resolves.
+const OWN_LOOKUP: Duration = Duration::from_millis(500);
 /// How long one address may be silent before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 
@@ -30,6 +34,14 @@ pub enum ConnectFailure {
         /// The name.
         host: String,
         /// What the resolver said.
+        detail: String,
+    },
+    /// The proxy cannot be used.
+    #[error("the proxy {address} cannot be used: {detail}")]
+    Proxy {
+        /// Where it is, without its login.
+        address: String,
+        /// What it said, or why it cannot be reached.
         detail: String,
     },
     /// Name and connection together took longer than the connect timeout.
@@ -51,11 +63,27 @@ pub(super) struct PolicyConnector {
     policy: Arc<AddressPolicy>,
     resolver: Resolver,
     limit: Duration,
+    through: Option<Through>,
+}
+
+/// The proxy that connections go through.
+#[derive(Clone)]
+pub(super) struct Through {
+    pub(super) proxy: Arc<Proxy>,
+    /// For the proxy itself, if it is spoken to over TLS.
+    pub(super) tls: Arc<ClientConfig>,
+    /// The proxy is told the address that was checked, never a name.
+    pub(super) checked_addresses: bool,
 }
 
 impl PolicyConnector {
     pub(super) fn new(policy: Arc<AddressPolicy>, resolver: Resolver, limit: Duration) -> Self {
-        Self { policy, resolver, limit }
+        Self { policy, resolver, limit, through: None }
+    }
+
+    pub(super) fn through(mut self, through: Option<Through>) -> Self {
+        self.through = through;
+        self
     }
 
     async fn open(&self, uri: &Uri) -> Result<WireStream, ConnectFailure> {
@@ -63,10 +91,53 @@ impl PolicyConnector {
         let host = uri.host().ok_or(Refusal::NoHost)?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         self.policy.check_endpoint(secure, host, port)?;
+        let socket = match &self.through {
+            None => self.bounded(self.direct(host, port)).await?,
+            Some(through) => match self.tunnel(through, host, port).await {
+                Err(ConnectFailure::Proxy { address, detail }) if through.proxy.fallback_to_direct => {
+                    tracing::warn!(proxy = address, detail, "a proxy cannot be used, the call goes without it");
+                    self.bounded(self.direct(host, port)).await?
+                }
+                opened => opened?,
+            },
+        };
+        Ok(WireStream::new(socket, !secure))
+    }
+
+    async fn bounded<T>(&self, opening: impl Future<Output = Result<T, ConnectFailure>>) -> Result<T, ConnectFailure> {
+        timeout(self.limit, opening).await.unwrap_or(Err(ConnectFailure::Timeout))
+    }
+
+    async fn direct(&self, host: &str, port: u16) -> Result<Socket, ConnectFailure> {
         let addresses = self.resolver.resolve(host, port).await?;
         let tcp = first_to_answer(&addresses).await.map_err(io_failure)?;
         tcp.set_nodelay(true).map_err(io_failure)?;
-        Ok(WireStream::new(tcp, !secure))
+        Ok(Socket::Tcp(tcp))
+    }
+
+    /// The proxy resolves the provider's name; where we can resolve it too, it must not stand for forbidden addresses only.
+    async fn tunnel(&self, through: &Through, host: &str, port: u16) -> Result<Socket, ConnectFailure> {
+        let goal = self.goal(through, host, port).await?;
+        let proxy = &through.proxy;
+        let broken = |why: String| ConnectFailure::Proxy { address: proxy.address(), detail: why };
+        let addresses = self.bounded(self.resolver.resolve_any_port(&proxy.host, proxy.port)).await;
+        let addresses = addresses.map_err(|failure| broken(failure.to_string()))?;
+        proxy::open(proxy, &addresses, &goal, Arc::clone(&through.tls), self.limit).await
+    }
+
+    async fn goal(&self, through: &Through, host: &str, port: u16) -> Result<Goal, ConnectFailure> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let within = if through.checked_addresses { self.limit } else { self.limit.min(OWN_LOOKUP) };
+        let resolved = timeout(within, self.resolver.resolve(host, port)).await;
+        match resolved.unwrap_or(Err(ConnectFailure::Timeout)) {
+            Ok(addresses) if through.checked_addresses => {
+                let address = addresses.first().ok_or(Refusal::NoHost)?;
+                Ok(Goal { host: address.ip().to_string(), port })
+            }
+            Err(refused @ ConnectFailure::Refused(_)) => Err(refused),
+            Err(unknown) if through.checked_addresses => Err(unknown),
+            Ok(_) | Err(_) => Ok(Goal { host: bare.to_owned(), port }),
+        }
     }
 }
 
@@ -82,8 +153,7 @@ impl Service<ConnectInfo<Uri>> for PolicyConnector {
         Box::pin(async move {
             note_dialing();
             let uri = info.request().clone();
-            let opened = timeout(connector.limit, connector.open(&uri)).await.unwrap_or(Err(ConnectFailure::Timeout));
-            let stream = opened.map_err(|failure| ConnectError::Resolver(Box::new(failure)))?;
+            let stream = connector.open(&uri).await.map_err(|failure| ConnectError::Resolver(Box::new(failure)))?;
             note_connected();
             Ok(Connection::new(uri, stream))
         })
@@ -91,7 +161,7 @@ impl Service<ConnectInfo<Uri>> for PolicyConnector {
 }
 
 /// Connect to each address in turn, the next one starting when the last one failed or was silent for [`STAGGER`].
-async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+pub(super) async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut waiting = addresses.iter().copied();
     let mut attempts = FuturesUnordered::new();
     let mut last_error = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no usable address");

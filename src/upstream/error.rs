@@ -64,6 +64,14 @@ pub enum SendErrorKind {
         /// What the resolver said.
         detail: String,
     },
+    /// The proxy on the way cannot be used; the provider has no part in it.
+    #[error("the proxy {address} cannot be used: {detail}")]
+    Proxy {
+        /// Where the proxy is, without its login.
+        address: String,
+        /// What it said, or why it cannot be reached.
+        detail: String,
+    },
     /// The provider refused the connection or is not reachable.
     #[error("cannot connect to the provider: {detail}")]
     Connect {

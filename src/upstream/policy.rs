@@ -204,6 +204,15 @@ impl AddressPolicy {
         literal(&named).map_or(Ok(()), |address| self.check_address(host, port, address))
     }
 
+    /// May a proxy stand at this host and port? Proxies listen at ports of their own.
+    pub fn check_proxy(&self, host: &str, port: u16) -> Result<(), Refusal> {
+        let named = normal_host(host).ok_or(Refusal::NoHost)?;
+        if is_local_name(&named) && !self.lists(&named, port) {
+            return Err(Refusal::LocalName { host: host.to_owned(), port });
+        }
+        literal(&named).map_or(Ok(()), |address| self.check_address(host, port, address))
+    }
+
     /// May `address`, which `host` stands for right now, be connected to?
     pub fn check_address(&self, host: &str, port: u16, address: IpAddr) -> Result<(), Refusal> {
         let Some(range) = range_of(address) else { return Ok(()) };

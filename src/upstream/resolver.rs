@@ -93,6 +93,12 @@ impl Resolver {
         self.permitted(host, port, &addresses)
     }
 
+    /// The same for a proxy, which may listen at any port of a public address.
+    pub async fn resolve_any_port(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
+        self.policy.check_proxy(host, port)?;
+        self.resolve(host, port).await
+    }
+
     fn permitted(&self, host: &str, port: u16, addresses: &[IpAddr]) -> Result<Vec<SocketAddr>, ConnectFailure> {
         let mut refused = None;
         let mut permitted = Vec::with_capacity(addresses.len());

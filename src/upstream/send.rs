@@ -202,6 +202,7 @@ fn dial_kind(failure: ConnectFailure) -> Kind {
     match failure {
         ConnectFailure::Refused(refusal) => Kind::Refused(refusal),
         ConnectFailure::Dns { host, detail } => Kind::Dns { host, detail },
+        ConnectFailure::Proxy { address, detail } => Kind::Proxy { address, detail },
         ConnectFailure::Timeout => Kind::ConnectTimeout { step: ConnectStep::Tcp },
         ConnectFailure::Io { kind, detail } => Kind::Connect { kind, detail },
     }

@@ -12,11 +12,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_rt::net::{ActixStream, Ready, TcpStream};
+use actix_rt::net::{ActixStream, Ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::interim::Interim;
+use super::proxy::Socket;
 
 tokio::task_local! {
     /// The request that is being sent by the current task.
@@ -130,7 +131,7 @@ pub(super) fn note_connected() {
 /// A TCP connection that keeps its [`Wire`] up to date.
 #[derive(Debug)]
 pub struct WireStream {
-    tcp: TcpStream,
+    tcp: Socket,
     wire: Rc<Wire>,
     /// Under TLS the bytes mean nothing here.
     plain: bool,
@@ -138,7 +139,7 @@ pub struct WireStream {
 }
 
 impl WireStream {
-    pub(super) fn new(tcp: TcpStream, plain: bool) -> Self {
+    pub(super) fn new(tcp: Socket, plain: bool) -> Self {
         Self { tcp, wire: Rc::default(), plain, interim: Interim::default() }
     }
 

@@ -43,6 +43,13 @@ pub fn run(connection: &mut SqliteConnection, statement: &str) {
     diesel::sql_query(statement).execute(connection).unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
+/// Put this text in the place of a setting, as no caller could.
+pub fn put_setting(data_dir: &Path, key: &str, value: &str) {
+    let insert = "INSERT OR REPLACE INTO settings (key, value, version, updated_at) VALUES (?, ?, 1, 1)";
+    let query = diesel::sql_query(insert).bind::<Text, _>(key).bind::<Text, _>(value);
+    query.execute(&mut open(data_dir)).expect("a stored setting");
+}
+
 /// Every usage record.
 pub fn usage(data_dir: &Path) -> Vec<Usage> {
     diesel::sql_query(COLUMNS).load(&mut open(data_dir)).expect("the usage records")

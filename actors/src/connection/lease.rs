@@ -216,6 +216,7 @@ const fn was_refused(outcome: Outcome) -> bool {
             | Outcome::Overloaded
             | Outcome::ConnectFailed
             | Outcome::LocalNetwork
+            | Outcome::ProxyFailed
     )
 }
 

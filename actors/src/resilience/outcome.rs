@@ -46,6 +46,8 @@ pub enum Outcome {
     BrokenAnswer,
     /// Our own path is broken: name resolution, address policy, egress.
     LocalNetwork,
+    /// The proxy that operators put on the way cannot be used.
+    ProxyFailed,
     /// The client went away.
     ClientGone,
     /// A defect or shortage of the gateway itself.
@@ -172,7 +174,7 @@ impl Outcome {
             | Self::IdleTimeout
             | Self::BrokenAnswer => row(B::Provider, N::Advance, S::Failure, C::Nothing),
             Self::DeadlineExceeded => row(B::Nobody, N::Stop, S::Silent, C::Nothing),
-            Self::LocalNetwork => row(B::Network, N::Advance, S::Silent, C::Nothing),
+            Self::LocalNetwork | Self::ProxyFailed => row(B::Network, N::Advance, S::Silent, C::Nothing),
             Self::ClientGone => row(B::Nobody, N::Stop, S::Silent, C::Nothing),
             Self::GatewayFault => row(B::Gateway, N::Stop, S::Silent, C::Nothing),
             Self::Abandoned => row(B::Nobody, N::Advance, S::Silent, C::Nothing),
@@ -201,6 +203,7 @@ impl Outcome {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::BrokenAnswer => "broken_answer",
             Self::LocalNetwork => "local_network",
+            Self::ProxyFailed => "proxy_error",
             Self::ClientGone => "client_gone",
             Self::GatewayFault => "gateway_fault",
             Self::Abandoned => "abandoned",
@@ -208,7 +211,7 @@ impl Outcome {
     }
 
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Success,
         Self::ClientFault,
         Self::ModelFault,
@@ -228,6 +231,7 @@ impl Outcome {
         Self::DeadlineExceeded,
         Self::BrokenAnswer,
         Self::LocalNetwork,
+        Self::ProxyFailed,
         Self::ClientGone,
         Self::GatewayFault,
         Self::Abandoned,

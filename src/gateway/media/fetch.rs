@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::upstream::{Body, BodyError, ClientFactory, SendError, SendErrorKind, UpstreamRequest, send};
+use crate::upstream::{Body, BodyError, Caller, ClientFactory, SendError, SendErrorKind, UpstreamRequest, send};
 
 const KINDS: HeaderValue = HeaderValue::from_static("image/*, application/pdf, text/*;q=0.9");
 
@@ -89,7 +89,7 @@ pub async fn load(clients: &ClientFactory, url: &str, limits: Limits<'_>) -> Res
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(ACCEPT, KINDS);
     let request = UpstreamRequest { method: Method::GET, url, headers, body: Bytes::new() };
-    let response = send(&clients.thread_client(), request, limits.until).await?;
+    let response = send(&clients.thread_client(Caller::default()), request, limits.until).await?;
     if response.status != StatusCode::OK {
         return Err(NotFetched::Status(response.status.as_u16()));
     }

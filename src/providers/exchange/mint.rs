@@ -17,7 +17,7 @@ use url::form_urlencoded::Serializer;
 
 use super::{TokenRequest, question, reply};
 use crate::gateway::fault::Fault;
-use crate::upstream::{ClientFactory, CollectLimits, UpstreamRequest, collect, send};
+use crate::upstream::{Caller, ClientFactory, CollectLimits, UpstreamRequest, collect, send};
 use crate::wire::retry_hint::RetryHint;
 
 /// How long a question may take; the actor's own bound is behind it.
@@ -36,14 +36,15 @@ impl TokenMinter {
         Self { clients }
     }
 
-    async fn ask(&self, exchange: &Exchange, now: UnixMillis) -> Result<Minted, MintFailure> {
+    async fn ask(&self, connection: &ConnectionId, exchange: &Exchange, now: UnixMillis) -> Result<Minted, MintFailure> {
         let unusable = |why: String| MintFailure::own(Outcome::AuthRefused, why);
         let question = question(exchange, now.0 / 1_000).map_err(unusable)?;
         let request = request(&exchange.token_url, &question).ok_or_else(|| {
             MintFailure::own(Outcome::AuthRefused, "its credential cannot be sent to the place that gives tokens")
         })?;
         let deadline = Instant::now() + WITHIN;
-        let response = send(&self.clients.thread_client(), request, deadline).await;
+        let caller = Caller { connection: Some(connection.as_str()), ..Caller::default() };
+        let response = send(&self.clients.thread_client(caller), request, deadline).await;
         let response = response.map_err(|error| unreachable(Fault::from(error)))?;
         let (status, headers) = (response.status, response.headers);
         let limits = CollectLimits { cap: LONGEST_ANSWER, idle: WITHIN, deadline };
@@ -89,7 +90,7 @@ fn request(url: &str, question: &TokenRequest) -> Option<UpstreamRequest> {
 }
 
 impl Minter for TokenMinter {
-    fn mint<'a>(&'a self, _: &'a ConnectionId, exchange: &'a Exchange, now: UnixMillis) -> Minting<'a> {
-        Box::pin(self.ask(exchange, now))
+    fn mint<'a>(&'a self, connection: &'a ConnectionId, exchange: &'a Exchange, now: UnixMillis) -> Minting<'a> {
+        Box::pin(self.ask(connection, exchange, now))
     }
 }

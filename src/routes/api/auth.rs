@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
+use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
 use actix_web::http::header::USER_AGENT;
 use secrecy::SecretString;
@@ -67,15 +68,19 @@ async fn wrong_password(call: &Call) -> Refusal {
 
 /// Open a session and hand out its cookie. An old session of this browser ends: the id is new at each login.
 pub(super) async fn signed_in(call: &Call) -> Result<HttpResponse, Refusal> {
+    let cookie = new_session(call).await?;
+    let needs_setup = call.management.admin.set_up().await? == SetUp::AwaitsToken;
+    Ok(HttpResponse::Ok().cookie(cookie).json(json!({"success": true, "needsSetup": needs_setup})))
+}
+
+async fn new_session(call: &Call) -> Result<Cookie<'static>, Refusal> {
     let sessions = &call.management.sessions;
     if let Some(old) = call.request.cookie(COOKIE) {
         sessions.close(old.value()).await?;
     }
     let user_agent = call.request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let token = sessions.open(call.ip(), user_agent).await?;
-    let needs_setup = call.management.admin.set_up().await? == SetUp::AwaitsToken;
-    let answer = json!({"success": true, "needsSetup": needs_setup});
-    Ok(HttpResponse::Ok().cookie(sessions.cookie(&token, call.origin)).json(answer))
+    Ok(sessions.cookie(&token, call.origin))
 }
 
 async fn logout(call: Call) -> Result<HttpResponse, Refusal> {
@@ -106,38 +111,52 @@ async fn requirements(call: Call) -> Result<HttpResponse, Refusal> {
 /// Only the administrator in person changes the password, and only with the current one: neither a key nor a stolen
 /// session is enough.
 async fn change_password(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
-    if !call.principal.as_deref().is_some_and(guard::is_session) {
-        let message = "Only the signed-in administrator may change the password";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", message));
-    }
     let mut form = Form::of(body)?;
-    if form.flag("requireLogin") == Some(false) {
+    let says = form.flag("requireLogin");
+    if says == Some(false) {
         form.problem("requireLogin", "Signing in cannot be switched off");
+    }
+    if says == Some(true) && !form.has("password") && !form.has("currentPassword") {
+        form.finish()?;
+        return Ok(HttpResponse::Ok().json(json!({"success": true})));
     }
     form.require("currentPassword");
     form.require("password");
     let current = form.text("currentPassword", 1..=*PASSWORD_CHARS.end());
     let password = form.text("password", PASSWORD_CHARS);
     form.finish()?;
-    let password = SecretString::from(password.unwrap_or_default());
-    confirm(&call, SecretString::from(current.unwrap_or_default())).await?;
+    let current = SecretString::from(current.unwrap_or_default());
+    if !password_of_session(&call, current).await? {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", "The current password is wrong"));
+    }
+    let cookie = renewed(&call, SecretString::from(password.unwrap_or_default())).await?;
+    let needs_setup = call.management.admin.set_up().await? == SetUp::AwaitsToken;
+    Ok(HttpResponse::Ok().cookie(cookie).json(json!({"success": true, "needsSetup": needs_setup})))
+}
+
+/// Store the new password, end every session, and open a new one for whoever changed it: its cookie.
+pub(super) async fn renewed(call: &Call, password: SecretString) -> Result<Cookie<'static>, Refusal> {
     call.management.admin.change_password(&password).await?;
     call.management.sessions.close_all().await?;
     call.audit("auth.password.changed", "dashboard-auth", json!({})).await;
-    signed_in(&call).await
+    new_session(call).await
 }
 
-/// The current password, under the same throttle as a login.
-async fn confirm(call: &Call, current: SecretString) -> Result<(), Refusal> {
+/// Whether the signed-in administrator knows the current password, under the same throttle as a login.
+pub(super) async fn password_of_session(call: &Call, current: SecretString) -> Result<bool, Refusal> {
+    if !call.principal.as_deref().is_some_and(guard::is_session) {
+        let message = "Only the signed-in administrator may change the password";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", message));
+    }
     let attempt = call.app.logins.begin(call.origin.ip).map_err(locked_out)?;
     match call.management.admin.check(current).await {
         Ok(true) => {
             attempt.succeeded();
-            Ok(())
+            Ok(true)
         }
         Ok(false) => {
             call.audit_as("auth.password.refused", "dashboard-auth", "failed", json!({})).await;
-            Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", "The current password is wrong"))
+            Ok(false)
         }
         Err(error) => {
             attempt.undecided();

@@ -50,7 +50,7 @@ const FUSION: &[(&str, Kind)] = &[
 ];
 
 /// How a provider chooses among its accounts; two words of the original mean the same as `fill-first`.
-const ACCOUNT_STRATEGIES: &[&str] = &[
+pub(super) const ACCOUNT_STRATEGIES: &[&str] = &[
     "p2c",
     "fill-first",
     "round-robin",

@@ -5,13 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::combo_config;
 use super::combo_form::strategy;
+use super::stored::{Known, edit};
 use crate::gateway::combo_settings::{COMBO_DEFAULTS_SETTING, ComboSettings};
 use crate::routes::body::put;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
-use crate::store::StoreError;
 
-/// Writers that meet: each tries again on what the other wrote.
-const TRIES: usize = 5;
 /// Most providers with settings of their own.
 const MOST_PROVIDERS: usize = 500;
 
@@ -109,9 +107,8 @@ async fn write(
     defaults: Map<String, Value>,
     overrides: Map<String, Value>,
 ) -> Result<ComboSettings, Refusal> {
-    for _ in 0..TRIES {
-        let before = call.app.store.settings().get(COMBO_DEFAULTS_SETTING).await?;
-        let mut settings = ComboSettings::of(before.as_ref().map(|row| &row.value));
+    let row = edit(call, COMBO_DEFAULTS_SETTING, Known::by_header(call)?, |before| {
+        let mut settings = ComboSettings::of(before);
         merge(&mut settings.defaults, &defaults);
         for (provider, over) in &overrides {
             match over.as_object() {
@@ -119,14 +116,9 @@ async fn write(
                 None => drop(settings.overrides.remove(provider)),
             }
         }
-        let version = before.map_or(0, |row| row.version);
-        let stored = call.app.store.settings();
-        match stored.put(COMBO_DEFAULTS_SETTING, settings.to_value(), Some(version), call.now()).await {
-            Err(StoreError::Conflict(_)) => {}
-            other => return other.map(|_| settings).map_err(Refusal::from),
-        }
-    }
-    Err(Refusal::conflict("Others are changing the same settings; try again"))
+        Ok(settings.to_value())
+    });
+    Ok(ComboSettings::of(Some(&row.await?.value)))
 }
 
 fn merge(settings: &mut Map<String, Value>, changes: &Map<String, Value>) {

@@ -19,6 +19,7 @@ mod db_backups;
 mod explain;
 mod fallback_chains;
 mod init;
+mod ip_filter;
 mod keys;
 mod live;
 mod mappings;
@@ -32,12 +33,18 @@ mod policy_form;
 mod probe;
 mod provider_nodes;
 mod providers;
+mod proxy;
+mod proxy_test;
 mod rate_limits;
 pub mod resilience;
 mod resilience_numbers;
 mod resilience_patch;
 mod sessions;
+mod settings;
+mod stored;
+mod system_prompt;
 mod telemetry;
+mod thinking_budget;
 
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
@@ -66,6 +73,11 @@ pub fn routes() -> Vec<RouteSpec> {
         keys::routes(),
         resilience::routes(),
         rate_limits::routes(),
+        settings::routes(),
+        ip_filter::routes(),
+        proxy::routes(),
+        system_prompt::routes(),
+        thinking_budget::routes(),
         telemetry::routes(),
         sessions::routes(),
         monitoring::routes(),

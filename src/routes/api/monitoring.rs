@@ -130,6 +130,7 @@ async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
     let setup = matches!(call.management.admin.set_up().await, Ok(SetUp::Done));
     json!({
         "system": {
+            "instanceName": call.app.directory.settings().general.instance_name,
             "version": env!("CARGO_PKG_VERSION"), "nodeVersion": null, "uptime": uptime, "memoryUsage": memory,
             "pid": std::process::id(), "platform": std::env::consts::OS,
         },

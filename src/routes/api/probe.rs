@@ -20,7 +20,7 @@ use url::Url;
 use crate::app::App;
 use crate::gateway::provider_format;
 use crate::gateway::upstream_call::UpstreamCall;
-use crate::upstream::{self, ClientFactory, CollectLimits, SendErrorKind, UpstreamRequest};
+use crate::upstream::{self, Caller, ClientFactory, CollectLimits, SendErrorKind, UpstreamRequest};
 use crate::wire::chat::{EncodeTarget, Message, Request, Role};
 
 /// How long a question may take.
@@ -149,6 +149,7 @@ fn no_token(failure: &MintFailure) -> Diagnosis {
         Outcome::RateLimited => {
             Diagnosis::upstream("upstream_rate_limited", "the place that gives tokens asks to slow down", status)
         }
+        Outcome::ProxyFailed => Diagnosis::local("proxy_error", "the proxy on the way cannot be used"),
         Outcome::LocalNetwork | Outcome::ConnectFailed => {
             Diagnosis::local("network_error", "the place that gives tokens cannot be reached")
         }
@@ -227,7 +228,8 @@ impl Asked<'_> {
     }
 
     async fn send(self, request: UpstreamRequest) -> Result<(StatusCode, Bytes), Diagnosis> {
-        let client = self.clients.thread_client();
+        let caller = Caller::at(self.config.id.as_str(), self.config.provider.as_str());
+        let client = self.clients.thread_client(caller);
         let response = upstream::send(&client, request, self.deadline).await.map_err(|error| failed(&error.kind))?;
         let limits = CollectLimits { cap: MOST_BYTES, idle: WITHIN, deadline: self.deadline };
         let status = response.status;
@@ -266,6 +268,7 @@ fn failed(kind: &SendErrorKind) -> Diagnosis {
     match kind {
         SendErrorKind::Refused(_) => Diagnosis::local("validation_error", "the address is not allowed"),
         SendErrorKind::InvalidRequest(_) => Diagnosis::local("validation_error", "the request cannot be sent"),
+        SendErrorKind::Proxy { .. } => Diagnosis::local("proxy_error", "the proxy on the way cannot be used"),
         SendErrorKind::Dns { .. } => Diagnosis::local("network_error", "the provider's name cannot be resolved"),
         SendErrorKind::Connect { .. } => Diagnosis::local("network_error", "the provider cannot be reached"),
         SendErrorKind::ConnectTimeout { .. } => Diagnosis::local("network_error", "connecting took too long"),

@@ -1,7 +1,5 @@
 //! `/api/resilience*`: the numbers in force, the state of every connection, and the buttons that clear it.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{ETAG, IF_MATCH};
 use actix_web::{HttpResponse, web};
 use omniroute_actors::connection::Reset;
 use omniroute_actors::connection::handle::ConnectionHandle;
@@ -12,14 +10,13 @@ use std::sync::Arc;
 
 use super::live;
 use super::resilience_numbers::{SETTING, effective_resilience, legacy, to_api};
+use super::stored::{Known, edit, with_version};
 use super::resilience_patch::{Changes, Clamped};
 use crate::infra::stats::events::Event;
 use crate::routes::body::{iso, iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
-use crate::store::{SettingRow, StoreError};
+use crate::store::SettingRow;
 
-/// Writers that meet: each tries again on what the other wrote.
-const TRIES: usize = 5;
 /// Transitions that are shown.
 const USUAL_EVENTS: usize = 200;
 const MOST_EVENTS: usize = 2_000;
@@ -95,12 +92,6 @@ async fn state(call: &Call) -> Result<Value, Refusal> {
     }))
 }
 
-fn with_version(stored: Option<&SettingRow>) -> actix_web::HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((ETAG, format!("\"{}\"", stored.map_or(0, |row| row.version))));
-    response
-}
-
 async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let Some(Value::Object(body)) = body.0 else {
         return Err(Refusal::bad_request("Must provide resilience settings to update"));
@@ -124,29 +115,15 @@ pub(super) async fn store_changes(
     if changes.is_empty() {
         return Err(Refusal::bad_request("Must provide resilience settings to update"));
     }
-    let stored = write(call, &changes).await?;
+    let stored = edit(call, SETTING, Known::by_header(call)?, |before| {
+        let value = changes.over(before);
+        check_together(call, &value)?;
+        Ok(value)
+    });
+    let stored = stored.await?;
     call.audit("resilience.updated", SETTING, json!({"changes": changes.tree(), "version": stored.version})).await;
     call.refresh().await?;
     Ok((stored, clamped))
-}
-
-async fn write(call: &Call, changes: &Changes) -> Result<SettingRow, Refusal> {
-    let wanted = if_match(call)?;
-    for _ in 0..TRIES {
-        let before = call.app.store.settings().get(SETTING).await?;
-        let version = before.as_ref().map_or(0, |row| row.version);
-        if wanted.is_some_and(|wanted| wanted != version) {
-            let message = format!("The settings are at version {version} now");
-            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", message));
-        }
-        let value = changes.over(before.as_ref().map(|row| &row.value));
-        check_together(call, &value)?;
-        match call.app.store.settings().put(SETTING, value, Some(version), call.now()).await {
-            Err(StoreError::Conflict(_)) => {}
-            other => return Ok(other?),
-        }
-    }
-    Err(Refusal::conflict("Others are changing the same settings; try again"))
 }
 
 /// Numbers that are right one by one may contradict each other.
@@ -161,15 +138,6 @@ fn check_together(call: &Call, value: &Value) -> Result<(), Refusal> {
         }
     }
     form.finish()
-}
-
-fn if_match(call: &Call) -> Result<Option<i64>, Refusal> {
-    let Some(header) = call.request.headers().get(IF_MATCH) else { return Ok(None) };
-    let text = header.to_str().unwrap_or_default().trim().trim_start_matches("W/").trim_matches('"');
-    match text {
-        "*" => Ok(None),
-        version => version.parse().map(Some).map_err(|_| Refusal::bad_request("If-Match must be a version")),
-    }
 }
 
 /// Which connections an operator means.

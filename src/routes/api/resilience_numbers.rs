@@ -6,8 +6,7 @@ use super::resilience_patch::{Changes, overlay};
 use crate::config::Resilience;
 use crate::routes::Form;
 
-/// The name under which changes are stored.
-pub const SETTING: &str = "resilience";
+pub use crate::settings::RESILIENCE as SETTING;
 
 /// The numbers in force: the configuration with the stored changes over it. A stored value that no longer fits is
 /// passed over.

@@ -171,6 +171,7 @@ fn restarted(bed: &Bed) -> Directory {
         plan: Default::default(),
         environment: Vec::new(),
         demo_url: None,
+        egress: None,
     })
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::{io::AsyncWriteExt, time::sleep};
 
 use super::server::*;
-use crate::upstream::{SendErrorKind as Kind, collect, send};
+use crate::upstream::{Caller, SendErrorKind as Kind, collect, send};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -166,10 +166,10 @@ async fn a_thread_has_one_client_per_factory() {
     .await;
     let (first, second) = (factory(), factory());
 
-    ask(&first.thread_client(), &server).await;
-    ask(&first.clone().thread_client(), &server).await;
+    ask(&first.thread_client(Caller::default()), &server).await;
+    ask(&first.clone().thread_client(Caller::default()), &server).await;
     assert_eq!(server.accepted.get(), 1);
-    ask(&second.thread_client(), &server).await;
+    ask(&second.thread_client(Caller::default()), &server).await;
 
     assert_eq!(server.accepted.get(), 2);
 }
@@ -183,11 +183,11 @@ async fn a_replaced_factory_takes_its_idle_connections_along() {
     })
     .await;
     let old = factory();
-    ask(&old.thread_client(), &server).await;
+    ask(&old.thread_client(Caller::default()), &server).await;
     assert_eq!(server.open.get(), 1);
 
     drop(old);
-    let _new = factory().thread_client();
+    let _new = factory().thread_client(Caller::default());
     sleep(Duration::from_millis(50)).await;
 
     assert_eq!(server.open.get(), 0);

@@ -10,3 +10,4 @@ mod provider_nodes;
 mod providers;
 mod resilience;
 mod scopes;
+mod settings;

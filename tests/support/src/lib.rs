@@ -12,4 +12,5 @@ pub mod http;
 pub mod load;
 pub mod mock;
 pub mod proc;
+pub mod proxy;
 pub mod services;
