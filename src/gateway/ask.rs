@@ -14,6 +14,7 @@ use super::client_format::ClientFormat;
 use super::combo_wish;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
+use super::prefix;
 use super::provider_format;
 use super::seals::OwnSeals;
 use crate::providers::Quirk;
@@ -21,6 +22,7 @@ use crate::wire::bad_request::BadRequest;
 use crate::wire::chat::{Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, Traits, WayBack};
 use crate::wire::openai;
 use crate::wire::openai_chat::{ChatRequest, RewriteOptions};
+use crate::wire::usage::Usage;
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -49,11 +51,24 @@ pub struct Ask {
     pub seals: Option<OwnSeals>,
     /// What lay behind its URLs, as far as a provider needed it.
     pub fetched: Fetched,
+    /// It is no client's own but made on the way to an answer for one.
+    pub made: Option<Made>,
     body: Bytes,
     /// Kept for chat: providers of that format get its bytes.
     chat: Option<ChatRequest>,
     /// Read at once, except for chat: there only when a provider of another format needs it.
     neutral: OnceCell<Arc<Request>>,
+}
+
+/// What a request is for that the gateway makes on its way to a client's answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Made {
+    /// Its answer is read here, and the client never sees it as such.
+    pub inner: bool,
+    /// Its last message is the beginning of the answer.
+    pub continues: bool,
+    /// What other calls for the same answer used: the client reads the sum.
+    pub spent: Usage,
 }
 
 /// For whom a request is written.
@@ -69,6 +84,8 @@ pub struct Order<'a> {
     pub created: i64,
     /// The combo that the request goes through; it may want something else.
     pub combo: Option<&'a Combo>,
+    /// The answer is written anew for the client even where its provider speaks the same format.
+    pub anew: bool,
 }
 
 fn has(target: &UpstreamTarget, quirk: Quirk) -> bool {
@@ -123,6 +140,7 @@ impl Ask {
             cache_key: None,
             seals: None,
             fetched: Fetched::default(),
+            made: None,
             body: chat.body().clone(),
             chat: Some(chat),
             neutral: OnceCell::new(),
@@ -144,10 +162,43 @@ impl Ask {
             cache_key: None,
             seals: None,
             fetched: Fetched::default(),
+            made: None,
             body,
             chat: None,
             neutral: OnceCell::from(Arc::new(request)),
         }
+    }
+
+    /// Another request on the way to this one's answer, in the same client's name.
+    pub fn making(&self, request: Request, made: Made) -> Self {
+        Self {
+            client: self.client,
+            model: self.model.clone(),
+            stream: request.stream,
+            include_usage: self.include_usage,
+            prompt_chars: request.prompt_chars(),
+            strict: self.strict,
+            ready: None,
+            keeper: self.keeper.clone().filter(|_| !made.inner),
+            background: None,
+            cache_key: self.cache_key,
+            seals: self.seals.clone(),
+            fetched: Fetched::default(),
+            made: Some(made),
+            body: Bytes::new(),
+            chat: None,
+            neutral: OnceCell::from(Arc::new(request)),
+        }
+    }
+
+    /// Whether the gateway itself reads the answer.
+    pub fn is_inner(&self) -> bool {
+        self.made.is_some_and(|made| made.inner)
+    }
+
+    /// What other calls for the same answer used.
+    pub fn spent(&self) -> Usage {
+        self.made.map_or_else(Usage::default, |made| made.spent)
     }
 
     /// The body as the client sent it.
@@ -206,16 +257,25 @@ impl Ask {
         let traits = provider_format::traits(target);
         let same = self.client.same_as() == Some(format);
         let combo = order.combo.filter(|combo| combo_wish::changes(combo));
-        if same && combo.is_none() && !self.must_mend(format, traits) {
+        let passes = same && combo.is_none() && self.made.is_none() && !self.must_mend(format, traits);
+        if passes && !order.anew {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
         let request =
             self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
+        if passes {
+            let reply = self.reply(order.id, order.created, request);
+            let translation = Some(Translation { way_back: WayBack::default(), reply });
+            return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation });
+        }
         let wanted = combo.map(|combo| Arc::new(combo_wish::applied(combo, request)));
         let request = wanted.as_ref().unwrap_or(request);
         let filled = self.fetched.fill(request, format, fetching).await?;
-        let encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
-        if same && encoded.way_back.is_empty() {
+        let mut encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
+        if self.made.is_some_and(|made| made.continues) {
+            encoded.body = prefix::marked(encoded.body, prefix::of(target));
+        }
+        if same && encoded.way_back.is_empty() && self.made.is_none() && !order.anew {
             return Ok(Outgoing { body: encoded.body, dropped: encoded.dropped, translation: None });
         }
         let reply = self.reply(order.id, order.created, request);

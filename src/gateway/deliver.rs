@@ -12,15 +12,16 @@ use tokio::time::Instant;
 
 use super::affinity::{SESSION_HEADER, shown};
 use super::attempt::Answer;
+use super::continuation::{GoOn, is_trunk};
 use super::dispatch::Dispatched;
 use super::inbound::Inbound;
 use super::ledger::Place;
 use super::relay_body::{RelayBody, StreamParts};
 use super::retry_class::RetryClass;
+use super::surroundings::Surroundings;
 use super::tally::{Ended, Tally, tokens};
 use super::whole_body::{WholeBody, is_large};
-use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, Problem};
 use crate::infra::lifecycle::InFlight;
 use crate::wire::chat::Dropped;
 use crate::wire::usage::Usage;
@@ -54,22 +55,30 @@ impl Delivery {
     }
 
     /// The client gets an answer.
-    pub fn answer(self, app: &App, dispatched: Dispatched) -> HttpResponse {
+    pub fn answer(self, around: &Surroundings, dispatched: Dispatched) -> HttpResponse {
         let Dispatched { answer, dropped, lease, attempt_started, place } = dispatched;
         let mut response = match answer {
             Answer::Whole { body, usage } => self.whole(lease, Whole { body, usage, began: attempt_started, place }),
+            // Nobody but the gateway reads it, so it is never dispatched for a client.
+            Answer::Read { .. } => {
+                return self.refuse(&ApiError::new(Problem::Internal, "Nothing to show."), Outcome::GatewayFault);
+            }
             Answer::Stream(stream) => {
                 let headers = self.stream_headers(&lease);
+                let (deadlines, prompt_chars) = (self.inbound.deadlines(), self.inbound.ask.prompt_chars);
+                let trunk = is_trunk(&self.inbound.ask, lease.itinerary.combo.as_deref());
+                let go_on = trunk.then(|| GoOn { around: around.clone(), inbound: self.inbound });
                 let parts = StreamParts {
                     stream,
                     lease,
                     tally: self.tally,
                     in_flight: self.in_flight,
-                    cut: app.lifecycle.watch_cut(),
-                    deadlines: self.inbound.deadlines(),
-                    prompt_chars: self.inbound.ask.prompt_chars,
+                    cut: around.app.lifecycle.watch_cut(),
+                    deadlines,
+                    prompt_chars,
                     attempt_started,
                     place,
+                    go_on,
                 };
                 let mut response = HttpResponse::Ok().body(RelayBody::new(parts));
                 for (name, value) in headers {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::fault::Fault;
-use super::relay::{Progress, Relay};
+use super::relay::{Progress, Relay, Trunk};
 use crate::store::{KeptResponse, ResponseRow, Store};
 use crate::wire::chat::Took;
 use crate::wire::openai_error::ErrorBody;
@@ -148,5 +148,9 @@ impl Relay for KeptRelay {
 
     fn heartbeat(&self) -> Bytes {
         self.inner.heartbeat()
+    }
+
+    fn trunk(&mut self) -> Option<&mut Trunk> {
+        self.inner.trunk()
     }
 }

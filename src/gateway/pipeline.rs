@@ -13,20 +13,22 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use omniroute_actors::ids::ConnectionId;
-use omniroute_actors::router::{Only, Router};
+use omniroute_actors::router::{Only, Route, Router};
 use tokio::time::Instant;
 
 use super::affinity;
 use super::ask::Ask;
-use super::attempt::Means;
 use super::background;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
 use super::dispatch::{Waiting, dispatch};
 use super::features::{self, Origin};
 use super::inbound::{Caller, Deadlines, Inbound, TIMEOUT_HEADER};
+use super::race::Step;
 use super::refusal::refusal;
+use super::retries::Retries;
 use super::stall;
+use super::surroundings::Surroundings;
 use super::tally::{Opening, Tally};
 use crate::app::App;
 use crate::auth::{Kind, Principal};
@@ -192,19 +194,24 @@ impl Call {
         (Self { inbound, config, tally }, pass)
     }
 
-    pub(super) async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
-        let means = Means {
-            clients: &app.clients,
-            web: &app.web,
-            config: &self.config,
-            now: app.clock.wall(),
-            clock: app.clock.as_ref(),
+    pub(super) async fn answer(
+        mut self,
+        app: &web::Data<App>,
+        router: &Addr<Router>,
+        in_flight: InFlight,
+    ) -> HttpResponse {
+        let around = Surroundings { app: app.clone(), router: router.clone(), config: self.config };
+        let dispatched = {
+            let means = around.means();
+            let (inbound, tally) = (&self.inbound, &mut self.tally);
+            let retries = Retries::of(&inbound.caller.retries, means.config);
+            let start = Route::of(&inbound.ask.model, Arc::clone(&inbound.features), inbound.only.clone());
+            let to = Step { router, means: &means, inbound, tally, retries };
+            dispatch(to, start, waiting(app)).await
         };
-        let waiting = waiting(app);
-        let dispatched = dispatch(router, &means, &self.inbound, &mut self.tally, waiting).await;
         let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };
         match dispatched {
-            Ok(dispatched) => delivery.answer(app, dispatched),
+            Ok(dispatched) => delivery.answer(&around, dispatched),
             Err(failed) => {
                 let (error, outcome) = refusal(failed, &delivery.inbound.ask.model);
                 delivery.refuse(&error, outcome)

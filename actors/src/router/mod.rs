@@ -158,7 +158,7 @@ pub enum NoRoute {
 }
 
 /// Find a connection for this model.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Lease, NoRoute>")]
 pub struct Route {
     /// As the client wrote it.

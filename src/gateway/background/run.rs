@@ -98,7 +98,7 @@ impl Run {
 }
 
 /// What a client would have read.
-async fn answer(call: Call, app: &App, router: &Addr<Router>) -> Ended {
+async fn answer(call: Call, app: &web::Data<App>, router: &Addr<Router>) -> Ended {
     let response = call.answer(app, router, InFlight::counted_elsewhere()).await;
     let status = response.status();
     match to_bytes(response.into_body()).await {

@@ -5,6 +5,7 @@ mod background;
 mod bodies;
 mod chat_completions;
 mod completions;
+mod continuation;
 mod headers;
 mod keys;
 mod media;
