@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::router::plan::Combo;
 
@@ -19,7 +19,9 @@ use super::provider_format;
 use super::seals::OwnSeals;
 use crate::providers::Quirk;
 use crate::wire::bad_request::BadRequest;
-use crate::wire::chat::{Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, Traits, WayBack};
+use crate::wire::chat::{
+    Answer, Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, Traits, WayBack,
+};
 use crate::wire::openai;
 use crate::wire::openai_chat::{ChatRequest, RewriteOptions};
 use crate::wire::usage::Usage;
@@ -326,6 +328,27 @@ impl Ask {
             as_array: matches!(self.client, ClientFormat::Gemini { as_array: true }),
             request: Arc::clone(request),
         }
+    }
+
+    /// An answer that is whole, as the client gets it: streamed all the same where it asked for a stream.
+    pub fn written(&self, answer: &Answer, reply: &Reply) -> Bytes {
+        if !self.stream {
+            let body = self.client.encode_answer(answer, reply);
+            if let (Some(keeper), Ok(response)) = (&self.keeper, serde_json::from_slice(&body)) {
+                keeper.keep(response);
+            }
+            return body;
+        }
+        let (mut encoder, mut out) = (self.client.encoder(reply), BytesMut::new());
+        for event in answer.events() {
+            encoder.event(&event, &mut out);
+        }
+        encoder.finish(&mut out);
+        let body = out.freeze();
+        if let Some(keeper) = &self.keeper {
+            keeper.keep_stream(&body);
+        }
+        body
     }
 
     /// The error that ends a stream of this client whose bytes were passed as they came.

@@ -171,6 +171,15 @@ impl Ledger {
         book.answering = book.answering.filter(|answering| *answering != place);
     }
 
+    /// What it used is the client's answer after all.
+    pub fn promoted(&mut self, place: Place) -> Tokens {
+        let mut book = self.book.borrow_mut();
+        book.answering = Some(place);
+        let used = book.entries.get(place.0).and_then(|entry| entry.tokens).unwrap_or_default();
+        book.spent = book.spent.without(&used);
+        used
+    }
+
     /// What calls used so far whose answers only led to the client's.
     pub fn spent_so_far(&self) -> Tokens {
         self.book.borrow().spent

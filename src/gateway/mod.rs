@@ -22,6 +22,7 @@ pub mod count;
 pub mod deliver;
 pub mod directory;
 pub mod dispatch;
+pub mod ensemble;
 pub mod fault;
 pub mod features;
 mod frames;

@@ -13,7 +13,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use omniroute_actors::ids::ConnectionId;
-use omniroute_actors::router::{Only, Route, Router};
+use omniroute_actors::router::{NoRoute, Only, Route, Router};
 use tokio::time::Instant;
 
 use super::affinity;
@@ -21,7 +21,8 @@ use super::ask::Ask;
 use super::background;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
-use super::dispatch::{Waiting, dispatch};
+use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::ensemble::{Ending, Ensemble};
 use super::features::{self, Origin};
 use super::inbound::{Caller, Deadlines, Inbound, TIMEOUT_HEADER};
 use super::race::Step;
@@ -201,22 +202,43 @@ impl Call {
         in_flight: InFlight,
     ) -> HttpResponse {
         let around = Surroundings { app: app.clone(), router: router.clone(), config: self.config };
-        let dispatched = {
-            let means = around.means();
-            let (inbound, tally) = (&self.inbound, &mut self.tally);
-            let retries = Retries::of(&inbound.caller.retries, means.config);
-            let start = Route::of(&inbound.ask.model, Arc::clone(&inbound.features), inbound.only.clone());
-            let to = Step { router, means: &means, inbound, tally, retries };
-            dispatch(to, start, waiting(app)).await
-        };
+        let found = find(&around, &self.inbound, &mut self.tally).await;
         let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };
-        match dispatched {
-            Ok(dispatched) => delivery.answer(&around, dispatched),
+        match found {
+            Ok(Found::Answer(dispatched)) => delivery.answer(&around, *dispatched),
+            Ok(Found::Ensemble(Ending::Answered(inbound, dispatched))) => {
+                Delivery { inbound: *inbound, ..delivery }.answer(&around, *dispatched)
+            }
+            Ok(Found::Ensemble(Ending::Settled(read, all))) => delivery.settled(*read, all),
             Err(failed) => {
                 let (error, outcome) = refusal(failed, &delivery.inbound.ask.model);
                 delivery.refuse(&error, outcome)
             }
         }
+    }
+}
+
+/// What was found for a request.
+enum Found {
+    /// Somebody's answer.
+    Answer(Box<Dispatched>),
+    /// What several calls led to.
+    Ensemble(Ending),
+}
+
+/// Ask one after the other, or as many as the combo asks.
+async fn find(around: &Surroundings, inbound: &Inbound, tally: &mut Tally) -> Result<Found, Failed> {
+    let (means, waiting) = (around.means(), waiting(&around.app));
+    let retries = Retries::of(&inbound.caller.retries, means.config);
+    let start = Route::of(&inbound.ask.model, Arc::clone(&inbound.features), inbound.only.clone());
+    let to = Step { router: &around.router, means: &means, inbound, tally: &mut *tally, retries };
+    match dispatch(to, start, waiting).await {
+        Ok(dispatched) => Ok(Found::Answer(Box::new(dispatched))),
+        Err(Failed::NoRoute(NoRoute::Ensemble { itinerary })) => {
+            // Boxed: most requests are no ensembles, and need no room for one.
+            Box::pin(Ensemble { around, inbound, tally, itinerary, waiting }.run()).await.map(Found::Ensemble)
+        }
+        Err(failed) => Err(failed),
     }
 }
 

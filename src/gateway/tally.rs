@@ -124,6 +124,13 @@ impl Tally {
         self.first_content = self.first_content.or(branch.first_content);
     }
 
+    /// It goes through this combo, whoever is asked on the way.
+    pub fn through(&mut self, combo: &str) {
+        if let Some(record) = &mut self.record {
+            record.combo = Some(combo.to_owned());
+        }
+    }
+
     /// An attempt begins.
     pub fn attempt(&mut self, lease: &Lease, now: Instant) -> Place {
         self.skip(&lease.skipped);
@@ -218,7 +225,11 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
+        if self.record.is_none() {
+            return;
+        }
         let outcome = if std::thread::panicking() { Outcome::GatewayFault } else { Outcome::ClientGone };
+        self.ledger.cut_off(outcome.as_str(), Instant::now());
         self.finish(outcome, CLIENT_GONE, Tokens::default());
     }
 }

@@ -32,6 +32,18 @@ impl Tokens {
             estimated: self.estimated || more.estimated,
         }
     }
+
+    /// These, less a part of them.
+    #[must_use]
+    pub const fn without(&self, part: &Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_sub(part.prompt),
+            completion: self.completion.saturating_sub(part.completion),
+            cached: self.cached.saturating_sub(part.cached),
+            reasoning: self.reasoning.saturating_sub(part.reasoning),
+            estimated: self.estimated,
+        }
+    }
 }
 
 /// The outcome of a candidate that was passed over: nothing was sent to it, `reason` says why.

@@ -8,7 +8,8 @@ use crate::common::{End, KEY, PATIENCE, Site, calm, chat_with, end_of};
 /// `team` may go on with `b`, which knows how to.
 async fn site() -> Site {
     let site = Site::open(calm()).await;
-    let combo = json!({"name": "relay", "strategy": "priority", "models": ["a/m", "b/m"], "config": {"continuation": true}});
+    let combo =
+        json!({"name": "relay", "strategy": "priority", "models": ["a/m", "b/m"], "config": {"continuation": true}});
     site.admin.create_combo_with(&combo).await;
     prefill(&site, "assistant").await;
     site
@@ -99,15 +100,15 @@ async fn every_client_format_reads_one_answer() {
         ("/v1/completions", json!({"model": "relay", "stream": true, "prompt": "hello"})),
     ];
     for (path, body) in requests {
-        site.a.control.always("rst_after n=2 text=one+two+three+four");
-        site.b.control.always("ok text=two+three+four");
+        site.a.control.always("rst_after n=2 text=first+second+three+four");
+        site.b.control.always("ok text=second+three+four");
 
         let answer = site.gateway.ask(&Request::post(path, &body).key(KEY)).await;
 
         let text = answer.text();
         assert_eq!(answer.status(), 200, "{path}: {text}");
         assert!(text.contains("x-omniroute-continued="), "{path}: {text}");
-        assert_eq!(said(path, &text).as_deref(), Some("one two three four"), "{path}: {text}");
+        assert_eq!(said(path, &text).as_deref(), Some("first second three four"), "{path}: {text}");
     }
 }
 
@@ -128,7 +129,9 @@ fn piece(event: &Value) -> Option<String> {
         Some("response.output_text.delta") => at("/delta"),
         Some("content_block_delta") => at("/delta/text"),
         Some(_) => None,
-        None => at("/candidates/0/content/parts/0/text").or_else(|| at("/message/content")).or_else(|| at("/choices/0/text")),
+        None => at("/candidates/0/content/parts/0/text")
+            .or_else(|| at("/message/content"))
+            .or_else(|| at("/choices/0/text")),
     }
 }
 
@@ -145,7 +148,7 @@ async fn what_is_no_plain_text_and_what_nobody_can_go_on_with_ends_with_the_erro
     assert_eq!(end_of(&site.gateway.stream(&chat_with("relay", &stop)).await.rest().await), End::Error);
     prefill(&site, "none").await;
     let tail = site.gateway.stream(&chat_with("relay", &json!({"stream": true}))).await.rest().await;
-    assert_eq!((content(&tail.events()).as_str(), end_of(&tail)), ("one two", End::Error));
+    assert_eq!((content(&tail.events()).as_str(), end_of(&tail)), ("one two ", End::Error));
     let tail = site.gateway.stream(&chat_with("team", &json!({"stream": true}))).await.rest().await;
     assert_eq!(end_of(&tail), End::Error, "without the combo's word");
     assert_eq!(site.b.control.settled().await.total.started, 0);
@@ -159,7 +162,7 @@ async fn an_answer_is_gone_on_with_once() {
 
     let tail = site.gateway.stream(&chat_with("relay", &json!({"stream": true}))).await.rest().await;
 
-    assert_eq!((content(&tail.events()).as_str(), end_of(&tail)), ("one two three", End::Error));
+    assert_eq!((content(&tail.events()).as_str(), end_of(&tail)), ("one two three ", End::Error));
     assert_eq!(site.b.control.settled().await.total.started, 1);
 }
 

@@ -6,6 +6,7 @@ mod bodies;
 mod chat_completions;
 mod completions;
 mod continuation;
+mod ensembles;
 mod headers;
 mod keys;
 mod media;
