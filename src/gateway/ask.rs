@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use omniroute_actors::connection::config::UpstreamTarget;
 
 use super::assemble::quirk_bit;
@@ -12,14 +12,18 @@ use super::background::Job;
 use super::client_format::ClientFormat;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
+use super::prefix;
 use super::provider_format;
 use super::seals::OwnSeals;
 use super::wishes::Wishes;
 use crate::providers::Quirk;
 use crate::wire::bad_request::BadRequest;
-use crate::wire::chat::{Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, Traits, WayBack};
+use crate::wire::chat::{
+    Answer, Dropped, EncodeTarget, Encoded, Format, Reply, Request, Tool, ToolKind, Traits, WayBack,
+};
 use crate::wire::openai;
 use crate::wire::openai_chat::{ChatRequest, RewriteOptions};
+use crate::wire::usage::Usage;
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -48,11 +52,24 @@ pub struct Ask {
     pub seals: Option<OwnSeals>,
     /// What lay behind its URLs, as far as a provider needed it.
     pub fetched: Fetched,
+    /// It is no client's own but made on the way to an answer for one.
+    pub made: Option<Made>,
     body: Bytes,
     /// Kept for chat: providers of that format get its bytes.
     chat: Option<ChatRequest>,
     /// Read at once, except for chat: there only when a provider of another format needs it.
     neutral: OnceCell<Arc<Request>>,
+}
+
+/// What a request is for that the gateway makes on its way to a client's answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Made {
+    /// Its answer is read here, and the client never sees it as such.
+    pub inner: bool,
+    /// Its last message is the beginning of the answer.
+    pub continues: bool,
+    /// What other calls for the same answer used: the client reads the sum.
+    pub spent: Usage,
 }
 
 /// For whom a request is written.
@@ -68,6 +85,8 @@ pub struct Order<'a> {
     pub created: i64,
     /// What others than the client want of the request.
     pub wishes: Wishes<'a>,
+    /// The answer is written anew for the client even where its provider speaks the same format.
+    pub anew: bool,
 }
 
 fn has(target: &UpstreamTarget, quirk: Quirk) -> bool {
@@ -122,6 +141,7 @@ impl Ask {
             cache_key: None,
             seals: None,
             fetched: Fetched::default(),
+            made: None,
             body: chat.body().clone(),
             chat: Some(chat),
             neutral: OnceCell::new(),
@@ -143,10 +163,43 @@ impl Ask {
             cache_key: None,
             seals: None,
             fetched: Fetched::default(),
+            made: None,
             body,
             chat: None,
             neutral: OnceCell::from(Arc::new(request)),
         }
+    }
+
+    /// Another request on the way to this one's answer, in the same client's name.
+    pub fn making(&self, request: Request, made: Made) -> Self {
+        Self {
+            client: self.client,
+            model: self.model.clone(),
+            stream: request.stream,
+            include_usage: self.include_usage,
+            prompt_chars: request.prompt_chars(),
+            strict: self.strict,
+            ready: None,
+            keeper: self.keeper.clone().filter(|_| !made.inner),
+            background: None,
+            cache_key: self.cache_key,
+            seals: self.seals.clone(),
+            fetched: Fetched::default(),
+            made: Some(made),
+            body: Bytes::new(),
+            chat: None,
+            neutral: OnceCell::from(Arc::new(request)),
+        }
+    }
+
+    /// Whether the gateway itself reads the answer.
+    pub fn is_inner(&self) -> bool {
+        self.made.is_some_and(|made| made.inner)
+    }
+
+    /// What other calls for the same answer used.
+    pub fn spent(&self) -> Usage {
+        self.made.map_or_else(Usage::default, |made| made.spent)
     }
 
     /// The body as the client sent it.
@@ -204,8 +257,9 @@ impl Ask {
         let format = provider_format::of(target);
         let traits = provider_format::traits(target);
         let same = self.client.same_as() == Some(format);
-        let untouched = same && !order.wishes.may_change();
-        if untouched && !self.must_mend(format, traits) {
+        let mends = self.must_mend(format, traits);
+        let untouched = same && self.made.is_none() && !order.wishes.may_change();
+        if untouched && !order.anew && !mends {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
         let request =
@@ -216,13 +270,18 @@ impl Ask {
             wanted.cache_key = wanted.cache_key.take().or_else(named);
         }
         let wanted = wanted.map(Arc::new);
-        if same && !untouched && wanted.is_none() && !self.must_mend(format, traits) {
-            return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
+        if same && self.made.is_none() && wanted.is_none() && !mends {
+            let reply = || self.reply(order.id, order.created, request);
+            let translation = order.anew.then(|| Translation { way_back: WayBack::default(), reply: reply() });
+            return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation });
         }
         let request = wanted.as_ref().unwrap_or(request);
         let filled = self.fetched.fill(request, format, fetching).await?;
-        let encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
-        if same && encoded.way_back.is_empty() {
+        let mut encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
+        if self.made.is_some_and(|made| made.continues) {
+            encoded.body = prefix::marked(encoded.body, prefix::of(target));
+        }
+        if same && encoded.way_back.is_empty() && self.made.is_none() && !order.anew {
             return Ok(Outgoing { body: encoded.body, dropped: encoded.dropped, translation: None });
         }
         let reply = self.reply(order.id, order.created, request);
@@ -273,6 +332,27 @@ impl Ask {
             as_array: matches!(self.client, ClientFormat::Gemini { as_array: true }),
             request: Arc::clone(request),
         }
+    }
+
+    /// An answer that is whole, as the client gets it: streamed all the same where it asked for a stream.
+    pub fn written(&self, answer: &Answer, reply: &Reply) -> Bytes {
+        if !self.stream {
+            let body = self.client.encode_answer(answer, reply);
+            if let (Some(keeper), Ok(response)) = (&self.keeper, serde_json::from_slice(&body)) {
+                keeper.keep(response);
+            }
+            return body;
+        }
+        let (mut encoder, mut out) = (self.client.encoder(reply), BytesMut::new());
+        for event in answer.events() {
+            encoder.event(&event, &mut out);
+        }
+        encoder.finish(&mut out);
+        let body = out.freeze();
+        if let Some(keeper) = &self.keeper {
+            keeper.keep_stream(&body);
+        }
+        body
     }
 
     /// The error that ends a stream of this client whose bytes were passed as they came.

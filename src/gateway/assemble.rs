@@ -13,6 +13,7 @@ use omniroute_actors::router::plan::{Combo, Step, StepTarget, Strategy};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use super::prefix;
 use crate::config::{Breaker, Cooldown, RequestQueue, Resilience};
 use crate::demo::{self, DemoConnection};
 use crate::providers::exchange::{self, Plan};
@@ -211,7 +212,7 @@ fn plain_target(spec: &ProviderSpec, row: &ConnectionRow, plan: &Plan) -> Result
             (name.to_owned(), value)
         }),
         headers,
-        quirks: quirk_bits(&spec.quirks),
+        quirks: prefix::overruled(quirk_bits(&spec.quirks), data),
         wire: spec.wire.number(),
         by_model: Vec::new(),
     })

@@ -22,12 +22,13 @@ use tokio::time::{Instant, timeout_at};
 use super::access;
 use super::ask::{Order, Outgoing, Translation};
 use super::assemble::quirk_bit;
+use super::continuation::is_trunk;
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::keeper::KeptRelay;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
-use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
+use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Trunk, Way};
 use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
@@ -65,6 +66,13 @@ pub enum Answer {
     Whole {
         /// As the client gets it.
         body: Bytes,
+        /// What was used, or a guess.
+        usage: Usage,
+    },
+    /// Whole and checked, for the gateway itself.
+    Read {
+        /// What was said.
+        answer: chat::Answer,
         /// What was used, or a guess.
         usage: Usage,
     },
@@ -114,7 +122,9 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
         id: &inbound.id,
         created: inbound.created,
         wishes: Wishes { combo: itinerary.combo.as_deref(), settings: &means.settings, thinks: thinks(lease) },
+        anew: is_trunk(&inbound.ask, itinerary.combo.as_deref()),
     };
+    let trunk = order.anew;
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
     let head_by = inbound.deadlines().answer_of_attempt(inbound.ask.stream, now);
@@ -127,7 +137,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
     }
     let sent_after = response.sent_at.map(|at| at.duration_since(now));
     let reading =
-        Reading { config: means.config, inbound, lease, secret, asked: now, translation: outgoing.translation };
+        Reading { config: means.config, inbound, lease, secret, asked: now, translation: outgoing.translation, trunk };
     let answer = if inbound.ask.stream {
         let held = reading.hold(response.body, head_by).await;
         Answer::Stream(Box::new(held.map_err(|fault| fault.after_sending(RetryClass::MaybeAccepted))?))
@@ -274,6 +284,8 @@ struct Reading<'a> {
     /// When the provider was asked.
     asked: Instant,
     translation: Option<Translation>,
+    /// More may be put together in this stream than what comes from here.
+    trunk: bool,
 }
 
 impl Reading<'_> {
@@ -301,15 +313,20 @@ impl Reading<'_> {
         }
         let answer = decode_answer(self.format(), &body).map_err(|bad| Fault::in_format(bad, &[secret]))?;
         let usage = answer.usage.unwrap_or_else(|| Usage::estimate(prompt, answer.chars_out()));
+        let ask = &self.inbound.ask;
         let body = match self.translation {
             None => body,
             Some(Translation { way_back, reply }) => {
-                if let Some(seals) = &self.inbound.ask.seals {
+                if let Some(seals) = ask.seals.as_ref().filter(|_| !ask.is_inner()) {
                     seals.keep(&answer);
                 }
                 let took = answer.took.or_else(|| Some(self.inbound.deadlines.took(self.asked, None)));
-                let answer = chat::Answer { usage: Some(usage), took, ..way_back.restore(answer) };
-                self.inbound.ask.client.encode_answer(&answer, &reply)
+                let all = Some(usage.and(&ask.spent()));
+                let answer = chat::Answer { usage: all, took, ..way_back.restore(answer) };
+                if ask.is_inner() {
+                    return Ok(Answer::Read { answer, usage });
+                }
+                ask.client.encode_answer(&answer, &reply)
             }
         };
         if let Some(keeper) = &self.inbound.ask.keeper
@@ -353,6 +370,7 @@ impl Reading<'_> {
         let (ask, target) = (&self.inbound.ask, self.lease.target());
         let (format, secret) = (self.format(), self.secret);
         let limit = self.config.upstream.max_event_bytes;
+        let mut trunk = None;
         let way = match self.translation {
             None if format == Format::OpenAiChat => {
                 return Box::new(ChatRelay::new(ask.include_usage, end_rules(target.quirks), limit, secret));
@@ -361,13 +379,26 @@ impl Reading<'_> {
                 let reply = ask.reply_without_request(&self.inbound.id, self.inbound.created);
                 Way::Pass { encoder: ask.client.encoder(&reply), closing: ask.client.closing() }
             }
-            Some(Translation { way_back, reply }) => Way::Translate(way_back.for_stream(), ask.client.encoder(&reply)),
+            Some(Translation { way_back, .. }) if ask.is_inner() => Way::Listen(way_back.for_stream(), Vec::new()),
+            Some(Translation { way_back, reply }) => {
+                let encoder = ask.client.encoder(&reply);
+                if self.trunk {
+                    trunk = Some(encoder);
+                    Way::Listen(way_back.for_stream(), Vec::new())
+                } else {
+                    Way::Translate(way_back.for_stream(), encoder)
+                }
+            }
         };
-        let seals = ask.seals.as_ref().filter(|_| matches!(way, Way::Translate(..))).map(OwnSeals::watch);
-        let relay = NeutralRelay::new(frames(format, limit), decoder(format), way, secret).remembering(seals);
+        let seals = ask.seals.as_ref().filter(|_| !matches!(way, Way::Pass { .. })).map(OwnSeals::watch);
+        let source = NeutralRelay::new(frames(format, limit), decoder(format), way, secret).remembering(seals);
+        let relay: Box<dyn Relay> = match trunk {
+            Some(encoder) => Box::new(Trunk::new(Box::new(source), encoder, ask.spent(), ask.prompt_chars)),
+            None => Box::new(source),
+        };
         match &ask.keeper {
-            Some(keeper) => Box::new(KeptRelay::new(Box::new(relay), Rc::clone(keeper))),
-            None => Box::new(relay),
+            Some(keeper) => Box::new(KeptRelay::new(relay, Rc::clone(keeper))),
+            None => relay,
         }
     }
 }

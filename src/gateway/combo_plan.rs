@@ -135,6 +135,7 @@ pub fn split(model: &str, provider: Option<&str>, plan: &RoutingPlan) -> Option<
 pub fn config(settings: &Map<String, Value>, strategy: Strategy) -> ComboConfig {
     let read = Reader(settings);
     let usual = ComboConfig::default();
+    let tuning = read.part("fusionTuning");
     let sticky = if strategy == Strategy::WeightedSmooth { "stickyWeightedLimit" } else { "stickyRoundRobinLimit" };
     ComboConfig {
         max_attempts: read.small("maxAttempts"),
@@ -151,7 +152,10 @@ pub fn config(settings: &Map<String, Value>, strategy: Strategy) -> ComboConfig 
         auto: auto(read),
         ensemble: Ensemble {
             judge: read.text("judgeModel").map(Arc::from),
-            quorum: read.part("fusionTuning").small("minAnswers").unwrap_or(0),
+            prompt: tuning.text("judgePrompt").map(Arc::from),
+            quorum: tuning.small("minAnswers").unwrap_or(0),
+            panel: tuning.small("maxPanel"),
+            patience: tuning.millis("panelTimeoutMs"),
         },
         timeouts: Timeouts { total: read.millis("timeoutMs"), queue: read.millis("queueTimeoutMs"), ..usual.timeouts },
         concurrency: read.small("concurrencyPerModel"),

@@ -11,18 +11,20 @@ use omniroute_actors::usage::record::Tokens;
 use tokio::time::Instant;
 
 use super::affinity::{SESSION_HEADER, shown};
-use super::attempt::Answer;
+use super::attempt;
+use super::continuation::{GoOn, is_trunk};
 use super::dispatch::Dispatched;
+use super::ensemble::Read;
 use super::inbound::Inbound;
 use super::ledger::Place;
 use super::relay_body::{RelayBody, StreamParts};
 use super::retry_class::RetryClass;
+use super::surroundings::Surroundings;
 use super::tally::{Ended, Tally, tokens};
 use super::whole_body::{WholeBody, is_large};
-use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, Problem};
 use crate::infra::lifecycle::InFlight;
-use crate::wire::chat::Dropped;
+use crate::wire::chat::{Answer, Dropped};
 use crate::wire::usage::Usage;
 
 /// A request whose dispatch is over.
@@ -54,22 +56,32 @@ impl Delivery {
     }
 
     /// The client gets an answer.
-    pub fn answer(self, app: &App, dispatched: Dispatched) -> HttpResponse {
+    pub fn answer(self, around: &Surroundings, dispatched: Dispatched) -> HttpResponse {
         let Dispatched { answer, dropped, lease, attempt_started, place } = dispatched;
         let mut response = match answer {
-            Answer::Whole { body, usage } => self.whole(lease, Whole { body, usage, began: attempt_started, place }),
-            Answer::Stream(stream) => {
+            attempt::Answer::Whole { body, usage } => {
+                self.whole(lease, Whole { body, usage, began: attempt_started, place })
+            }
+            // Nobody but the gateway reads it, so it is never dispatched for a client.
+            attempt::Answer::Read { .. } => {
+                return self.refuse(&ApiError::new(Problem::Internal, "Nothing to show."), Outcome::GatewayFault);
+            }
+            attempt::Answer::Stream(stream) => {
                 let headers = self.stream_headers(&lease);
+                let (deadlines, prompt_chars) = (self.inbound.deadlines(), self.inbound.ask.prompt_chars);
+                let trunk = is_trunk(&self.inbound.ask, lease.itinerary.combo.as_deref());
+                let go_on = trunk.then(|| GoOn { around: around.clone(), inbound: self.inbound });
                 let parts = StreamParts {
                     stream,
                     lease,
                     tally: self.tally,
                     in_flight: self.in_flight,
-                    cut: app.lifecycle.watch_cut(),
-                    deadlines: self.inbound.deadlines(),
-                    prompt_chars: self.inbound.ask.prompt_chars,
+                    cut: around.app.lifecycle.watch_cut(),
+                    deadlines,
+                    prompt_chars,
                     attempt_started,
                     place,
+                    go_on,
                 };
                 let mut response = HttpResponse::Ok().body(RelayBody::new(parts));
                 for (name, value) in headers {
@@ -82,6 +94,39 @@ impl Delivery {
         response
     }
 
+    /// The client gets an answer that was read already; `all` is what every call for it used.
+    pub fn settled(mut self, read: Read, all: Usage) -> HttpResponse {
+        let Read { answer, place, by, .. } = read;
+        let ask = &self.inbound.ask;
+        let Ok(request) = ask.neutral() else {
+            return self
+                .refuse(&ApiError::new(Problem::Internal, "The request cannot be read."), Outcome::GatewayFault);
+        };
+        let reply = ask.reply(&self.inbound.id, self.inbound.created, request);
+        let took = Some(self.inbound.deadlines.took(self.inbound.deadlines.started, None));
+        let body = ask.written(&Answer { usage: Some(all), took, ..answer }, &reply);
+        self.tally.answered(place, Instant::now());
+        let used = self.tally.ledger_mut().promoted(place);
+        let mut response = HttpResponse::Ok().finish();
+        let headers = response.headers_mut();
+        let kind = if ask.stream { ask.client.stream_type() } else { "application/json" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        self.explain(headers, None);
+        let said =
+            [("provider", by.provider), ("connection", by.connection), ("model", by.model), ("decision", by.decision)];
+        for (name, value) in said {
+            let name = HeaderName::try_from(format!("x-omniroute-{name}"));
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+        if is_large(body.len()) {
+            return response.set_body(BoxBody::new(WholeBody::new(body, self.tally, used, self.in_flight)));
+        }
+        self.tally.finish(Outcome::Success, 200, used);
+        response.set_body(BoxBody::new(body))
+    }
+
     fn whole(mut self, mut lease: Lease, whole: Whole) -> HttpResponse {
         let now = Instant::now();
         let mut response = HttpResponse::Ok().finish();
@@ -89,8 +134,9 @@ impl Delivery {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.explain(headers, Some(&lease));
         let used = tokens(&whole.usage);
-        headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), used.prompt.into());
-        headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), used.completion.into());
+        let all = self.tally.ledger().spent_so_far().and(&used);
+        headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), all.prompt.into());
+        headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), all.completion.into());
         let ended = Ended { outcome: Outcome::Success, status: 200, class: RetryClass::Answered, at: now };
         self.tally.attempt_ended(whole.place, ended);
         let first_content = now.duration_since(whole.began);

@@ -14,9 +14,9 @@ use super::attempt::{Answer, Means};
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::ledger::Place;
+use super::prefix;
 use super::queueing::{Turned, wait_for_turn};
 use super::race::{Lost, Onward, Step, step};
-use super::retries::Retries;
 use super::retry_class::RetryClass;
 use super::tally::Tally;
 use crate::wire::chat::Dropped;
@@ -66,21 +66,18 @@ pub struct Waiting {
     pub longest: Duration,
 }
 
-/// Find somebody who answers.
+impl Waiting {
+    /// It does not wait.
+    pub const NONE: Self = Self { times: 0, longest: Duration::ZERO };
+}
+
+/// Find somebody who answers, beginning with this question.
 ///
 /// # Errors
 /// Why nobody did.
-pub async fn dispatch(
-    router: &Addr<Router>,
-    means: &Means<'_>,
-    inbound: &Inbound,
-    tally: &mut Tally,
-    waiting: Waiting,
-) -> Result<Dispatched, Failed> {
-    let first = || Route::of(&inbound.ask.model, inbound.features.clone(), inbound.only.clone());
-    let retries = Retries::of(&inbound.caller.retries, means.config);
-    let mut to = Step { router, means, inbound, tally, retries };
-    let mut onward = Onward::Ask(first());
+pub async fn dispatch(mut to: Step<'_, '_>, start: Route, waiting: Waiting) -> Result<Dispatched, Failed> {
+    let inbound = to.inbound;
+    let mut onward = Onward::Ask(start.clone());
     let mut waits = waiting.times;
     let mut worst: Option<Fault> = None;
     let mut last: Option<Arc<ConnectionHandle>> = None;
@@ -96,7 +93,7 @@ pub async fn dispatch(
                     tokio::time::sleep(pause).await;
                     to.tally.waited(pause);
                     waits -= 1;
-                    onward = Onward::Ask(first());
+                    onward = Onward::Ask(start.clone());
                     continue;
                 }
                 _ => {
@@ -117,7 +114,7 @@ pub async fn dispatch(
             Err(lost) => *lost,
         };
         let held = matches!(next, Onward::Go(_));
-        if ends_here(&fault, means, inbound) || (!held && to.retries.tries() >= most) {
+        if ends_here(&fault, to.means, inbound) || (!held && to.retries.tries() >= most) {
             let fault = more_telling(worst, fault);
             note(last).await;
             return Err(Failed::Attempts { fault, skipped: Skips::default(), retry_after: None });
@@ -148,10 +145,13 @@ impl Step<'_, '_> {
                 lease
             }
         };
-        if self.retries.allow(lease.permit.handle(), self.means.clock.now()) {
+        let made = self.inbound.ask.made;
+        let fits = !made.is_some_and(|made| made.continues) || prefix::of(lease.target()).is_some();
+        if fits && self.retries.allow(lease.permit.handle(), self.means.clock.now()) {
             return Ok(Ok(lease));
         }
-        self.tally.skip(&lease.passed_over(SkipReason::RetryBudget));
+        let why = if fits { SkipReason::RetryBudget } else { SkipReason::CannotContinue };
+        self.tally.skip(&lease.passed_over(why));
         Ok(Err(Onward::Ask(lease.next(self.inbound.only.clone()))))
     }
 }

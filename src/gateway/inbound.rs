@@ -60,6 +60,23 @@ pub struct Inbound {
 }
 
 impl Inbound {
+    /// Another request on the way to this one's answer: the same caller, the same deadlines.
+    pub fn making(&self, ask: Ask, features: RequestFeatures) -> Self {
+        Self {
+            id: self.id.clone(),
+            ask,
+            only: self.only.clone(),
+            features: Arc::new(features),
+            session: self.session,
+            forwarded: self.forwarded.clone(),
+            created: self.created,
+            deadlines: self.deadlines(),
+            narrowed: OnceCell::from(self.deadlines()),
+            max_attempts: self.max_attempts,
+            caller: self.caller.clone(),
+        }
+    }
+
     /// Its deadlines.
     pub fn deadlines(&self) -> Deadlines {
         self.narrowed.get().copied().unwrap_or(self.deadlines)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::fault::Fault;
-use super::relay::{Progress, Relay};
+use super::relay::{Progress, Relay, Trunk};
 use crate::store::{KeptResponse, ResponseRow, Store};
 use crate::wire::chat::Took;
 use crate::wire::openai_error::ErrorBody;
@@ -64,6 +64,13 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    /// Keep the answer of this stream, which is whole.
+    pub fn keep_stream(&self, stream: &Bytes) {
+        keeps_looking(self, &mut SseScanner::new(LONGEST_EVENT), stream);
+    }
+}
+
 /// A stream whose answer is kept.
 #[derive(Debug)]
 pub struct KeptRelay {
@@ -80,24 +87,28 @@ impl KeptRelay {
     }
 
     fn look(&mut self, bytes: &Bytes) {
-        let Some(scanner) = &mut self.scanner else { return };
-        scanner.push(bytes.clone());
-        loop {
-            match scanner.next_event() {
-                Ok(Some(event)) if is_terminal(event.event.as_deref()) => {
-                    if let Some(response) = response_of(&event.data) {
-                        self.keeper.keep(response);
-                    }
-                    self.scanner = None;
-                    return;
+        if let Some(scanner) = &mut self.scanner
+            && !keeps_looking(&self.keeper, scanner, bytes)
+        {
+            self.scanner = None;
+        }
+    }
+}
+
+/// Keep the answer if its last event is here; says whether it may still come.
+fn keeps_looking(keeper: &Keeper, scanner: &mut SseScanner, bytes: &Bytes) -> bool {
+    scanner.push(bytes.clone());
+    loop {
+        match scanner.next_event() {
+            Ok(Some(event)) if is_terminal(event.event.as_deref()) => {
+                if let Some(response) = response_of(&event.data) {
+                    keeper.keep(response);
                 }
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) => {
-                    self.scanner = None;
-                    return;
-                }
+                return false;
             }
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
         }
     }
 }
@@ -148,5 +159,9 @@ impl Relay for KeptRelay {
 
     fn heartbeat(&self) -> Bytes {
         self.inner.heartbeat()
+    }
+
+    fn trunk(&mut self) -> Option<&mut Trunk> {
+        self.inner.trunk()
     }
 }

@@ -1,8 +1,11 @@
 //! The ledger of one request: every candidate that was tried or passed over, with what became of it, in order.
 //!
 //! Several attempts may be open at a time, so each is known by its place. What is read of it while the request runs
-//! (headers) and after it (the usage record) is the same list.
+//! (headers) and after it (the usage record) is the same list. Where a request makes several calls at once, each of them
+//! writes into that list through a [branch](Ledger::branch), so that nothing is lost when one of them is dropped half-way.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use omniroute_actors::resilience::outcome::Outcome;
@@ -12,6 +15,7 @@ use omniroute_actors::usage::record::{AttemptRecord, SKIPPED, Tokens};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::retry_class::RetryClass;
 use super::tally::{Ended, millis};
 
 /// The outcome of an attempt that another one, started later or earlier, made needless.
@@ -26,6 +30,15 @@ pub struct Place(pub usize);
 /// The ledger.
 #[derive(Debug)]
 pub struct Ledger {
+    book: Rc<RefCell<Book>>,
+    /// The next attempt of this branch waited so long.
+    waited: Duration,
+    /// What the attempts of this branch are for, where it is not the answer itself.
+    role: Option<Rc<str>>,
+}
+
+#[derive(Debug)]
+struct Book {
     began: Instant,
     entries: Vec<AttemptRecord>,
     /// Prices of the attempts, by place.
@@ -34,47 +47,58 @@ pub struct Ledger {
     /// Who was passed over, and why, for people.
     passed_over: Vec<String>,
     answering: Option<Place>,
-    waited: Duration,
     /// Tokens of the prompt, estimated, for what was sent and never answered.
     prompt: u64,
+    /// What calls used whose answers only led to the client's.
+    spent: Tokens,
 }
 
 impl Ledger {
     /// An empty one of a request that came at this time.
     pub fn begin(began: Instant) -> Self {
-        Self {
+        let book = Book {
             began,
             entries: Vec::new(),
             prices: SmallVec::new(),
             tried: 0,
             passed_over: Vec::new(),
             answering: None,
-            waited: Duration::ZERO,
             prompt: 0,
-        }
+            spent: Tokens::default(),
+        };
+        Self { book: Rc::new(RefCell::new(book)), waited: Duration::ZERO, role: None }
+    }
+
+    /// The same ledger for calls that are made beside others, each marked with what it is for.
+    pub fn branch(&self, role: Option<&str>) -> Self {
+        let role = role.map(Rc::from).or_else(|| self.role.clone());
+        Self { book: Rc::clone(&self.book), waited: Duration::ZERO, role }
     }
 
     /// What the prompt is thought to have, in tokens.
-    pub const fn expect_prompt(&mut self, tokens: u64) {
-        self.prompt = tokens;
+    pub fn expect_prompt(&mut self, tokens: u64) {
+        self.book.borrow_mut().prompt = tokens;
     }
 
     /// An attempt begins.
     pub fn attempt(&mut self, lease: &Lease, now: Instant) -> Place {
-        let place = Place(self.entries.len());
-        self.entries.push(AttemptRecord {
+        let mut book = self.book.borrow_mut();
+        let place = Place(book.entries.len());
+        let began = book.began;
+        book.entries.push(AttemptRecord {
             connection: lease.config.id.to_string(),
             provider: lease.config.provider.to_string(),
             model: lease.model().to_string(),
             reason: Some(lease.decision().to_string()),
-            started_ms: millis(now.duration_since(self.began)),
+            role: self.role.as_deref().map(str::to_owned),
+            started_ms: millis(now.duration_since(began)),
             waited_ms: millis(std::mem::take(&mut self.waited)),
             ..AttemptRecord::default()
         });
         if let Some(price) = lease.leg().and_then(|leg| leg.target.facts.price) {
-            self.prices.push((place.0, price));
+            book.prices.push((place.0, price));
         }
-        self.tried += 1;
+        book.tried += 1;
         place
     }
 
@@ -85,28 +109,119 @@ impl Ledger {
 
     /// It ran beside another one.
     pub fn hedged(&mut self, place: Place) {
-        if let Some(entry) = self.entries.get_mut(place.0) {
-            entry.hedged = true;
-        }
+        self.change(place, |entry| entry.hedged = true);
     }
 
     /// Its request was on its way after this time.
     pub fn sent(&mut self, place: Place, after: Duration) {
-        if let Some(entry) = self.entries.get_mut(place.0) {
-            entry.connect_ms = Some(millis(after));
+        self.change(place, |entry| entry.connect_ms = Some(millis(after)));
+    }
+
+    fn change(&self, place: Place, change: impl FnOnce(&mut AttemptRecord)) {
+        if let Some(entry) = self.book.borrow_mut().entries.get_mut(place.0) {
+            change(entry);
         }
     }
 
     /// It ended.
     pub fn ended(&mut self, place: Place, ended: Ended) {
-        self.end(place, ended, ended.outcome.as_str());
+        self.book.borrow_mut().end(place, ended, ended.outcome.as_str());
     }
 
     /// It was made needless by another one.
     pub fn given_up(&mut self, place: Place, ended: Ended, why: &'static str) {
-        self.end(place, ended, why);
+        self.book.borrow_mut().end(place, ended, why);
     }
 
+    /// Whatever was begun and has no end yet was cut off now: nobody waits for it any more.
+    pub fn cut_off(&mut self, why: &'static str, at: Instant) {
+        let mut book = self.book.borrow_mut();
+        let open = |(place, entry): (usize, &AttemptRecord)| entry.outcome.is_empty().then_some(Place(place));
+        let open: SmallVec<[Place; 8]> = book.entries.iter().enumerate().filter_map(open).collect();
+        let ended = Ended { outcome: Outcome::Abandoned, status: 0, class: RetryClass::MaybeAccepted, at };
+        open.into_iter().for_each(|place| book.end(place, ended, why));
+    }
+
+    /// It answers the client.
+    pub fn answered(&mut self, place: Place, now: Instant) {
+        let mut book = self.book.borrow_mut();
+        book.answering = Some(place);
+        let since_start = millis(now.duration_since(book.began));
+        if let Some(entry) = book.entries.get_mut(place.0) {
+            entry.first_content_ms = Some(since_start.saturating_sub(entry.started_ms));
+        }
+    }
+
+    /// The attempt that answers the client.
+    pub fn answering(&self) -> Option<Place> {
+        self.book.borrow().answering
+    }
+
+    /// What it used.
+    pub fn used(&mut self, place: Place, tokens: Tokens) {
+        self.book.borrow_mut().used(place, tokens);
+    }
+
+    /// What it used that was not the client's answer, or not all of it: the request used that as well.
+    pub fn spent(&mut self, place: Place, tokens: Tokens) {
+        let mut book = self.book.borrow_mut();
+        book.used(place, tokens);
+        book.spent = book.spent.and(&tokens);
+        // Whatever answers the client from here on, it is not this attempt.
+        book.answering = book.answering.filter(|answering| *answering != place);
+    }
+
+    /// What it used is the client's answer after all.
+    pub fn promoted(&mut self, place: Place) -> Tokens {
+        let mut book = self.book.borrow_mut();
+        book.answering = Some(place);
+        let used = book.entries.get(place.0).and_then(|entry| entry.tokens).unwrap_or_default();
+        book.spent = book.spent.without(&used);
+        used
+    }
+
+    /// What calls used so far whose answers only led to the client's.
+    pub fn spent_so_far(&self) -> Tokens {
+        self.book.borrow().spent
+    }
+
+    /// Candidates were passed over.
+    pub fn skipped(&mut self, skips: &Skips) {
+        let mut book = self.book.borrow_mut();
+        // What the caller may not use is none of its business.
+        for skip in skips.named().iter().filter(|skip| skip.reason != SkipReason::NotAllowed) {
+            book.passed(skip);
+        }
+        let rest = skips.rest().iter().filter(|(reason, _)| *reason != SkipReason::NotAllowed);
+        book.passed_over.extend(rest.map(|(reason, count)| format!("{count} more:{}", reason.as_str())));
+    }
+
+    /// How many were tried.
+    pub fn tried(&self) -> usize {
+        self.book.borrow().tried
+    }
+
+    /// Why the answering connection was not the first choice: `name:reason, ...`; empty when it was.
+    pub fn reasons(&self) -> String {
+        let book = self.book.borrow();
+        let failed = |entry: &&AttemptRecord| {
+            entry.was_tried() && !entry.outcome.is_empty() && entry.outcome != Outcome::Success.as_str()
+        };
+        let failed = book.entries.iter().filter(failed).map(|entry| format!("{}:{}", entry.connection, entry.outcome));
+        book.passed_over.iter().cloned().chain(failed).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The entries. What the request used last goes to the attempt that answered it.
+    pub fn close(&mut self, tokens: Tokens) -> Vec<AttemptRecord> {
+        let mut book = self.book.borrow_mut();
+        if let Some(place) = book.answering {
+            book.used(place, tokens);
+        }
+        std::mem::take(&mut book.entries)
+    }
+}
+
+impl Book {
     fn end(&mut self, place: Place, ended: Ended, outcome: &str) {
         let since_start = millis(ended.at.duration_since(self.began));
         let may_be_billed = ended.class.may_be_billed() && Some(place) != self.answering;
@@ -121,37 +236,12 @@ impl Ledger {
         }
     }
 
-    /// It answers the client.
-    pub fn answered(&mut self, place: Place, now: Instant) {
-        self.answering = Some(place);
-        let since_start = millis(now.duration_since(self.began));
-        if let Some(entry) = self.entries.get_mut(place.0) {
-            entry.first_content_ms = Some(since_start.saturating_sub(entry.started_ms));
-        }
-    }
-
-    /// The attempt that answers the client.
-    pub const fn answering(&self) -> Option<Place> {
-        self.answering
-    }
-
-    /// What it used.
-    pub fn used(&mut self, place: Place, tokens: Tokens) {
+    fn used(&mut self, place: Place, tokens: Tokens) {
         let price = self.prices.iter().find(|(at, _)| *at == place.0).map(|(_, price)| *price);
         if let Some(entry) = self.entries.get_mut(place.0) {
             entry.tokens = Some(tokens);
             entry.cost_nano_usd = price.map(|price| cost(&price, &tokens));
         }
-    }
-
-    /// Candidates were passed over.
-    pub fn skipped(&mut self, skips: &Skips) {
-        // What the caller may not use is none of its business.
-        for skip in skips.named().iter().filter(|skip| skip.reason != SkipReason::NotAllowed) {
-            self.passed(skip);
-        }
-        let rest = skips.rest().iter().filter(|(reason, _)| *reason != SkipReason::NotAllowed);
-        self.passed_over.extend(rest.map(|(reason, count)| format!("{count} more:{}", reason.as_str())));
     }
 
     fn passed(&mut self, skip: &Skip) {
@@ -170,28 +260,6 @@ impl Ledger {
             started_ms: millis(Instant::now().duration_since(self.began)),
             ..AttemptRecord::default()
         });
-    }
-
-    /// How many were tried.
-    pub const fn tried(&self) -> usize {
-        self.tried
-    }
-
-    /// Why the answering connection was not the first choice: `name:reason, ...`; empty when it was.
-    pub fn reasons(&self) -> String {
-        let failed = |entry: &&AttemptRecord| {
-            entry.was_tried() && !entry.outcome.is_empty() && entry.outcome != Outcome::Success.as_str()
-        };
-        let failed = self.entries.iter().filter(failed).map(|entry| format!("{}:{}", entry.connection, entry.outcome));
-        self.passed_over.iter().cloned().chain(failed).collect::<Vec<_>>().join(", ")
-    }
-
-    /// The entries. What the request used goes to the attempt that answered it.
-    pub fn close(&mut self, tokens: Tokens) -> Vec<AttemptRecord> {
-        if let Some(place) = self.answering {
-            self.used(place, tokens);
-        }
-        std::mem::take(&mut self.entries)
     }
 }
 

@@ -13,20 +13,23 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use omniroute_actors::ids::ConnectionId;
-use omniroute_actors::router::{Only, Router};
+use omniroute_actors::router::{NoRoute, Only, Route, Router};
 use tokio::time::Instant;
 
 use super::affinity;
 use super::ask::Ask;
-use super::attempt::Means;
 use super::background;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
-use super::dispatch::{Waiting, dispatch};
+use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::ensemble::{Ending, Ensemble};
 use super::features::{self, Origin};
 use super::inbound::{Caller, Deadlines, Inbound, TIMEOUT_HEADER};
+use super::race::Step;
 use super::refusal::refusal;
+use super::retries::Retries;
 use super::stall;
+use super::surroundings::Surroundings;
 use super::tally::{Opening, Tally};
 use crate::app::App;
 use crate::auth::{Kind, Principal};
@@ -192,25 +195,50 @@ impl Call {
         (Self { inbound, config, tally }, pass)
     }
 
-    pub(super) async fn answer(mut self, app: &App, router: &Addr<Router>, in_flight: InFlight) -> HttpResponse {
-        let means = Means {
-            clients: &app.clients,
-            web: &app.web,
-            config: &self.config,
-            settings: app.directory.settings(),
-            now: app.clock.wall(),
-            clock: app.clock.as_ref(),
-        };
-        let waiting = waiting(app);
-        let dispatched = dispatch(router, &means, &self.inbound, &mut self.tally, waiting).await;
+    pub(super) async fn answer(
+        mut self,
+        app: &web::Data<App>,
+        router: &Addr<Router>,
+        in_flight: InFlight,
+    ) -> HttpResponse {
+        let around = Surroundings { app: app.clone(), router: router.clone(), config: self.config };
+        let found = find(&around, &self.inbound, &mut self.tally).await;
         let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };
-        match dispatched {
-            Ok(dispatched) => delivery.answer(app, dispatched),
+        match found {
+            Ok(Found::Answer(dispatched)) => delivery.answer(&around, *dispatched),
+            Ok(Found::Ensemble(Ending::Answered(inbound, dispatched))) => {
+                Delivery { inbound: *inbound, ..delivery }.answer(&around, *dispatched)
+            }
+            Ok(Found::Ensemble(Ending::Settled(read, all))) => delivery.settled(*read, all),
             Err(failed) => {
                 let (error, outcome) = refusal(failed, &delivery.inbound.ask.model);
                 delivery.refuse(&error, outcome)
             }
         }
+    }
+}
+
+/// What was found for a request.
+enum Found {
+    /// Somebody's answer.
+    Answer(Box<Dispatched>),
+    /// What several calls led to.
+    Ensemble(Ending),
+}
+
+/// Ask one after the other, or as many as the combo asks.
+async fn find(around: &Surroundings, inbound: &Inbound, tally: &mut Tally) -> Result<Found, Failed> {
+    let (means, waiting) = (around.means(), waiting(&around.app));
+    let retries = Retries::of(&inbound.caller.retries, means.config);
+    let start = Route::of(&inbound.ask.model, Arc::clone(&inbound.features), inbound.only.clone());
+    let to = Step { router: &around.router, means: &means, inbound, tally: &mut *tally, retries };
+    match dispatch(to, start, waiting).await {
+        Ok(dispatched) => Ok(Found::Answer(Box::new(dispatched))),
+        Err(Failed::NoRoute(NoRoute::Ensemble { itinerary })) => {
+            // Boxed: most requests are no ensembles, and need no room for one.
+            Box::pin(Ensemble { around, inbound, tally, itinerary, waiting }.run()).await.map(Found::Ensemble)
+        }
+        Err(failed) => Err(failed),
     }
 }
 

@@ -30,6 +30,11 @@ fn no_route(none: NoRoute, model: &str) -> (ApiError, Outcome) {
         NoRoute::Crashed => {
             (ApiError::new(Problem::Internal, "The router failed on this request."), Outcome::GatewayFault)
         }
+        // Only what stands in for a single model is asked this way.
+        NoRoute::Ensemble { .. } => {
+            let message = format!("'{model}' runs its steps itself and cannot be a part of another combo.");
+            (ApiError::new(Problem::BadRequest, message).at("model").retry(false), Outcome::ClientFault)
+        }
         NoRoute::NothingFits { itinerary } => nothing_fits(&itinerary, model),
         NoRoute::Exhausted { skipped, retry_after, .. } => {
             (nobody_free(&skipped, retry_after, model), Outcome::Abandoned)

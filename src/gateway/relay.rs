@@ -5,14 +5,17 @@
 
 mod chat;
 mod neutral;
+mod seam;
+mod trunk;
 
 pub use chat::ChatRelay;
 pub use neutral::{NeutralRelay, Way};
+pub use trunk::Trunk;
 
 use bytes::Bytes;
 
 use super::fault::Fault;
-use crate::wire::chat::Took;
+use crate::wire::chat::{Event, Took};
 use crate::wire::openai_error::ErrorBody;
 use crate::wire::usage::Usage;
 
@@ -63,4 +66,14 @@ pub trait Relay: std::fmt::Debug {
 
     /// What keeps the client's connection alive without saying anything.
     fn heartbeat(&self) -> Bytes;
+
+    /// What was heard since the last look, of a stream that is read here and not by a client.
+    fn take_events(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+
+    /// The part that outlives its upstream, where another one may go on with the answer.
+    fn trunk(&mut self) -> Option<&mut Trunk> {
+        None
+    }
 }

@@ -14,9 +14,12 @@ use futures_util::Stream;
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
+use omniroute_actors::usage::record::Tokens;
 use tokio::time::{Instant, Sleep};
 
-use super::attempt::{OpenStream, release};
+use super::attempt::{Answer, OpenStream, release};
+use super::continuation::{Broken, GoOn, Search, note};
+use super::dispatch::Dispatched;
 use super::fault::Fault;
 use super::inbound::Deadlines;
 use super::ledger::Place;
@@ -54,6 +57,8 @@ pub struct StreamParts {
     pub attempt_started: Instant,
     /// Its place in the ledger.
     pub place: Place,
+    /// The way to go on elsewhere, where the answer may.
+    pub go_on: Option<GoOn>,
 }
 
 /// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
@@ -67,6 +72,9 @@ struct RunningStream {
     prompt_chars: u64,
     attempt_started: Instant,
     place: Place,
+    go_on: Option<GoOn>,
+    /// Somebody is looked for who goes on, and what is told when nobody does.
+    search: Option<(Search, Fault)>,
     first_content: Duration,
     last_content: Instant,
     last_write: Instant,
@@ -93,6 +101,8 @@ impl RunningStream {
             prompt_chars: parts.prompt_chars,
             attempt_started: parts.attempt_started,
             place: parts.place,
+            go_on: parts.go_on,
+            search: None,
             first_content: now.duration_since(parts.attempt_started),
             last_content: now,
             last_write: now,
@@ -112,8 +122,11 @@ impl RunningStream {
     /// sees how late it really is, and sleeps on.
     fn next_alarm(&self) -> Instant {
         let idle = self.last_content + self.deadlines.idle;
-        let next = idle.min(self.deadlines.total).min(self.last_write + HEARTBEAT_AFTER);
-        self.pace.map_or(next, |pace| next.min(pace.alarm()))
+        let next = self.deadlines.total.min(self.last_write + HEARTBEAT_AFTER);
+        if self.search.is_some() {
+            return next;
+        }
+        self.pace.map_or(next, |pace| next.min(pace.alarm())).min(idle)
     }
 
     /// Tokens that came so far, by their events where nobody counts them.
@@ -136,8 +149,8 @@ impl RunningStream {
                 Some(Ok(chunk)) => self.relay.absorb(chunk),
             };
             match progress {
-                Err(fault) => return Poll::Ready(Some(self.fail(&fault))),
-                Ok(Progress::Done) => return Poll::Ready(Some(self.close())),
+                Err(fault) => return self.broke(fault, cx),
+                Ok(Progress::Done) => return self.close(cx),
                 Ok(Progress::More) => {
                     came = true;
                     if self.relay.contents() > contents {
@@ -152,17 +165,80 @@ impl RunningStream {
         }
     }
 
-    fn close(&mut self) -> Bytes {
+    fn close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let content = self.attempt_started + self.first_content;
         match self.relay.close(self.deadlines.took(self.attempt_started, Some(content))) {
             Ok(()) => {
                 if let Some(upstream) = self.upstream.take() {
                     release(upstream);
                 }
-                self.whole()
+                Poll::Ready(Some(self.whole()))
             }
-            Err(fault) => self.fail(&fault),
+            Err(fault) => self.broke(fault, cx),
         }
+    }
+
+    /// It broke off: somebody else goes on with it, or the client reads why it ends.
+    fn broke(&mut self, fault: Fault, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self.begin_search(&fault) {
+            Some(search) => {
+                self.search = Some((search, fault));
+                self.look(cx)
+            }
+            None => Poll::Ready(Some(self.fail(&fault))),
+        }
+    }
+
+    /// What broke off is booked at once, so that nothing is lost whatever comes of the search.
+    fn begin_search(&mut self, fault: &Fault) -> Option<Search> {
+        let used = self.relay.usage(self.prompt_chars);
+        let (go_on, lease) = self.go_on.as_ref().zip(self.lease.as_ref())?;
+        let text = self.relay.trunk()?.so_far()?;
+        let search = go_on.search(&Broken { lease, fault, text, used, tally: &self.tally })?;
+        tracing::warn!(
+            connection.id = %lease.config.id, outcome = fault.outcome.as_str(),
+            "a stream broke off and is to go on elsewhere"
+        );
+        self.upstream = None;
+        let used = tokens(&used);
+        self.end_attempt(fault.outcome, fault.status);
+        self.tally.ledger_mut().spent(self.place, used);
+        self.settle_lease(used, fault.settlement(Some(self.first_content)));
+        Some(search)
+    }
+
+    fn look(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some((search, _)) = self.search.as_mut() else { return Poll::Pending };
+        let Poll::Ready(found) = search.as_mut().poll(cx) else { return Poll::Pending };
+        let Some((_, fault)) = self.search.take() else { return Poll::Pending };
+        match found {
+            Ok((dispatched, tally)) => match self.resume(*dispatched, tally) {
+                true if self.relay.waiting() > 0 && self.upstream.is_some() => Poll::Ready(Some(self.relay.take_out())),
+                true => self.pull(cx),
+                false => Poll::Ready(Some(self.fail(&fault))),
+            },
+            Err(_) => Poll::Ready(Some(self.fail(&fault))),
+        }
+    }
+
+    /// Go on with what was found.
+    fn resume(&mut self, found: Dispatched, tally: Tally) -> bool {
+        let Dispatched { answer: Answer::Stream(stream), lease, attempt_started, place, .. } = found else {
+            return false;
+        };
+        let Some(trunk) = self.relay.trunk() else { return false };
+        trunk.splice(stream.relay, stream.upstream.is_none(), &note(&lease));
+        let now = Instant::now();
+        self.upstream = stream.upstream;
+        self.lease = Some(lease);
+        self.tally.join(tally);
+        (self.attempt_started, self.place) = (attempt_started, place);
+        self.first_content = now.duration_since(attempt_started);
+        (self.last_content, self.last_write) = (now, now);
+        self.pace = Pace::new(self.deadlines.min_tokens_per_s, self.deadlines.idle, now);
+        let alarm = self.next_alarm();
+        self.timer.as_mut().reset(alarm);
+        true
     }
 
     /// The answer is whole. Its usage is on disk before the client reads the end of it.
@@ -180,35 +256,71 @@ impl RunningStream {
     fn settle(&mut self, outcome: Outcome, status: u16, fault: Option<&Fault>) {
         self.ended = true;
         self.upstream = None;
+        if self.search.take().is_some() {
+            self.tally.ledger_mut().cut_off(outcome.as_str(), Instant::now());
+        }
+        // Without a lease what broke off is booked, and nobody went on with it.
+        let used = if self.lease.is_some() { tokens(&self.relay.usage(self.prompt_chars)) } else { Tokens::default() };
+        if self.lease.is_some() {
+            self.end_attempt(outcome, status);
+        }
+        let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
+        self.tally.finish(outcome, sent, used);
+        let first_content = Some(self.first_content);
+        self.settle_lease(
+            used,
+            match fault {
+                Some(fault) => fault.settlement(first_content),
+                None => Settlement { first_content, ..outcome.into() },
+            },
+        );
+    }
+
+    fn end_attempt(&mut self, outcome: Outcome, status: u16) {
         let now = Instant::now();
         self.tally.upstream_took(now.duration_since(self.attempt_started));
         self.tally.attempt_ended(self.place, Ended { outcome, status, class: RetryClass::Started, at: now });
-        let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
-        let used = tokens(&self.relay.usage(self.prompt_chars));
-        self.tally.finish(outcome, sent, used);
+    }
+
+    fn settle_lease(&mut self, used: Tokens, settlement: Settlement) {
         if let Some(mut lease) = self.lease.take() {
             lease.permit.true_up(used.prompt.saturating_add(used.completion));
-            let first_content = Some(self.first_content);
-            lease.permit.settle(match fault {
-                Some(fault) => fault.settlement(first_content),
-                None => Settlement { first_content, ..outcome.into() },
-            });
+            lease.permit.settle(settlement);
         }
     }
 
     /// The timer fired: which of its reasons holds, if any.
-    fn on_alarm(&mut self, now: Instant) -> Option<Bytes> {
+    fn on_alarm(&mut self, now: Instant) -> Option<Alarm> {
         if now >= self.deadlines.total {
-            return Some(self.fail(&Fault::own(Outcome::DeadlineExceeded, "the request took longer than it may")));
+            return Some(Alarm::over(Outcome::DeadlineExceeded, "the request took longer than it may"));
+        }
+        let heartbeat = || (now >= self.last_write + HEARTBEAT_AFTER).then_some(Alarm::Heartbeat);
+        // Whoever is looked for has deadlines of its own.
+        if self.search.is_some() {
+            return heartbeat();
         }
         if now >= self.last_content + self.deadlines.idle {
-            return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider stopped sending content")));
+            return Some(Alarm::over(Outcome::IdleTimeout, "the provider stopped sending content"));
         }
         let tokens = self.pace.map_or(0, |_| self.tokens_so_far());
         if self.pace.as_mut().is_some_and(|pace| pace.is_too_slow(tokens, now)) {
-            return Some(self.fail(&Fault::own(Outcome::IdleTimeout, "the provider sends hardly any content")));
+            return Some(Alarm::over(Outcome::IdleTimeout, "the provider sends hardly any content"));
         }
-        (now >= self.last_write + HEARTBEAT_AFTER).then(|| self.relay.heartbeat())
+        heartbeat()
+    }
+}
+
+/// Why a stream is looked at although nothing came.
+enum Alarm {
+    /// It cannot go on like this.
+    Over(Fault),
+    /// The client has heard nothing for long.
+    Heartbeat,
+}
+
+impl Alarm {
+    fn over(outcome: Outcome, message: &str) -> Self {
+        Self::Over(Fault::own(outcome, message))
     }
 }
 
@@ -236,22 +348,28 @@ impl RunningStream {
             let pause = now.duration_since(self.last_write);
             self.pace.iter_mut().for_each(|pace| pace.resumed(pause, tokens, now));
         }
-        if self.upstream.is_some() && self.relay.waiting() > 0 {
+        let goes_on = self.upstream.is_some() || self.search.is_some();
+        if goes_on && self.relay.waiting() > 0 {
             return Poll::Ready(Some(self.relay.take_out()));
         }
-        if let Poll::Ready(bytes) = self.pull(cx) {
-            return Poll::Ready(bytes);
+        let polled = if self.search.is_some() { self.look(cx) } else { self.pull(cx) };
+        if polled.is_ready() {
+            return polled;
         }
         if self.cut.poll(cx).is_ready() {
             let fault = Fault::own(Outcome::GatewayFault, "the gateway is shutting down");
             return Poll::Ready(Some(self.fail(&fault)));
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            let due = self.on_alarm(Instant::now());
+            let polled = match self.on_alarm(Instant::now()) {
+                Some(Alarm::Heartbeat) => Poll::Ready(Some(self.relay.heartbeat())),
+                Some(Alarm::Over(fault)) => self.broke(fault, cx),
+                None => Poll::Pending,
+            };
             let next = self.next_alarm();
             self.timer.as_mut().reset(next);
-            if due.is_some() {
-                return Poll::Ready(due);
+            if polled.is_ready() {
+                return polled;
             }
         }
         Poll::Pending

@@ -33,6 +33,15 @@ impl<'a> Retries<'a> {
         Self { own, terms, tries: 0, visited: SmallVec::new(), free: true }
     }
 
+    /// The same after `tries` attempts, of which this connection had the last: whatever comes now is an extra where it has
+    /// been before.
+    #[must_use]
+    pub fn after(mut self, tries: usize, connection: &ConnectionHandle) -> Self {
+        (self.tries, self.free) = (tries, false);
+        self.visited.push(connection.retry_budget());
+        self
+    }
+
     /// Whether an attempt may be made here now.
     pub fn allow(&mut self, connection: &ConnectionHandle, now: Moment) -> bool {
         let theirs = connection.retry_budget();

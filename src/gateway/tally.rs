@@ -102,13 +102,44 @@ impl Tally {
         }
     }
 
+    /// The same ledger for calls of the request that are made beside others. A branch writes no record: that is left to the
+    /// tally it comes from, which must outlive it.
+    pub fn branch(&self, role: Option<&str>) -> Self {
+        Self {
+            recorder: Arc::clone(&self.recorder),
+            stats: self.stats.clone(),
+            session: None,
+            target: None,
+            started: self.started,
+            record: None,
+            ledger: self.ledger.branch(role),
+            first_content: None,
+            upstream: Duration::ZERO,
+        }
+    }
+
+    /// A branch answers the client: what it learned on the way is the request's.
+    pub fn join(&mut self, branch: Self) {
+        self.target = branch.target.clone().or(self.target.take());
+        self.first_content = self.first_content.or(branch.first_content);
+    }
+
+    /// It goes through this combo, whoever is asked on the way.
+    pub fn through(&mut self, combo: &str) {
+        if let Some(record) = &mut self.record {
+            record.combo = Some(combo.to_owned());
+        }
+    }
+
     /// An attempt begins.
     pub fn attempt(&mut self, lease: &Lease, now: Instant) -> Place {
         self.skip(&lease.skipped);
         let in_combo = lease.itinerary.combo.is_some();
         self.target = lease.leg().filter(|_| in_combo).map(|leg| leg.key().into());
         if let Some(record) = &mut self.record {
-            record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
+            // A judge of its own belongs to the combo that asked for it.
+            let combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
+            record.combo = record.combo.take().or(combo);
         }
         self.ledger.attempt(lease, now)
     }
@@ -164,6 +195,7 @@ impl Tally {
     pub fn finish(&mut self, outcome: Outcome, status: u16, tokens: Tokens) {
         let Some(mut record) = self.record.take() else { return };
         let total = Instant::now().duration_since(self.started);
+        let all = self.ledger.spent_so_far().and(&tokens);
         record.attempts = self.ledger.close(tokens);
         if outcome == Outcome::Success
             && let Some(answering) = self.ledger.answering().and_then(|place| record.attempts.get(place.0))
@@ -174,7 +206,7 @@ impl Tally {
         }
         outcome.as_str().clone_into(&mut record.outcome);
         record.status = status;
-        record.tokens = tokens;
+        record.tokens = all;
         record.total_ms = millis(total);
         record.first_content_ms = self.first_content.map(millis);
         let own = total.saturating_sub(self.upstream);
@@ -193,7 +225,11 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
+        if self.record.is_none() {
+            return;
+        }
         let outcome = if std::thread::panicking() { Outcome::GatewayFault } else { Outcome::ClientGone };
+        self.ledger.cut_off(outcome.as_str(), Instant::now());
         self.finish(outcome, CLIENT_GONE, Tokens::default());
     }
 }

@@ -123,6 +123,12 @@ pub enum Quirk {
     VertexBody,
     /// `prompt_cache_key` names a session, so that its turns meet the same prompt cache.
     PromptCacheKey,
+    /// A message of the model at the end of the conversation is gone on with.
+    ContinuesAssistant,
+    /// The same where that message says `prefix: true`.
+    PrefixFlag,
+    /// The same where that message says `partial: true`.
+    PartialFlag,
 }
 
 /// The header that carries the key, and the word before it.

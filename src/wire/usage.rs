@@ -55,6 +55,23 @@ impl Usage {
         Self { input_fresh: tokens(chars_in), output_text: tokens(chars_out), estimated: true, ..Self::default() }
     }
 
+    /// These and those, for an answer that took more than one call.
+    #[must_use]
+    pub const fn and(&self, more: &Self) -> Self {
+        Self {
+            input_fresh: self.input_fresh.saturating_add(more.input_fresh),
+            cache_read: self.cache_read.saturating_add(more.cache_read),
+            cache_write_5m: self.cache_write_5m.saturating_add(more.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.saturating_add(more.cache_write_1h),
+            output_text: self.output_text.saturating_add(more.output_text),
+            output_reasoning: self.output_reasoning.saturating_add(more.output_reasoning),
+            audio_in: self.audio_in.saturating_add(more.audio_in),
+            audio_out: self.audio_out.saturating_add(more.audio_out),
+            image_in: self.image_in.saturating_add(more.image_in),
+            estimated: self.estimated || more.estimated,
+        }
+    }
+
     /// All tokens of the prompt, as OpenAI counts them.
     pub fn prompt_tokens(&self) -> u64 {
         let caches = [self.cache_read, self.cache_write_5m, self.cache_write_1h];

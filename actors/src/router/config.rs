@@ -171,13 +171,19 @@ pub struct Timeouts {
     pub queue: Option<Duration>,
 }
 
-/// What the steps are to each other when the gateway runs them all.
+/// How a request that asks several steps is put together under `fusion`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ensemble {
-    /// The model that judges or merges under `fusion`; `None` = the first step.
+    /// The model that writes the answer out of those of the panel; `None` = the steps, in their order.
     pub judge: Option<Arc<str>>,
-    /// Answers that are enough under `fusion`; 0 = all.
+    /// What it is told; `None` = the gateway's own words.
+    pub prompt: Option<Arc<str>>,
+    /// Answers that are enough; 0 = all.
     pub quorum: u32,
+    /// Steps that are asked, in their order; `None` = as many as there may be.
+    pub panel: Option<u32>,
+    /// How long those who are late are waited for once somebody has answered; `None` = half of the time that is left.
+    pub patience: Option<Duration>,
 }
 
 /// The configuration of a combo.

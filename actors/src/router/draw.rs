@@ -121,13 +121,15 @@ impl Start<'_> {
         let chained = drawing.chain(self.chain(), rule);
         let screened = screen.prefers();
         let mut out = drawing.out;
-        if !plain || chained {
+        // Each step of an ensemble is asked, and in its place.
+        let ensemble = self.root.is_some_and(|route| route.combo.strategy.runs_all());
+        if (!plain || chained) && !ensemble {
             distinct(&mut out.legs);
         }
         if relaxed {
             cheapest(&mut out.legs, features, self.budget(rule));
         }
-        if screened {
+        if screened && !ensemble {
             prefer(&mut out.legs, screen);
         }
         out

@@ -5,6 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::affinity::Order;
+use super::config::Ensemble;
 use super::draw::{Question, draw};
 use super::features::RequestFeatures;
 use super::filter::Misfit;
@@ -83,6 +84,8 @@ pub struct Explanation {
     pub combo: Option<ComboName>,
     /// Its strategy.
     pub strategy: Option<Strategy>,
+    /// How the calls are put together, where one request asks all steps.
+    pub ensemble: Option<Ensemble>,
     /// Wishes were dropped, because nothing met all of them.
     pub relaxed: bool,
     /// In order.
@@ -117,6 +120,7 @@ pub fn explain(
         path: itinerary.resolution.steps(),
         combo: itinerary.combo.as_ref().map(|combo| combo.name.clone()),
         strategy: itinerary.strategy(),
+        ensemble: itinerary.combo.as_ref().filter(|combo| combo.strategy.runs_all()).map(|c| c.config.ensemble.clone()),
         relaxed: itinerary.relaxed,
         legs: itinerary.legs.iter().map(|leg| look.leg(leg)).collect(),
         excluded: itinerary.excluded.iter().map(|out| excluded(&out.target, &out.why)).collect(),

@@ -47,6 +47,15 @@ impl Leg {
         ids.join(">")
     }
 
+    /// The step of the outermost combo that leads to it; nothing for what stands in no combo.
+    fn root(&self) -> Option<u64> {
+        let (mut step, mut path) = (self.step, self.path.as_deref()?);
+        while let Some((_, above, next)) = &path.above {
+            (step, path) = (*above, next);
+        }
+        Some(step)
+    }
+
     /// Somebody answered here: every combo on the way remembers its step.
     pub(super) fn answered(&self, session: Option<u64>) {
         let (mut step, mut path) = (self.step, self.path.as_deref());
@@ -106,6 +115,34 @@ impl Itinerary {
     /// The combo's strategy.
     pub fn strategy(&self) -> Option<Strategy> {
         self.combo.as_ref().map(|combo| combo.strategy)
+    }
+
+    /// The itinerary in parts, one for each step of the combo in its order: the legs of a part stand in for each other.
+    /// What a fallback chain adds is no step.
+    pub fn parts(&self) -> Vec<Arc<Self>> {
+        let mut parts: Vec<(u64, Vec<Leg>)> = Vec::new();
+        for leg in &self.legs {
+            let Some(root) = leg.root() else { continue };
+            match parts.iter_mut().find(|(known, _)| *known == root) {
+                Some((_, legs)) => legs.push(leg.clone()),
+                None => parts.push((root, vec![leg.clone()])),
+            }
+        }
+        parts.into_iter().map(|(_, legs)| Arc::new(self.with(legs))).collect()
+    }
+
+    fn with(&self, legs: Vec<Leg>) -> Self {
+        Self {
+            resolution: self.resolution.clone(),
+            combo: self.combo.clone(),
+            legs,
+            excluded: Vec::new(),
+            features: Arc::clone(&self.features),
+            relaxed: self.relaxed,
+            floor: self.floor,
+            screen: self.screen.clone(),
+            seed: self.seed,
+        }
     }
 
     /// What the request is expected to cost on a leg, in nano-USD.

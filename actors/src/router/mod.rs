@@ -45,7 +45,7 @@ use self::features::RequestFeatures;
 use self::itinerary::{Itinerary, Leg};
 pub use self::lease::{Attempted, Decision, Lease, Only, Tried};
 use self::pick::{Picked, Walk};
-use self::plan::ReadyPlan;
+use self::plan::{ReadyPlan, Strategy};
 use self::resolve::Unresolved;
 pub use self::skip::{Skip, SkipReason, Skips};
 use crate::clock::Clock;
@@ -82,6 +82,9 @@ impl Router {
             Some(itinerary) => Arc::clone(itinerary),
             None => self.draw(&ask)?,
         };
+        if ask.itinerary.is_none() && itinerary.strategy().is_some_and(Strategy::runs_all) {
+            return Err(NoRoute::Ensemble { itinerary });
+        }
         self.walk(itinerary, ask)
     }
 
@@ -153,12 +156,17 @@ pub enum NoRoute {
         /// When the first one comes back.
         retry_after: Option<Duration>,
     },
+    /// The combo asks more than one of its steps: whoever asks walks the [parts](Itinerary::parts) of the itinerary.
+    Ensemble {
+        /// All of its steps.
+        itinerary: Arc<Itinerary>,
+    },
     /// The router failed on this request.
     Crashed,
 }
 
 /// Find a connection for this model.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Lease, NoRoute>")]
 pub struct Route {
     /// As the client wrote it.
@@ -187,6 +195,12 @@ impl Route {
     pub fn of(model: &str, features: Arc<RequestFeatures>, only: Only) -> Self {
         let model = Arc::from(model);
         Self { model, features, itinerary: None, tried: Tried::new(), only, from: 0, again: None }
+    }
+
+    /// The first question of a call along an itinerary that is drawn already.
+    pub fn along(itinerary: Arc<Itinerary>, only: Only) -> Self {
+        let features = Arc::clone(&itinerary.features);
+        Self { itinerary: Some(itinerary), ..Self::of("", features, only) }
     }
 }
 

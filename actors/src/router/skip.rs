@@ -23,6 +23,8 @@ pub enum SkipReason {
     Policy,
     /// No extra attempt is left for its provider or the caller.
     RetryBudget,
+    /// It cannot go on with the beginning of an answer.
+    CannotContinue,
 }
 
 impl SkipReason {
@@ -34,6 +36,7 @@ impl SkipReason {
             Self::Tags => "tags",
             Self::Policy => "policy",
             Self::RetryBudget => "retry_budget",
+            Self::CannotContinue => "cannot_continue",
         }
     }
 }

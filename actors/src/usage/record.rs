@@ -20,6 +20,32 @@ pub struct Tokens {
     pub estimated: bool,
 }
 
+impl Tokens {
+    /// These and those.
+    #[must_use]
+    pub const fn and(&self, more: &Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_add(more.prompt),
+            completion: self.completion.saturating_add(more.completion),
+            cached: self.cached.saturating_add(more.cached),
+            reasoning: self.reasoning.saturating_add(more.reasoning),
+            estimated: self.estimated || more.estimated,
+        }
+    }
+
+    /// These, less a part of them.
+    #[must_use]
+    pub const fn without(&self, part: &Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_sub(part.prompt),
+            completion: self.completion.saturating_sub(part.completion),
+            cached: self.cached.saturating_sub(part.cached),
+            reasoning: self.reasoning.saturating_sub(part.reasoning),
+            estimated: self.estimated,
+        }
+    }
+}
+
 /// The outcome of a candidate that was passed over: nothing was sent to it, `reason` says why.
 pub const SKIPPED: &str = "skipped";
 
@@ -38,6 +64,10 @@ pub struct AttemptRecord {
     /// Why it was chosen, or passed over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What it was for, where it was not the client's answer as such: a call of a panel, a judge, a step, a summary, the rest
+    /// of a broken stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// The upstream's status, 0 when there was none.
     pub status: u16,
     /// What the provider may know of it, by the retry class: `not_sent`, `maybe_accepted`, `answered` or `started`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::http::StatusCode;
+use actix_web::web;
 use bytes::Bytes;
 use omniroute_actors::background::Said;
 use omniroute_actors::router::Router;
@@ -97,7 +98,11 @@ impl Account {
 }
 
 /// What a client would have read.
-pub(super) async fn answer(call: Call, (app, router): (&App, &Addr<Router>), account: Option<&mut Account>) -> Ended {
+pub(super) async fn answer(
+    call: Call,
+    (app, router): (&web::Data<App>, &Addr<Router>),
+    account: Option<&mut Account>,
+) -> Ended {
     let response = call.answer(app, router, InFlight::counted_elsewhere()).await;
     let status = response.status();
     match (account, response.into_body()) {

@@ -24,6 +24,8 @@ pub enum Way {
     },
     /// Written anew.
     Translate(Restorer, Box<dyn StreamEncoder>),
+    /// Not at all: what was heard waits for [`Relay::take_events`].
+    Listen(Restorer, Vec<Event>),
 }
 
 /// One stream.
@@ -100,14 +102,18 @@ impl NeutralRelay {
                 _ => {}
             }
             self.contents += u64::from(event.is_content());
-            if let Way::Translate(restorer, encoder) = &mut self.way {
-                if let Some(seals) = &mut self.seals {
-                    seals.take(&event);
+            if let (Some(seals), false) = (&mut self.seals, matches!(self.way, Way::Pass { .. })) {
+                seals.take(&event);
+            }
+            match &mut self.way {
+                Way::Pass { .. } => {}
+                Way::Translate(restorer, encoder) => {
+                    restorer.restore(event, &mut self.told);
+                    for event in self.told.drain(..) {
+                        encoder.event(&event, &mut self.out);
+                    }
                 }
-                restorer.restore(event, &mut self.told);
-                for event in self.told.drain(..) {
-                    encoder.event(&event, &mut self.out);
-                }
+                Way::Listen(restorer, kept) => restorer.restore(event, kept),
             }
         }
     }
@@ -137,6 +143,8 @@ impl Relay for NeutralRelay {
                 }
                 encoder.finish(&mut self.out);
             }
+            Way::Listen(_, kept) if !self.took => kept.push(Event::Took(took)),
+            Way::Listen(..) => {}
             Way::Pass { closing, .. } if !self.done => self.out.extend_from_slice(closing),
             Way::Pass { .. } => {}
         }
@@ -167,13 +175,23 @@ impl Relay for NeutralRelay {
     }
 
     fn fail(&mut self, error: &ErrorBody) -> Bytes {
-        let (Way::Pass { encoder, .. } | Way::Translate(_, encoder)) = &mut self.way;
-        encoder.fail(error, &mut self.out);
+        if let Way::Pass { encoder, .. } | Way::Translate(_, encoder) = &mut self.way {
+            encoder.fail(error, &mut self.out);
+        }
         self.take_out()
     }
 
     fn heartbeat(&self) -> Bytes {
-        let (Way::Pass { encoder, .. } | Way::Translate(_, encoder)) = &self.way;
-        encoder.heartbeat()
+        match &self.way {
+            Way::Pass { encoder, .. } | Way::Translate(_, encoder) => encoder.heartbeat(),
+            Way::Listen(..) => Bytes::new(),
+        }
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        match &mut self.way {
+            Way::Listen(_, kept) => std::mem::take(kept),
+            Way::Pass { .. } | Way::Translate(..) => Vec::new(),
+        }
     }
 }

@@ -24,7 +24,7 @@ async fn show(call: Call) -> HttpResponse {
         })
         .collect();
     HttpResponse::Ok().json(json!({
-        "strategies": Strategy::offered()
+        "strategies": Strategy::ALL.into_iter()
             .map(|strategy| json!({"value": strategy.as_str(), "label": label(strategy)}))
             .collect::<Vec<_>>(),
         "providers": providers(&plan, &listed),

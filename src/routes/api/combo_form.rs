@@ -4,23 +4,14 @@ use omniroute_actors::router::plan::Strategy;
 use serde_json::{Map, Value, json};
 
 use super::combo_check::{World, check_combo, steps};
-use super::combo_config;
 use super::combo_steps::{Surroundings, normalised};
+use super::{combo_config, combo_ensemble};
 use crate::gateway::combo_wish::tool_filter;
 use crate::routes::{Call, Detail, Form};
 use crate::store::ComboRow;
 
-/// Settings of a combo that nothing acts upon.
-const INERT: [&str; 8] = [
-    "continuation",
-    "judgeModel",
-    "handoffModel",
-    "handoffProviders",
-    "evalRouting",
-    "compressionMode",
-    "healthCheckEnabled",
-    "healthCheckTimeoutMs",
-];
+/// Settings of the original that are kept for its clients, and that nothing here acts upon.
+const FOREIGN: [&str; 4] = ["evalRouting", "compressionMode", "healthCheckEnabled", "healthCheckTimeoutMs"];
 
 /// Settings of the original that change nothing here: caches and compression are not part of this gateway, and a pin
 /// that a client could write into its own history would be a way around every policy.
@@ -56,17 +47,17 @@ pub(super) fn fill(call: &Call, form: &mut Form, combo: &mut ComboRow) -> Vec<Va
     combo.data = Value::Object(data);
     check(call, form, combo);
     warnings.extend(shadows(call, combo));
-    warnings.extend(inert(&combo.data));
+    warnings.extend(foreign(&combo.data));
+    warnings.extend(combo_ensemble::idle_settings(combo));
     warnings
 }
 
 /// The word of a strategy as it is stored; one that nobody knows is refused with the list.
 pub(super) fn strategy(form: &mut Form, field: &str, word: String) -> String {
-    let known = Strategy::parse(&word).filter(|known| Strategy::offered().any(|offered| offered == *known));
-    match known {
+    match Strategy::parse(&word) {
         Some(strategy) => strategy.as_str().to_owned(),
         None => {
-            let offered: Vec<_> = Strategy::offered().map(Strategy::as_str).collect();
+            let offered = Strategy::ALL.map(Strategy::as_str);
             form.problem(field, format!("Expected one of: {}", offered.join(", ")));
             word
         }
@@ -121,7 +112,7 @@ fn fill_data(form: &mut Form, data: &mut Map<String, Value>) {
 
 /// What is misspelt is named by the form already; the targets are checked only when they can have changed.
 fn check(call: &Call, form: &mut Form, combo: &ComboRow) {
-    if !["models", "name", "config", "allowedProviders"].iter().any(|field| form.has(field)) {
+    if !["models", "name", "config", "allowedProviders", "strategy"].iter().any(|field| form.has(field)) {
         return;
     }
     let (directory, config) = (&call.app.directory, call.app.config.load());
@@ -131,19 +122,20 @@ fn check(call: &Call, form: &mut Form, combo: &ComboRow) {
     let others: Vec<_> = combos.iter().filter(|other| other.id != combo.id).cloned().collect();
     let max_depth = usize::try_from(config.routing.max_combo_depth).unwrap_or(usize::MAX);
     let world = World { combos: &others, nodes: &nodes, connections: &connections, max_depth };
-    let problems = check_combo(&combo.name, &combo.data, &world).err().unwrap_or_default();
+    let mut problems = check_combo(&combo.name, &combo.data, &world).err().unwrap_or_default();
+    problems.extend(combo_ensemble::problems(combo, &world));
     form.problems(problems.into_iter().map(|(field, message)| Detail { field, message }));
 }
 
 /// What is kept for those who send it, and changes nothing here: they should know.
-fn inert(data: &Value) -> Option<Value> {
+fn foreign(data: &Value) -> Option<Value> {
     let says_something = |value: &Value| match value {
         Value::Bool(flag) => *flag,
         Value::String(text) => !text.is_empty(),
         other => !other.is_null(),
     };
     let given = |name: &&&str| data.get("config").and_then(|config| config.get(**name)).is_some_and(says_something);
-    let names: Vec<_> = INERT.iter().filter(given).copied().collect();
+    let names: Vec<_> = FOREIGN.iter().filter(given).copied().collect();
     (!names.is_empty()).then(|| {
         json!({
             "code": "SETTING_WITHOUT_EFFECT",

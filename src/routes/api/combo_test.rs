@@ -14,7 +14,7 @@ use omniroute_actors::router::plan::ReadyPlan;
 use omniroute_actors::router::{Explanation, Only};
 use serde_json::{Value, json};
 
-use super::explain::explained;
+use super::explain::{ensemble, explained};
 use super::probe::{self, Subject};
 use crate::routes::body::{iso, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
@@ -56,8 +56,25 @@ async fn test(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     Ok(HttpResponse::Ok().json(json!({
         "comboName": name, "strategy": combo.strategy.as_str(), "live": live,
         "resolvedBy": qualified, "resolvedByExecutionKey": part("executionKey"), "resolvedByTarget": first,
+        "ensemble": explained.ensemble.as_ref().map(ensemble), "judge": judge(&call, &explained),
         "results": results, "testedAt": iso(call.now()),
     })))
+}
+
+/// Whether the judge of a panel could be asked now; nothing where the steps judge themselves, or nobody does.
+fn judge(call: &Call, explained: &Explanation) -> Option<Value> {
+    let model = explained.ensemble.as_ref()?.judge.as_deref()?;
+    let features = RequestFeatures { at: call.app.clock.wall(), ..RequestFeatures::default() };
+    let found = super::explain::explained(call, model, features, &Only::default());
+    let serving = found.as_ref().ok().and_then(Explanation::would_serve);
+    let why = match &found {
+        Ok(found) => found.legs.first().map_or("no_connection", why),
+        Err(_) => "model_not_found",
+    };
+    Some(json!({
+        "model": model, "status": if serving.is_some() { "ok" } else { "error" },
+        "connectionId": serving.map(|(_, one)| one.connection.id()), "error": serving.is_none().then_some(why),
+    }))
 }
 
 fn text(value: &Value) -> &str {

@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::connection_view::is_secret_name;
+use crate::gateway::prefix;
 use crate::providers::{Catalog, ProviderSpec};
 use crate::routes::Form;
 use crate::store::{ConnectionRow, NodeRow};
@@ -172,6 +173,7 @@ fn check_data(part: &mut Form, data: &Map<String, Value>) {
     if data.values().map(|value| value.to_string().len()).sum::<usize>() > MOST_BYTES {
         part.problem("", "Is too large");
     }
+    part.word("prefill", &prefix::WORDS);
     part.text("baseUrl", 1..=2_000);
     part.text("tokenUrl", 1..=2_000);
     part.text("scope", 1..=500);

@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use omniroute_actors::clock::Now;
 use omniroute_actors::ids::ConnectionId;
-use omniroute_actors::router::config::OverBudget;
+use omniroute_actors::router::config::{Ensemble, OverBudget};
 use omniroute_actors::router::explain::{ExplainedConnection, ExplainedLeg};
 use omniroute_actors::router::features::{Effort, Needs, RequestFeatures, TagMatch};
 use omniroute_actors::router::resolve::Unresolved;
@@ -141,10 +141,21 @@ fn view(model: &str, explained: &Explanation, now: Now) -> Value {
         "path": explained.path,
         "combo": explained.combo,
         "strategy": explained.strategy.map(|strategy| strategy.as_str()),
+        "ensemble": explained.ensemble.as_ref().map(ensemble),
         "relaxed": explained.relaxed,
         "wouldServe": serving,
         "candidates": explained.legs.iter().map(|leg| candidate(leg, now)).collect::<Vec<_>>(),
         "excluded": excluded.collect::<Vec<_>>(),
+    })
+}
+
+/// What becomes of the answers of all steps.
+pub(super) fn ensemble(ensemble: &Ensemble) -> Value {
+    json!({
+        "judgeModel": ensemble.judge.as_deref(),
+        "minAnswers": ensemble.quorum,
+        "maxPanel": ensemble.panel,
+        "panelTimeoutMs": ensemble.patience.map(|patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)),
     })
 }
 

@@ -7,6 +7,7 @@ mod combo_builder;
 mod combo_check;
 mod combo_config;
 mod combo_defaults;
+mod combo_ensemble;
 mod combo_form;
 mod combo_metrics;
 mod combo_steps;

@@ -235,4 +235,11 @@ pub trait StreamEncoder: std::fmt::Debug {
 
     /// What keeps the connection alive without saying anything.
     fn heartbeat(&self) -> Bytes;
+
+    /// Write a note of one line for whoever looks for it: clients pass it over. Server-sent events have comments for that.
+    fn note(&mut self, note: &str, out: &mut BytesMut) {
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(note.as_bytes());
+        out.extend_from_slice(b"\n\n");
+    }
 }

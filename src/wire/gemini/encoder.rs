@@ -297,4 +297,17 @@ impl StreamEncoder for Encoder {
         // A blank line between events, and white space between the values of an array.
         Bytes::from_static(b"\n")
     }
+
+    /// An array has no comments: a chunk that says nothing carries it.
+    fn note(&mut self, note: &str, out: &mut BytesMut) {
+        if !self.as_array {
+            out.extend_from_slice(format!(": {note}\r\n\r\n").as_bytes());
+            return;
+        }
+        out.extend_from_slice(self.before());
+        self.started = true;
+        let empty = "{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},\"index\":0}";
+        let chunk = format!("{{\"candidates\":[{empty}],\"xOmniroute\":{}}}", Value::from(note));
+        out.extend_from_slice(chunk.as_bytes());
+    }
 }

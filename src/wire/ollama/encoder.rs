@@ -177,4 +177,10 @@ impl StreamEncoder for Encoder {
         self.chunk(&Said::default(), &mut out);
         out.freeze()
     }
+
+    /// Lines have no comments: a chunk that says nothing carries it.
+    fn note(&mut self, note: &str, out: &mut BytesMut) {
+        let rest = format!(",\"done\":false,\"x_omniroute\":{}", Value::from(note));
+        self.line(&Said::default(), &rest, out);
+    }
 }

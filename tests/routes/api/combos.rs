@@ -155,14 +155,47 @@ async fn a_combo_has_instructions_and_tools_of_its_own() {
 #[tokio::test]
 async fn what_is_kept_without_effect_is_said() {
     let site = Site::open(calm()).await;
-    let config = json!({"continuation": true, "judgeModel": "a/m", "maxRetries": 1});
+    let config = json!({"continuation": true, "evalRouting": true, "judgeModel": "a/m", "maxRetries": 1});
 
     let made =
         site.admin.send(Request::post("/api/combos", &json!({"name": "x", "models": ["a/m"], "config": config}))).await;
-    let fusion = refused(&site, &json!({"name": "y", "models": ["a/m"], "strategy": "fusion"})).await;
 
-    let warning = &made.json()["warnings"][0];
-    assert_eq!((made.status(), &warning["code"]), (201, &json!("SETTING_WITHOUT_EFFECT")), "{}", made.text());
-    assert!(warning["message"].as_str().unwrap().ends_with("continuation, judgeModel"), "{warning}");
-    assert!(fusion.contains("Expected one of") && !fusion.contains("pipeline"), "{fusion}");
+    let told = |code: &str| {
+        let warnings = made.json()["warnings"].as_array().cloned().unwrap_or_default();
+        let found = warnings.iter().find(|warning| warning["code"] == code).cloned();
+        found.and_then(|warning| warning["message"].as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    assert_eq!(made.status(), 201, "{}", made.text());
+    assert!(told("SETTING_WITHOUT_EFFECT").ends_with(": evalRouting"), "{}", made.text());
+    assert!(told("SETTING_OF_ANOTHER_STRATEGY").ends_with("judgeModel (under fusion)"), "{}", made.text());
+}
+
+#[tokio::test]
+async fn what_asks_all_of_its_steps_is_checked_when_it_is_stored_and_explained() {
+    let site = Site::open(calm()).await;
+    let config = json!({"judgeModel": "b/judge", "fusionTuning": {"minAnswers": 2}});
+    let fusion = json!({"name": "f", "strategy": "fusion", "models": ["a/m", "b/m"], "config": config});
+    site.admin.create_combo_with(&fusion).await;
+
+    let lost = refused(
+        &site,
+        &json!({"name": "x", "strategy": "fusion", "models": ["a/m"], "config": {"judgeModel": "no/x"}}),
+    );
+    let nested = refused(&site, &json!({"name": "y", "models": ["f"]}));
+    let (lost, nested) = (lost.await, nested.await);
+    let explained = site.admin.post("/api/explain", &json!({"model": "f"})).await;
+    let tested = site.admin.post("/api/combos/test", &json!({"comboName": "f"})).await;
+
+    assert!(lost.contains("config.judgeModel"), "{lost}");
+    assert!(nested.contains("cannot be a step itself"), "{nested}");
+    assert_eq!(explained["ensemble"]["judgeModel"], "b/judge");
+    assert_eq!(explained["candidates"][1]["why"], "panel");
+    assert_eq!((&tested["judge"]["status"], &tested["ensemble"]["minAnswers"]), (&json!("ok"), &json!(2)), "{tested}");
+    let team = site.admin.get("/api/combos").await;
+    let row = team["combos"].as_array().and_then(|all| all.iter().find(|combo| combo["name"] == "team").cloned());
+    let path = format!("/api/combos/{}", row.expect("team")["id"].as_str().unwrap());
+    site.admin.put(&path, &json!({"models": ["a/m"]})).await;
+    site.admin.create_combo("above", "priority", &["team"]).await;
+    let turned = site.admin.send(Request::new("PUT", &path).json(&json!({"strategy": "pipeline"}))).await;
+    assert_eq!(turned.status(), 400, "{}", turned.text());
 }

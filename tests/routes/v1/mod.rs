@@ -6,6 +6,8 @@ mod background_streams;
 mod bodies;
 mod chat_completions;
 mod completions;
+mod continuation;
+mod ensembles;
 mod headers;
 mod keys;
 mod media;

@@ -68,9 +68,9 @@ impl Strategy {
         Self::Pipeline,
     ];
 
-    /// Those that a combo may be given. The others order like `priority`, and what they promise beyond is not kept yet.
-    pub fn offered() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|strategy| !matches!(strategy, Self::Fusion | Self::Pipeline))
+    /// Whether one request asks all of its steps, which `order` leaves as they are given.
+    pub const fn runs_all(self) -> bool {
+        matches!(self, Self::Fusion | Self::Pipeline)
     }
 
     /// The word of the API.

@@ -115,7 +115,9 @@ pub fn order<R: Rng>(
     rng: &mut R,
 ) -> Vec<Placed> {
     match strategy {
-        Strategy::Priority | Strategy::FillFirst | Strategy::Fusion | Strategy::Pipeline => ordered::priority(views),
+        Strategy::Priority | Strategy::FillFirst => ordered::priority(views),
+        Strategy::Fusion => ordered::all(views, "panel"),
+        Strategy::Pipeline => ordered::all(views, "step"),
         Strategy::Weighted => drawn::weighted(views, rng),
         Strategy::WeightedSmooth => turns::smooth(views, turn),
         Strategy::RoundRobin => turns::round_robin(views, turn),

@@ -11,6 +11,11 @@ pub fn priority(views: &Views<'_>) -> Vec<Placed> {
     (0..views.steps.len()).map(|index| Placed::new(index, why(index))).collect()
 }
 
+/// As given, and each for the same reason: all of them are asked.
+pub fn all(views: &Views<'_>, why: &'static str) -> Vec<Placed> {
+    (0..views.steps.len()).map(|index| Placed::new(index, why)).collect()
+}
+
 /// The cheapest for this request; an unknown price comes last.
 pub fn cheapest(views: &Views<'_>) -> Vec<Placed> {
     let why = |step: &StepView| if step.price.is_some() { "by_cost" } else { "unknown_price" };

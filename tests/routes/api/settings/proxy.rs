@@ -68,7 +68,8 @@ async fn the_nearer_level_wins_and_direct_goes_past() {
 async fn logins_are_sent_sealed_masked_and_kept_for_their_own_place_only() {
     const CANARY: &str = "word";
     let mut site = site().await;
-    let (http, socks) = (Proxy::start(Kind::Http, Some(LOGIN)).await, Proxy::start(Kind::Socks5, Some("name:word")).await);
+    let (http, socks) =
+        (Proxy::start(Kind::Http, Some(LOGIN)).await, Proxy::start(Kind::Socks5, Some("name:word")).await);
     let url = |kind: &str, proxy: &Proxy| format!("{kind}://name:{CANARY}@{}", proxy.addr);
 
     let set = json!({"providers": {"a": url("http", &http), "b": url("socks5h", &socks)}});
@@ -134,7 +135,12 @@ async fn a_provider_that_the_proxy_cannot_reach_is_the_providers_fault() {
     for proxy in [at(&http, "http"), at(&socks, "socks5")] {
         site.admin.put(PATH, &json!({"global": proxy})).await;
         let answer = site.ask(false).await;
-        assert_eq!((answer.status(), &answer.json()["error"]["code"]), (502, &json!("bad_gateway")), "{}", answer.text());
+        assert_eq!(
+            (answer.status(), &answer.json()["error"]["code"]),
+            (502, &json!("bad_gateway")),
+            "{}",
+            answer.text()
+        );
     }
     let failures = eventually(crate::common::PATIENCE, async || {
         let now = state_of(&site.admin, &site.at_a.connections[0]).await;
@@ -164,7 +170,8 @@ async fn secure_provider() -> SocketAddr {
     let message = json!({"role": "assistant", "content": "secure"});
     let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
     let body = json!({"id": "x", "object": "chat.completion", "model": "m", "choices": [choice]}).to_string();
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let answer =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
@@ -230,8 +237,14 @@ async fn a_proxy_is_no_way_around_the_address_policy() {
         let answer = refused(json!({"type": "http", "host": host, "port": 3128})).await;
         assert_eq!(answer.status(), 400, "{host}: {}", answer.text());
     }
-    for wrong in [json!({"host": "p.example", "port": 0}), json!({"host": "a b", "port": 1}), json!({"type": "ftp", "host": "p.example", "port": 1}),
-        json!({"host": "p.example", "port": 1, "pasword": "x"}), json!("http://"), json!(7)] {
+    for wrong in [
+        json!({"host": "p.example", "port": 0}),
+        json!({"host": "a b", "port": 1}),
+        json!({"type": "ftp", "host": "p.example", "port": 1}),
+        json!({"host": "p.example", "port": 1, "pasword": "x"}),
+        json!("http://"),
+        json!(7),
+    ] {
         assert_eq!(refused(wrong.clone()).await.status(), 400, "{wrong}");
     }
     for (level, id) in [("provider", "nobody"), ("key", "nobody"), ("combo", "nobody"), ("moon", "x")] {
