@@ -212,6 +212,12 @@ fn is_no_stream(format: Format, chunk: &[u8]) -> bool {
     provider_format::streams_events(format) && chunk.trim_ascii_start().starts_with(b"{")
 }
 
+/// No format of a provider begins like a web page.
+fn is_page(start: &[u8]) -> bool {
+    let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
+    start.trim_ascii_start().starts_with(b"<")
+}
+
 /// An error under a good status, most likely; otherwise nothing that the client of a stream could use.
 async fn instead_of_stream(format: Format, first: Bytes, rest: Body, secret: &str) -> Fault {
     let limits = CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
@@ -243,10 +249,11 @@ fn limits_in(headers: &HeaderMap, now: UnixMillis) -> Vec<Reported> {
     said.iter().map(reported).collect()
 }
 
-/// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
+/// Some servers put it before their JSON; it is no part of it, and not every client takes it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 fn without_mark(body: Bytes) -> Bytes {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
+    if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
 }
 
 /// How the answer of one attempt is read.
@@ -278,6 +285,9 @@ impl Reading<'_> {
     }
 
     fn read(self, body: Bytes) -> Result<Answer, Fault> {
+        if is_page(&body) {
+            return Err(Fault::a_page());
+        }
         let (secret, prompt) = (self.secret.as_str(), self.inbound.ask.prompt_chars);
         if self.translation.is_none() && self.format() == Format::OpenAiChat {
             let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[secret]))?;
@@ -316,7 +326,11 @@ impl Reading<'_> {
             let progress = match next.map_err(|_| timed(late(), inbound))? {
                 Some(chunk) => {
                     let chunk = chunk?;
-                    if !std::mem::replace(&mut begun, true) && is_no_stream(format, &chunk) {
+                    let first = !std::mem::replace(&mut begun, true);
+                    if first && is_page(&chunk) {
+                        return Err(Fault::a_page());
+                    }
+                    if first && is_no_stream(format, &chunk) {
                         return Err(instead_of_stream(format, chunk, upstream, &secret).await);
                     }
                     relay.absorb(chunk)?

@@ -39,13 +39,23 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
     /// What the provider may know of the attempt.
     pub class: RetryClass,
+    /// A web page came where an answer should be: the address leads to no API.
+    pub is_page: bool,
 }
 
 impl Fault {
     /// One that we saw ourselves.
     pub fn own(outcome: Outcome, message: impl Into<String>) -> Self {
         let error = UpstreamErrorBody { message: message.into(), ..UpstreamErrorBody::default() };
-        Self { outcome, status: 0, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
+        Self {
+            outcome,
+            status: 0,
+            error,
+            from_upstream: false,
+            retry_after: None,
+            class: RetryClass::NotSent,
+            is_page: false,
+        }
     }
 
     /// With a word for what it was, where a client or an operator can do more with it than with "bad gateway".
@@ -66,7 +76,7 @@ impl Fault {
         let failure =
             Failure { status, code: error.code.as_deref(), kind: error.kind.as_deref(), message: &error.message };
         let (outcome, class) = (failure.outcome(), RetryClass::Answered);
-        Self { outcome, status, error, from_upstream: true, retry_after, class }
+        Self { outcome, status, error, from_upstream: true, retry_after, class, is_page: false }
     }
 
     /// The same from a provider that tells its limits in words alone.
@@ -107,11 +117,13 @@ impl Fault {
 impl From<SendError> for Fault {
     fn from(error: SendError) -> Self {
         let outcome = match &error.kind {
-            SendErrorKind::Refused(_) | SendErrorKind::Dns { .. } => Outcome::LocalNetwork,
+            SendErrorKind::Refused(_) => Outcome::LocalNetwork,
             SendErrorKind::InvalidRequest(_) => Outcome::GatewayFault,
-            SendErrorKind::Connect { .. } | SendErrorKind::ConnectTimeout { .. } | SendErrorKind::Tls { .. } => {
-                Outcome::ConnectFailed
-            }
+            // A name that had an address lives on from the cache for minutes: one that fails here is as good as away.
+            SendErrorKind::Dns { .. }
+            | SendErrorKind::Connect { .. }
+            | SendErrorKind::ConnectTimeout { .. }
+            | SendErrorKind::Tls { .. } => Outcome::ConnectFailed,
             SendErrorKind::HeadTimeout => Outcome::FirstContentTimeout,
             SendErrorKind::Reset { .. }
             | SendErrorKind::Protocol(_)
@@ -186,6 +198,12 @@ impl Fault {
         }
     }
 
+    /// A login page, a portal's, a proxy's: whatever it is, no waiting makes an API of it.
+    pub fn a_page() -> Self {
+        let message = "the provider answered with a web page instead of JSON or a stream";
+        Self { is_page: true, ..Self::own(Outcome::BrokenAnswer, message).named(Some(NOT_JSON)) }
+    }
+
     /// The provider's format cannot carry the request, or the request turned out to be wrong.
     pub fn cannot_carry(no: CannotCarry) -> Self {
         let outcome = if no.hopeless { Outcome::ClientFault } else { Outcome::Untranslatable };
@@ -195,7 +213,15 @@ impl Fault {
             param: no.field,
             code: Some("unsupported_parameter".into()),
         };
-        Self { outcome, status: 400, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
+        Self {
+            outcome,
+            status: 400,
+            error,
+            from_upstream: false,
+            retry_after: None,
+            class: RetryClass::NotSent,
+            is_page: false,
+        }
     }
 
     /// An event of a stream that cannot be read. What it held is lost, so the stream is too.

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod notify;
 pub mod overload;
 pub mod recorder;
+pub mod refused_addresses;
 pub mod signals;
 pub mod state_saver;
 pub mod stats;

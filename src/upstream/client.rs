@@ -16,7 +16,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    connector::PolicyConnector,
+    connector::{OnRefusal, PolicyConnector},
     policy::{AddressPolicy, PolicyError},
     resolver::{DnsCache, DnsSettings, Lookup, Resolver, system_lookup},
 };
@@ -95,8 +95,24 @@ pub struct ClientFactory {
     current: Arc<ArcSwap<Inner>>,
 }
 
+/// What a factory has from its surroundings, whatever the settings are.
+#[derive(Clone)]
+pub struct Outside {
+    /// Where addresses come from.
+    pub lookup: Lookup,
+    /// Who is told when the policy refuses an address at connect.
+    pub refused: OnRefusal,
+}
+
+impl Default for Outside {
+    /// The operating system's addresses, and nobody who is told.
+    fn default() -> Self {
+        Self { lookup: system_lookup(), refused: Arc::new(|_| {}) }
+    }
+}
+
 struct Inner {
-    lookup: Lookup,
+    outside: Outside,
     settings: UpstreamSettings,
     user_agent: HeaderValue,
     policy: Arc<AddressPolicy>,
@@ -110,7 +126,7 @@ thread_local! {
 }
 
 impl Inner {
-    fn new(settings: UpstreamSettings, lookup: Lookup) -> Result<Self, FactoryError> {
+    fn new(settings: UpstreamSettings, outside: Outside) -> Result<Self, FactoryError> {
         // awc builds a default TLS configuration before it takes ours and panics without a process-wide provider.
         // An error means that somebody installed one before us, which serves as well.
         let _ = ring::default_provider().install_default();
@@ -118,20 +134,20 @@ impl Inner {
         let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| FactoryError::UserAgent)?;
         let dns = DnsSettings { fresh_for: settings.dns_cache, stale_for: settings.dns_stale };
         let tls = Arc::new(tls_config(&settings.extra_roots)?);
-        let (policy, dns) = (Arc::new(policy), DnsCache::new(dns, Arc::clone(&lookup)));
-        Ok(Self { lookup, settings, user_agent, policy, dns, tls })
+        let (policy, dns) = (Arc::new(policy), DnsCache::new(dns, Arc::clone(&outside.lookup)));
+        Ok(Self { outside, settings, user_agent, policy, dns, tls })
     }
 }
 
 impl ClientFactory {
     /// Check the settings and load the roots.
     pub fn new(settings: UpstreamSettings) -> Result<Self, FactoryError> {
-        Self::with_lookup(settings, system_lookup())
+        Self::with_outside(settings, Outside::default())
     }
 
-    /// As [`Self::new`], with another source of addresses.
-    pub fn with_lookup(settings: UpstreamSettings, lookup: Lookup) -> Result<Self, FactoryError> {
-        Ok(Self { current: Arc::new(ArcSwap::from_pointee(Inner::new(settings, lookup)?)) })
+    /// As [`Self::new`], in other surroundings.
+    pub fn with_outside(settings: UpstreamSettings, outside: Outside) -> Result<Self, FactoryError> {
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(Inner::new(settings, outside)?)) })
     }
 
     /// Use these settings for the calls from now on; those that run keep theirs. Nothing happens when they are the
@@ -139,7 +155,7 @@ impl ClientFactory {
     pub fn reconfigure(&self, settings: UpstreamSettings) -> Result<(), FactoryError> {
         let current = self.current.load_full();
         if current.settings != settings {
-            self.current.store(Arc::new(Inner::new(settings, Arc::clone(&current.lookup))?));
+            self.current.store(Arc::new(Inner::new(settings, current.outside.clone())?));
         }
         Ok(())
     }
@@ -175,9 +191,10 @@ impl ClientFactory {
 
 impl Inner {
     fn client(&self) -> Client {
-        let Self { settings, user_agent, policy, dns, tls, .. } = self;
+        let Self { outside, settings, user_agent, policy, dns, tls } = self;
         let resolver = Resolver::new(Arc::clone(dns), Arc::clone(policy));
-        let tcp = PolicyConnector::new(Arc::clone(policy), resolver, settings.connect_timeout);
+        let tcp = PolicyConnector::new(Arc::clone(policy), resolver, settings.connect_timeout)
+            .telling(Arc::clone(&outside.refused));
         let connector = Connector::new()
             .connector(tcp)
             .rustls_0_23(Arc::clone(tls))

@@ -45,17 +45,27 @@ pub enum ConnectFailure {
     },
 }
 
+/// Hears of an address that the policy refused when it was about to be used. It must not block.
+pub type OnRefusal = Arc<dyn Fn(&Refusal) + Send + Sync>;
+
 /// The TCP half of awc's connector; TLS is put on top by awc.
 #[derive(Clone)]
 pub(super) struct PolicyConnector {
     policy: Arc<AddressPolicy>,
     resolver: Resolver,
     limit: Duration,
+    refused: OnRefusal,
 }
 
 impl PolicyConnector {
     pub(super) fn new(policy: Arc<AddressPolicy>, resolver: Resolver, limit: Duration) -> Self {
-        Self { policy, resolver, limit }
+        Self { policy, resolver, limit, refused: Arc::new(|_| {}) }
+    }
+
+    /// Tell this one of each refusal.
+    pub(super) fn telling(mut self, refused: OnRefusal) -> Self {
+        self.refused = refused;
+        self
     }
 
     async fn open(&self, uri: &Uri) -> Result<WireStream, ConnectFailure> {
@@ -83,6 +93,9 @@ impl Service<ConnectInfo<Uri>> for PolicyConnector {
             note_dialing();
             let uri = info.request().clone();
             let opened = timeout(connector.limit, connector.open(&uri)).await.unwrap_or(Err(ConnectFailure::Timeout));
+            if let Err(ConnectFailure::Refused(refusal)) = &opened {
+                (connector.refused)(refusal);
+            }
             let stream = opened.map_err(|failure| ConnectError::Resolver(Box::new(failure)))?;
             note_connected();
             Ok(Connection::new(uri, stream))
