@@ -16,7 +16,7 @@ use omniroute_actors::connection::token::Token;
 use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::access;
 use super::ask::{Order, Outgoing, Translation};
@@ -31,8 +31,11 @@ use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
 use crate::config::Config;
+use crate::infra::lateness::Deadline;
 use crate::providers::Quirk;
-use crate::upstream::{Body, BodyError, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
+use crate::upstream::{
+    Body, ClientFactory, CollectLimits, ConnectStep, SendError, SendErrorKind, UpstreamResponse, collect, send_by,
+};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
@@ -92,6 +95,11 @@ pub struct Means<'a> {
 }
 
 impl<'a> Means<'a> {
+    /// How long a TLS handshake may take.
+    const fn handshake(&self) -> Duration {
+        Duration::from_millis(self.config.upstream.connect_timeout_ms)
+    }
+
     fn fetching(&self, inbound: &Inbound) -> Fetching<'a> {
         Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines().total }
     }
@@ -112,8 +120,8 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
     };
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
-    let head_by = inbound.deadlines().answer_of_attempt(inbound.ask.stream, now);
-    let mut calling = Calling { means, inbound, lease, outgoing: &outgoing, head_by };
+    let by = inbound.deadlines().answer_of_attempt(inbound.ask.stream, now);
+    let mut calling = Calling { means, inbound, lease, outgoing: &outgoing, by: &by };
     let (response, secret) = calling.answered().await?;
     if response.status == StatusCode::ACCEPTED {
         // NVIDIA's cloud functions: the answer would have to be fetched elsewhere, later.
@@ -124,10 +132,10 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
     let reading =
         Reading { config: means.config, inbound, lease, secret, asked: now, translation: outgoing.translation };
     let answer = if inbound.ask.stream {
-        let held = reading.hold(response.body, head_by).await;
+        let held = reading.hold(response.body, &by).await;
         Answer::Stream(Box::new(held.map_err(|fault| fault.after_sending(RetryClass::MaybeAccepted))?))
     } else {
-        reading.whole(response.body, head_by).await?
+        reading.whole(response.body, &by).await?
     };
     Ok(Answered { answer, dropped: outgoing.dropped, sent_after })
 }
@@ -138,7 +146,7 @@ struct Calling<'a> {
     inbound: &'a Inbound,
     lease: &'a mut Lease,
     outgoing: &'a Outgoing,
-    head_by: Instant,
+    by: &'a Deadline,
 }
 
 impl Calling<'_> {
@@ -157,11 +165,11 @@ impl Calling<'_> {
     }
 
     async fn token(&self, refused: Option<&Token>) -> Result<Option<Arc<Token>>, Fault> {
-        access::token(self.lease, refused, self.head_by).await.map_err(|fault| timed(fault, self.inbound))
+        access::token(self.lease, refused, self.by).await.map_err(|fault| timed(fault, self.inbound))
     }
 
     async fn send(&mut self, token: Option<&Token>) -> Result<(UpstreamResponse, String), Fault> {
-        let Self { means, inbound, outgoing, head_by, .. } = *self;
+        let Self { means, inbound, outgoing, by, .. } = *self;
         let (target, model) = (Arc::clone(self.lease.target()), self.lease.model().clone());
         // Of a client's headers, only a provider of its own format understands some.
         let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
@@ -170,7 +178,14 @@ impl Calling<'_> {
         let request = call.with(outgoing.body.clone())?;
         let secret = access::secret(self.lease, token);
         let client = means.clients.thread_client();
-        let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
+        let sent = send_by(&client, request, by).await.map_err(|error| match &error.kind {
+            // awc's own clock ends a handshake; with so much of it lost here, it says nothing about the provider.
+            SendErrorKind::ConnectTimeout { step: ConnectStep::Tls } if by.lost() * 2 >= means.handshake() => {
+                SendError { kind: SendErrorKind::Standstill, ..error }
+            }
+            _ => error,
+        });
+        let response = sent.map_err(|error| timed(error.into(), inbound))?;
         self.lease.permit.hear_limits(limits_in(&response.headers, means.now));
         if response.status.is_success() {
             return Ok((response, secret));
@@ -273,14 +288,16 @@ impl Reading<'_> {
         provider_format::of(self.lease.target())
     }
 
-    async fn whole(self, body: Body, deadline: Instant) -> Result<Answer, Fault> {
+    async fn whole(self, body: Body, by: &Deadline) -> Result<Answer, Fault> {
         let limits = CollectLimits {
             cap: self.config.upstream.max_response_bytes,
             idle: self.inbound.deadlines().idle,
-            deadline,
+            deadline: by.end(),
         };
-        let cut = |error: BodyError| timed(error.into(), self.inbound).after_sending(RetryClass::MaybeAccepted);
-        let body = collect(body, limits).await.map_err(cut)?;
+        let cut = |fault: Fault| timed(fault, self.inbound).after_sending(RetryClass::MaybeAccepted);
+        let late = |late| Fault::late(late, "the provider's answer did not end in time");
+        let collected = by.wait_for(collect(body, limits)).await.map_err(late).map_err(cut)?;
+        let body = collected.map_err(|error| cut(error.into()))?;
         self.read(without_mark(body)).map_err(|fault| fault.after_sending(RetryClass::Answered))
     }
 
@@ -316,14 +333,14 @@ impl Reading<'_> {
     }
 
     /// Read until the first content, or to the end of a stream that has none and is whole all the same.
-    async fn hold(self, mut upstream: Body, content_by: Instant) -> Result<OpenStream, Fault> {
+    async fn hold(self, mut upstream: Body, by: &Deadline) -> Result<OpenStream, Fault> {
         let (inbound, asked, format, secret) = (self.inbound, self.asked, self.format(), self.secret.clone());
         let mut relay = self.relay();
         let mut begun = false;
-        let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
+        let late = |late| Fault::late(late, "the provider sent no content in time");
         loop {
-            let next = timeout_at(content_by, upstream.next()).await;
-            let progress = match next.map_err(|_| timed(late(), inbound))? {
+            let next = by.wait_for(upstream.next()).await;
+            let progress = match next.map_err(|whose| timed(late(whose), inbound))? {
                 Some(chunk) => {
                     let chunk = chunk?;
                     let first = !std::mem::replace(&mut begun, true);

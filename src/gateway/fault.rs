@@ -11,6 +11,7 @@ use omniroute_actors::resilience::outcome::Outcome;
 use super::ask::CannotCarry;
 use super::note;
 use super::retry_class::RetryClass;
+use crate::infra::lateness::Late;
 use crate::upstream::{BodyError, SendError, SendErrorKind};
 use crate::wire::bedrock::event_stream::EventStreamError;
 use crate::wire::chat;
@@ -23,6 +24,8 @@ use crate::wire::sse::SseError;
 /// The words for an answer that holds nothing, and for one that is no JSON.
 const EMPTY: &str = "empty_response";
 const NOT_JSON: &str = "not_json";
+/// The word for a gateway that was held up itself.
+pub const STANDSTILL: &str = "gateway_overloaded";
 
 /// A failed attempt.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ impl Fault {
 
     /// With a word for what it was, where a client or an operator can do more with it than with "bad gateway".
     #[must_use]
-    fn named(mut self, word: Option<&str>) -> Self {
+    pub fn named(mut self, word: Option<&str>) -> Self {
         self.error.code = word.map(str::to_owned);
         self
     }
@@ -118,7 +121,7 @@ impl From<SendError> for Fault {
     fn from(error: SendError) -> Self {
         let outcome = match &error.kind {
             SendErrorKind::Refused(_) => Outcome::LocalNetwork,
-            SendErrorKind::InvalidRequest(_) => Outcome::GatewayFault,
+            SendErrorKind::InvalidRequest(_) | SendErrorKind::Standstill => Outcome::GatewayFault,
             // A name that had an address lives on from the cache for minutes: one that fails here is as good as away.
             SendErrorKind::Dns { .. }
             | SendErrorKind::Connect { .. }
@@ -135,6 +138,7 @@ impl From<SendError> for Fault {
         let word = match &error.kind {
             SendErrorKind::Tls { .. } => Some("tls"),
             SendErrorKind::Redirect { .. } => Some("unexpected_redirect"),
+            SendErrorKind::Standstill => Some(STANDSTILL),
             _ => None,
         };
         let own = Self::own(outcome, error.kind.to_string()).named(word);
@@ -147,9 +151,11 @@ impl From<BodyError> for Fault {
         let outcome = match &error {
             BodyError::Idle => Outcome::IdleTimeout,
             BodyError::Deadline => Outcome::DeadlineExceeded,
+            BodyError::Standstill => Outcome::GatewayFault,
             _ => Outcome::BrokenAnswer,
         };
-        Self::own(outcome, error.to_string())
+        let word = matches!(error, BodyError::Standstill).then_some(STANDSTILL);
+        Self::own(outcome, error.to_string()).named(word)
     }
 }
 
@@ -196,6 +202,19 @@ impl Fault {
                 Self::own(Outcome::BrokenAnswer, other.to_string()).named(word)
             }
         }
+    }
+
+    /// No content in time, and whose fault that is.
+    pub fn late(late: Late, message: &str) -> Self {
+        match late {
+            Late::Theirs => Self::own(Outcome::FirstContentTimeout, message),
+            Late::Ours => Self::standstill(),
+        }
+    }
+
+    /// This thread lost so much time that nobody can tell what the provider did.
+    pub fn standstill() -> Self {
+        Self::own(Outcome::GatewayFault, "the gateway itself was held up for too long").named(Some(STANDSTILL))
     }
 
     /// A login page, a portal's, a proxy's: whatever it is, no waiting makes an API of it.

@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod crypto;
 pub mod drain;
+pub mod lateness;
 pub mod lifecycle;
 pub mod memory;
 pub mod metrics;

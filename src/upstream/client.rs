@@ -21,7 +21,7 @@ use super::{
     resolver::{DnsCache, DnsSettings, Lookup, Resolver, system_lookup},
 };
 
-/// awc's own connect timeout is only a backstop behind ours, which tells more.
+/// awc's own connect timeout is only a backstop behind ours, which tells more and may give back what the thread lost.
 const BACKSTOP: Duration = Duration::from_secs(1);
 
 /// How the gateway talks to providers.
@@ -198,7 +198,7 @@ impl Inner {
         let connector = Connector::new()
             .connector(tcp)
             .rustls_0_23(Arc::clone(tls))
-            .timeout(settings.connect_timeout.saturating_add(BACKSTOP))
+            .timeout(settings.connect_timeout.saturating_mul(2).saturating_add(BACKSTOP))
             .handshake_timeout(settings.handshake_timeout)
             // 0 is "no limit": awc's 100 counts all hosts together and queues the rest without a word.
             .limit(0)

@@ -7,13 +7,14 @@ use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{
     policy::{AddressPolicy, Refusal},
     resolver::Resolver,
     wire::{WireStream, note_connected, note_dialing},
 };
+use crate::infra::lateness::{Deadline, Late};
 
 /// How long one address may be silent before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -35,6 +36,9 @@ pub enum ConnectFailure {
     /// Name and connection together took longer than the connect timeout.
     #[error("no connection within the connect timeout")]
     Timeout,
+    /// The gateway stood still for so long that nobody can tell whether it took too long.
+    #[error("the gateway itself was held up for too long")]
+    Standstill,
     /// No address accepted a connection.
     #[error("cannot connect: {detail}")]
     Io {
@@ -68,6 +72,15 @@ impl PolicyConnector {
         self
     }
 
+    async fn open_in_time(&self, uri: &Uri) -> Result<WireStream, ConnectFailure> {
+        let at = Instant::now() + self.limit;
+        match Deadline::new(at, at + self.limit).wait_for(self.open(uri)).await {
+            Ok(opened) => opened,
+            Err(Late::Theirs) => Err(ConnectFailure::Timeout),
+            Err(Late::Ours) => Err(ConnectFailure::Standstill),
+        }
+    }
+
     async fn open(&self, uri: &Uri) -> Result<WireStream, ConnectFailure> {
         let secure = uri.scheme_str() == Some("https");
         let host = uri.host().ok_or(Refusal::NoHost)?;
@@ -92,7 +105,7 @@ impl Service<ConnectInfo<Uri>> for PolicyConnector {
         Box::pin(async move {
             note_dialing();
             let uri = info.request().clone();
-            let opened = timeout(connector.limit, connector.open(&uri)).await.unwrap_or(Err(ConnectFailure::Timeout));
+            let opened = connector.open_in_time(&uri).await;
             if let Err(ConnectFailure::Refused(refusal)) = &opened {
                 (connector.refused)(refusal);
             }
@@ -135,6 +148,7 @@ mod tests {
     use std::time::Instant;
 
     use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
 
     use super::*;
 

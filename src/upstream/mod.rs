@@ -32,4 +32,4 @@ pub use connector::{ConnectFailure, OnRefusal};
 pub use error::{BodyError, ConnectStep, Delivery, SendError, SendErrorKind};
 pub use policy::{AddressPolicy, AddressRange, PolicyError, Refusal, range_of};
 pub use resolver::{DnsSettings, Lookup, Resolver, system_lookup};
-pub use send::{UpstreamRequest, UpstreamResponse, send};
+pub use send::{UpstreamRequest, UpstreamResponse, send, send_by};
