@@ -41,6 +41,7 @@ use crate::infra::backups::Shelf;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::metrics::{Metrics, MetricsError};
 use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
+use crate::infra::refused_addresses;
 use crate::infra::state_saver::{self, StateSaver};
 use crate::infra::stats::{Ears, Stats};
 use crate::infra::telemetry::LogControl;
@@ -48,7 +49,7 @@ use crate::providers::exchange::odd_hosts;
 use crate::providers::{Catalog, EnvironmentConnection, TokenMinter, discover};
 use crate::routes::Management;
 use crate::store::{Store, StoreError};
-use crate::upstream::{ClientFactory, FactoryError, UpstreamSettings};
+use crate::upstream::{ClientFactory, FactoryError, Outside, UpstreamSettings};
 
 /// How long the last records may take on their way into the store; the journal has them anyway.
 const LAST_PASS: Duration = Duration::from_secs(5);
@@ -123,12 +124,15 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let provider_keys = environment.iter().map(|connection| connection.name.clone()).collect();
     let demo = start_demo(&config, &store, &environment).await?;
     let demo_address = demo.as_ref().map(|demo| demo.addr);
-    let clients = ClientFactory::new(upstream_settings(&config.upstream, demo_address))?;
-    let web = ClientFactory::new(web_settings(&config))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let (refused, writing) = refused_addresses::watch(store.clone(), Arc::clone(&clock));
+    actix_rt::spawn(writing.run());
+    let outside = Outside { refused, ..Outside::default() };
+    let clients = ClientFactory::with_outside(upstream_settings(&config.upstream, demo_address), outside.clone())?;
+    let web = ClientFactory::with_outside(web_settings(&config), outside)?;
     let recorder = Recorder::new(recorder_options(&config)).map_err(BootError::Journal)?;
     let initial_password = config.auth.initial_password.resolve_in(loader.environment())?;
 
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let metrics = Arc::new(Metrics::new()?);
     let (saver, saving) = StateSaver::new(store.clone(), Arc::clone(&clock));
     actix_rt::spawn(saving.run());

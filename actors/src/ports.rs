@@ -39,6 +39,8 @@ pub struct StateRecord {
     pub since: UnixMillis,
     /// The last error and when.
     pub last_error: Option<(UnixMillis, ErrorNote)>,
+    /// What a person has to look at, and since when.
+    pub attention: Option<(UnixMillis, ErrorNote)>,
     /// The locked models.
     pub lockouts: Vec<LockoutRecord>,
     /// What the provider said about its limits.

@@ -125,6 +125,7 @@ fn restored(record: &StateRecord, ports: &Ports) -> (GateView, Remembered) {
         terminal: record.terminal,
         since: now.to_moment(record.since),
         last_error: record.last_error.clone().map(|(at, note)| (now.to_moment(at), note)),
+        attention: record.attention.clone().map(|(at, note)| (now.to_moment(at), note)),
         counts: Default::default(),
     };
     (gate, was)

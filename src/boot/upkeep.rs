@@ -20,7 +20,8 @@ const COMBOS_EVERY: Duration = Duration::from_secs(5);
 const USES_EVERY: Duration = Duration::from_secs(60);
 const SESSIONS_EVERY: Duration = Duration::from_secs(600);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
-const MEMORY_EVERY: Duration = Duration::from_secs(1);
+/// A flood of large answers takes a hundred megabytes in this time.
+const MEMORY_EVERY: Duration = Duration::from_millis(100);
 
 /// Tasks that end when this is dropped.
 pub struct Upkeep(Vec<JoinHandle<()>>);

@@ -269,6 +269,7 @@ mod tests {
                 terminal: None,
                 since: UnixMillis(wall),
                 last_error: None,
+                attention: None,
                 lockouts: Vec::new(),
                 learned: Vec::new(),
             };

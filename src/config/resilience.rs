@@ -60,8 +60,8 @@ section! {
         use_upstream_retry_hints: bool = true;
         /// How many times the rest doubles.
         max_backoff_steps: u32 = 5, within 0..=32;
-        /// Longest rest.
-        max_cooldown_ms: u64 = 1_800_000, within 0..=86_400_000;
+        /// Longest rest that no provider asked for.
+        max_cooldown_ms: u64 = 60_000, within 0..=86_400_000;
         /// How often one request tries a connection that is out of service (expired, banned, out of credits), so that it
         /// comes back by itself; 0 = never.
         terminal_probe_interval_s: u64 = 900, within 0..=604_800;

@@ -15,7 +15,7 @@ section! {
         /// Files in PEM form with certificate authorities to trust beside the public ones.
         extra_roots: Vec<PathBuf> = Vec::new();
         /// Time to resolve, connect and shake hands.
-        connect_timeout_ms: u64 = 5000, within 50..=300_000;
+        connect_timeout_ms: u64 = 3000, within 50..=300_000;
         /// How long an idle connection to a provider is kept for the next call.
         keep_alive_s: u64 = 55, within 1..=3600;
         /// Age at which a connection to a provider is no longer reused.

@@ -4,26 +4,25 @@
 use std::sync::Arc;
 
 use omniroute_actors::connection::token::{MintFailure, Token};
-use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use secrecy::ExposeSecret;
-use tokio::time::{Instant, timeout_at};
 
 use super::fault::Fault;
+use crate::infra::lateness::Deadline;
 
 /// The token to send, where one is sent. `refused` is one that the provider did not take.
 ///
 /// # Errors
 /// Why there is none.
-pub async fn token(lease: &Lease, refused: Option<&Token>, by: Instant) -> Result<Option<Arc<Token>>, Fault> {
+pub async fn token(lease: &Lease, refused: Option<&Token>, by: &Deadline) -> Result<Option<Arc<Token>>, Fault> {
     if lease.config.exchange.is_none() {
         return Ok(None);
     }
     let (handle, now) = (lease.permit.handle(), lease.permit.admitted_at());
     let token = handle.fresh_token(&lease.config, refused.map(|token| token.version), now);
-    match timeout_at(by, token).await {
+    match by.wait_for(token).await {
         Ok(token) => token.map(Some).map_err(Fault::from),
-        Err(_) => Err(Fault::own(Outcome::FirstContentTimeout, "no token in time")),
+        Err(late) => Err(Fault::late(late, "no token in time")),
     }
 }
 

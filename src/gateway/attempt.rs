@@ -17,7 +17,7 @@ use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use omniroute_actors::router::features::Needs;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::access;
 use super::ask::{Order, Outgoing, Translation};
@@ -34,9 +34,13 @@ use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
 use super::wishes::Wishes;
 use crate::config::Config;
+use crate::infra::lateness::Deadline;
 use crate::providers::Quirk;
 use crate::settings::RunTimeSettings;
-use crate::upstream::{Body, BodyError, Caller, ClientFactory, CollectLimits, UpstreamResponse, collect, send};
+use crate::upstream::{
+    Body, Caller, ClientFactory, CollectLimits, ConnectStep, SendError, SendErrorKind, UpstreamResponse, collect,
+    send_by,
+};
 use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
@@ -105,6 +109,11 @@ pub struct Means<'a> {
 }
 
 impl<'a> Means<'a> {
+    /// How long a TLS handshake may take.
+    const fn handshake(&self) -> Duration {
+        Duration::from_millis(self.config.upstream.connect_timeout_ms)
+    }
+
     fn fetching(&self, inbound: &Inbound) -> Fetching<'a> {
         Fetching { clients: self.web, routing: &self.config.routing, until: inbound.deadlines().total }
     }
@@ -127,8 +136,8 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
     let trunk = order.anew;
     let outgoing = inbound.ask.for_target(&order, means.fetching(inbound)).await.map_err(Fault::cannot_carry)?;
     let now = Instant::now();
-    let head_by = inbound.deadlines().answer_of_attempt(inbound.ask.stream, now);
-    let mut calling = Calling { means, inbound, lease, outgoing: &outgoing, head_by };
+    let by = inbound.deadlines().answer_of_attempt(inbound.ask.stream, now);
+    let mut calling = Calling { means, inbound, lease, outgoing: &outgoing, by: &by };
     let (response, secret) = calling.answered().await?;
     if response.status == StatusCode::ACCEPTED {
         // NVIDIA's cloud functions: the answer would have to be fetched elsewhere, later.
@@ -139,10 +148,10 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
     let reading =
         Reading { config: means.config, inbound, lease, secret, asked: now, translation: outgoing.translation, trunk };
     let answer = if inbound.ask.stream {
-        let held = reading.hold(response.body, head_by).await;
+        let held = reading.hold(response.body, &by).await;
         Answer::Stream(Box::new(held.map_err(|fault| fault.after_sending(RetryClass::MaybeAccepted))?))
     } else {
-        reading.whole(response.body, head_by).await?
+        reading.whole(response.body, &by).await?
     };
     Ok(Answered { answer, dropped: outgoing.dropped, sent_after })
 }
@@ -159,7 +168,7 @@ struct Calling<'a> {
     inbound: &'a Inbound,
     lease: &'a mut Lease,
     outgoing: &'a Outgoing,
-    head_by: Instant,
+    by: &'a Deadline,
 }
 
 impl Calling<'_> {
@@ -178,11 +187,11 @@ impl Calling<'_> {
     }
 
     async fn token(&self, refused: Option<&Token>) -> Result<Option<Arc<Token>>, Fault> {
-        access::token(self.lease, refused, self.head_by).await.map_err(|fault| timed(fault, self.inbound))
+        access::token(self.lease, refused, self.by).await.map_err(|fault| timed(fault, self.inbound))
     }
 
     async fn send(&mut self, token: Option<&Token>) -> Result<(UpstreamResponse, String), Fault> {
-        let Self { means, inbound, outgoing, head_by, .. } = *self;
+        let Self { means, inbound, outgoing, by, .. } = *self;
         let (target, model) = (Arc::clone(self.lease.target()), self.lease.model().clone());
         // Of a client's headers, only a provider of its own format understands some.
         let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
@@ -195,7 +204,14 @@ impl Calling<'_> {
         let config = Arc::clone(&self.lease.config);
         let caller = Caller { combo, ..Caller::at(config.id.as_str(), config.provider.as_str()) };
         let client = means.clients.thread_client(caller);
-        let response = send(&client, request, head_by).await.map_err(|error| timed(error.into(), inbound))?;
+        let sent = send_by(&client, request, by).await.map_err(|error| match &error.kind {
+            // awc's own clock ends a handshake; with so much of it lost here, it says nothing about the provider.
+            SendErrorKind::ConnectTimeout { step: ConnectStep::Tls } if by.lost() * 2 >= means.handshake() => {
+                SendError { kind: SendErrorKind::Standstill, ..error }
+            }
+            _ => error,
+        });
+        let response = sent.map_err(|error| timed(error.into(), inbound))?;
         self.lease.permit.hear_limits(limits_in(&response.headers, means.now));
         if response.status.is_success() {
             return Ok((response, secret));
@@ -237,6 +253,12 @@ fn is_no_stream(format: Format, chunk: &[u8]) -> bool {
     provider_format::streams_events(format) && chunk.trim_ascii_start().starts_with(b"{")
 }
 
+/// No format of a provider begins like a web page.
+fn is_page(start: &[u8]) -> bool {
+    let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
+    start.trim_ascii_start().starts_with(b"<")
+}
+
 /// An error under a good status, most likely; otherwise nothing that the client of a stream could use.
 async fn instead_of_stream(format: Format, first: Bytes, rest: Body, secret: &str) -> Fault {
     let limits = CollectLimits { cap: LONGEST_ERROR, idle: ERROR_WITHIN, deadline: Instant::now() + ERROR_WITHIN };
@@ -268,10 +290,11 @@ fn limits_in(headers: &HeaderMap, now: UnixMillis) -> Vec<Reported> {
     said.iter().map(reported).collect()
 }
 
-/// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
+/// Some servers put it before their JSON; it is no part of it, and not every client takes it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 fn without_mark(body: Bytes) -> Bytes {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
+    if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
 }
 
 /// How the answer of one attempt is read.
@@ -293,18 +316,23 @@ impl Reading<'_> {
         provider_format::of(self.lease.target())
     }
 
-    async fn whole(self, body: Body, deadline: Instant) -> Result<Answer, Fault> {
+    async fn whole(self, body: Body, by: &Deadline) -> Result<Answer, Fault> {
         let limits = CollectLimits {
             cap: self.config.upstream.max_response_bytes,
             idle: self.inbound.deadlines().idle,
-            deadline,
+            deadline: by.end(),
         };
-        let cut = |error: BodyError| timed(error.into(), self.inbound).after_sending(RetryClass::MaybeAccepted);
-        let body = collect(body, limits).await.map_err(cut)?;
+        let cut = |fault: Fault| timed(fault, self.inbound).after_sending(RetryClass::MaybeAccepted);
+        let late = |late| Fault::late(late, "the provider's answer did not end in time");
+        let collected = by.wait_for(collect(body, limits)).await.map_err(late).map_err(cut)?;
+        let body = collected.map_err(|error| cut(error.into()))?;
         self.read(without_mark(body)).map_err(|fault| fault.after_sending(RetryClass::Answered))
     }
 
     fn read(self, body: Bytes) -> Result<Answer, Fault> {
+        if is_page(&body) {
+            return Err(Fault::a_page());
+        }
         let (secret, prompt) = (self.secret.as_str(), self.inbound.ask.prompt_chars);
         if self.translation.is_none() && self.format() == Format::OpenAiChat {
             let facts = check_answer(&body).map_err(|bad| Fault::bad_answer(bad, &[secret]))?;
@@ -338,17 +366,21 @@ impl Reading<'_> {
     }
 
     /// Read until the first content, or to the end of a stream that has none and is whole all the same.
-    async fn hold(self, mut upstream: Body, content_by: Instant) -> Result<OpenStream, Fault> {
+    async fn hold(self, mut upstream: Body, by: &Deadline) -> Result<OpenStream, Fault> {
         let (inbound, asked, format, secret) = (self.inbound, self.asked, self.format(), self.secret.clone());
         let mut relay = self.relay();
         let mut begun = false;
-        let late = || Fault::own(Outcome::FirstContentTimeout, "the provider sent no content in time");
+        let late = |late| Fault::late(late, "the provider sent no content in time");
         loop {
-            let next = timeout_at(content_by, upstream.next()).await;
-            let progress = match next.map_err(|_| timed(late(), inbound))? {
+            let next = by.wait_for(upstream.next()).await;
+            let progress = match next.map_err(|whose| timed(late(whose), inbound))? {
                 Some(chunk) => {
                     let chunk = chunk?;
-                    if !std::mem::replace(&mut begun, true) && is_no_stream(format, &chunk) {
+                    let first = !std::mem::replace(&mut begun, true);
+                    if first && is_page(&chunk) {
+                        return Err(Fault::a_page());
+                    }
+                    if first && is_no_stream(format, &chunk) {
                         return Err(instead_of_stream(format, chunk, upstream, &secret).await);
                     }
                     relay.absorb(chunk)?

@@ -21,6 +21,7 @@ use super::provider_format;
 use super::tokens::{Source, count, estimate};
 use super::upstream_call::UpstreamCall;
 use crate::error::ApiError;
+use crate::infra::lateness::Deadline;
 use crate::providers::Quirk;
 use crate::upstream::{Caller, CollectLimits, collect, send};
 use crate::wire::bad_request::BadRequest;
@@ -114,7 +115,7 @@ async fn asked(taken: &Taken, lease: &Lease) -> Option<u64> {
         return None;
     }
     let deadline = Instant::now() + WITHIN;
-    let token = access::token(lease, None, deadline).await.ok()?;
+    let token = access::token(lease, None, &Deadline::firm(deadline)).await.ok()?;
     let model = lease.model().as_str();
     let call = UpstreamCall {
         target,

@@ -11,6 +11,7 @@ use omniroute_actors::resilience::outcome::Outcome;
 use super::ask::CannotCarry;
 use super::note;
 use super::retry_class::RetryClass;
+use crate::infra::lateness::Late;
 use crate::upstream::{BodyError, SendError, SendErrorKind};
 use crate::wire::bedrock::event_stream::EventStreamError;
 use crate::wire::chat;
@@ -23,6 +24,8 @@ use crate::wire::sse::SseError;
 /// The words for an answer that holds nothing, and for one that is no JSON.
 const EMPTY: &str = "empty_response";
 const NOT_JSON: &str = "not_json";
+/// The word for a gateway that was held up itself.
+pub const STANDSTILL: &str = "gateway_overloaded";
 
 /// A failed attempt.
 #[derive(Debug, Clone)]
@@ -39,18 +42,28 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
     /// What the provider may know of the attempt.
     pub class: RetryClass,
+    /// A web page came where an answer should be: the address leads to no API.
+    pub is_page: bool,
 }
 
 impl Fault {
     /// One that we saw ourselves.
     pub fn own(outcome: Outcome, message: impl Into<String>) -> Self {
         let error = UpstreamErrorBody { message: message.into(), ..UpstreamErrorBody::default() };
-        Self { outcome, status: 0, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
+        Self {
+            outcome,
+            status: 0,
+            error,
+            from_upstream: false,
+            retry_after: None,
+            class: RetryClass::NotSent,
+            is_page: false,
+        }
     }
 
     /// With a word for what it was, where a client or an operator can do more with it than with "bad gateway".
     #[must_use]
-    fn named(mut self, word: Option<&str>) -> Self {
+    pub fn named(mut self, word: Option<&str>) -> Self {
         self.error.code = word.map(str::to_owned);
         self
     }
@@ -66,7 +79,7 @@ impl Fault {
         let failure =
             Failure { status, code: error.code.as_deref(), kind: error.kind.as_deref(), message: &error.message };
         let (outcome, class) = (failure.outcome(), RetryClass::Answered);
-        Self { outcome, status, error, from_upstream: true, retry_after, class }
+        Self { outcome, status, error, from_upstream: true, retry_after, class, is_page: false }
     }
 
     /// The same from a provider that tells its limits in words alone.
@@ -107,12 +120,14 @@ impl Fault {
 impl From<SendError> for Fault {
     fn from(error: SendError) -> Self {
         let outcome = match &error.kind {
-            SendErrorKind::Refused(_) | SendErrorKind::Dns { .. } => Outcome::LocalNetwork,
+            SendErrorKind::Refused(_) => Outcome::LocalNetwork,
             SendErrorKind::Proxy { .. } => Outcome::ProxyFailed,
-            SendErrorKind::InvalidRequest(_) => Outcome::GatewayFault,
-            SendErrorKind::Connect { .. } | SendErrorKind::ConnectTimeout { .. } | SendErrorKind::Tls { .. } => {
-                Outcome::ConnectFailed
-            }
+            SendErrorKind::InvalidRequest(_) | SendErrorKind::Standstill => Outcome::GatewayFault,
+            // A name that had an address lives on from the cache for minutes: one that fails here is as good as away.
+            SendErrorKind::Dns { .. }
+            | SendErrorKind::Connect { .. }
+            | SendErrorKind::ConnectTimeout { .. }
+            | SendErrorKind::Tls { .. } => Outcome::ConnectFailed,
             SendErrorKind::HeadTimeout => Outcome::FirstContentTimeout,
             SendErrorKind::Reset { .. }
             | SendErrorKind::Protocol(_)
@@ -125,6 +140,7 @@ impl From<SendError> for Fault {
             SendErrorKind::Tls { .. } => Some("tls"),
             SendErrorKind::Proxy { .. } => Some("proxy_error"),
             SendErrorKind::Redirect { .. } => Some("unexpected_redirect"),
+            SendErrorKind::Standstill => Some(STANDSTILL),
             _ => None,
         };
         let own = Self::own(outcome, error.kind.to_string()).named(word);
@@ -137,9 +153,11 @@ impl From<BodyError> for Fault {
         let outcome = match &error {
             BodyError::Idle => Outcome::IdleTimeout,
             BodyError::Deadline => Outcome::DeadlineExceeded,
+            BodyError::Standstill => Outcome::GatewayFault,
             _ => Outcome::BrokenAnswer,
         };
-        Self::own(outcome, error.to_string())
+        let word = matches!(error, BodyError::Standstill).then_some(STANDSTILL);
+        Self::own(outcome, error.to_string()).named(word)
     }
 }
 
@@ -188,6 +206,25 @@ impl Fault {
         }
     }
 
+    /// No content in time, and whose fault that is.
+    pub fn late(late: Late, message: &str) -> Self {
+        match late {
+            Late::Theirs => Self::own(Outcome::FirstContentTimeout, message),
+            Late::Ours => Self::standstill(),
+        }
+    }
+
+    /// This thread lost so much time that nobody can tell what the provider did.
+    pub fn standstill() -> Self {
+        Self::own(Outcome::GatewayFault, "the gateway itself was held up for too long").named(Some(STANDSTILL))
+    }
+
+    /// A login page, a portal's, a proxy's: whatever it is, no waiting makes an API of it.
+    pub fn a_page() -> Self {
+        let message = "the provider answered with a web page instead of JSON or a stream";
+        Self { is_page: true, ..Self::own(Outcome::BrokenAnswer, message).named(Some(NOT_JSON)) }
+    }
+
     /// The provider's format cannot carry the request, or the request turned out to be wrong.
     pub fn cannot_carry(no: CannotCarry) -> Self {
         let outcome = if no.hopeless { Outcome::ClientFault } else { Outcome::Untranslatable };
@@ -197,7 +234,15 @@ impl Fault {
             param: no.field,
             code: Some("unsupported_parameter".into()),
         };
-        Self { outcome, status: 400, error, from_upstream: false, retry_after: None, class: RetryClass::NotSent }
+        Self {
+            outcome,
+            status: 400,
+            error,
+            from_upstream: false,
+            retry_after: None,
+            class: RetryClass::NotSent,
+            is_page: false,
+        }
     }
 
     /// An event of a stream that cannot be read. What it held is lost, so the stream is too.

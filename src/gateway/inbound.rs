@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use crate::config::Config;
+use crate::infra::lateness::Deadline;
 use crate::wire::chat::Took;
 
 /// A client may shorten the total deadline, in milliseconds.
@@ -146,8 +147,9 @@ impl Deadlines {
     }
 
     /// When an attempt that starts now must have shown that it answers: by its first content, or by all of it.
-    pub fn answer_of_attempt(&self, streamed: bool, now: Instant) -> Instant {
-        if streamed { self.first_content_of_attempt(now) } else { (now + self.whole).min(self.total) }
+    pub fn answer_of_attempt(&self, streamed: bool, now: Instant) -> Deadline {
+        let at = if streamed { self.first_content_of_attempt(now) } else { (now + self.whole).min(self.total) };
+        Deadline::new(at, self.total)
     }
 
     /// How long an answer took that ends now, of a provider that was asked at `asked` and whose first content was seen at

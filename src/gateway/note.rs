@@ -27,7 +27,8 @@ pub fn of(fault: &Fault) -> ErrorNote {
         Blame::Client => String::new(),
         _ => one_line(&without_echo(&fault.error.message)),
     };
-    ErrorNote { outcome: fault.outcome, status: fault.status, code: label, message }
+    let (outcome, status, needs_attention) = (fault.outcome, fault.status, fault.is_page);
+    ErrorNote { outcome, status, code: label, message, needs_attention }
 }
 
 /// A code or a type looks like a name; anything else is a sentence in its place.

@@ -11,7 +11,7 @@ use actix::Addr;
 use futures_util::future::{Either, select};
 use omniroute_actors::resilience::outcome::{Next, Outcome};
 use omniroute_actors::router::{Lease, Route, Router};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::attempt::{Answer, Answered, Means, attempt};
 use super::dispatch::{Dispatched, ask, more_telling};
@@ -22,6 +22,7 @@ use super::patience::{Patience, Then};
 use super::retries::Retries;
 use super::retry_class::RetryClass;
 use super::tally::{Ended, Tally};
+use crate::infra::lateness::{Deadline, Late};
 
 /// What the steps of one request share.
 pub struct Step<'a, 't> {
@@ -78,7 +79,14 @@ pub async fn step(to: &mut Step<'_, '_>, mut lease: Lease) -> Outcomes {
     };
     let onward = lease.next(inbound.only.clone());
     let mut running: Running<'_> = Box::pin(attempt(means, inbound, &mut lease));
-    if let Ok(answered) = timeout_at(patience.until, &mut running).await {
+    let patient = Deadline::new(patience.until, inbound.deadlines().total);
+    let early = match patient.wait_for(&mut running).await {
+        Ok(answered) => Some(answered),
+        // Who is held up does not ask for more.
+        Err(Late::Ours) => Some((&mut running).await),
+        Err(Late::Theirs) => None,
+    };
+    if let Some(answered) = early {
         drop(running);
         return to.end(entry, lease, answered);
     }

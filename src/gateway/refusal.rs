@@ -9,7 +9,7 @@ use omniroute_actors::router::resolve::Unresolved;
 use omniroute_actors::router::{NoRoute, Skip, SkipReason, Skips};
 
 use super::dispatch::Failed;
-use super::fault::Fault;
+use super::fault::{Fault, STANDSTILL};
 use crate::error::{ApiError, Problem};
 use crate::wire::openai_error::ErrorBody;
 
@@ -149,6 +149,10 @@ fn exhausted(fault: Fault, skipped: &Skips, retry_after: Option<Duration>, model
         Outcome::FirstContentTimeout | Outcome::IdleTimeout | Outcome::DeadlineExceeded => {
             let message = format!("No provider answered '{model}' in time: {}", fault.error.message);
             ApiError::new(Problem::UpstreamTimeout, message).retry(false)
+        }
+        Outcome::GatewayFault if fault.error.code.as_deref() == Some(STANDSTILL) => {
+            ApiError::new(Problem::Overloaded, "The gateway was held up and cannot tell whether a provider was late.")
+                .after(Some(Duration::from_secs(1)))
         }
         Outcome::GatewayFault => ApiError::new(Problem::Internal, fault.error.message).retry(false),
         _ => {

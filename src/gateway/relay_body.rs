@@ -28,6 +28,7 @@ use super::relay::{Progress, Relay};
 use super::retry_class::RetryClass;
 use super::stall::{ClientStalled, Watched, watch};
 use super::tally::{CLIENT_GONE, Ended, Tally, tokens};
+use crate::infra::lateness::Wait;
 use crate::infra::lifecycle::{Cut, InFlight};
 use crate::upstream::Body;
 use crate::wire::openai_error::ErrorBody;
@@ -77,6 +78,8 @@ struct RunningStream {
     search: Option<(Search, Fault)>,
     first_content: Duration,
     last_content: Instant,
+    /// What this thread loses since then is not the provider's silence.
+    silence: Wait,
     last_write: Instant,
     pace: Option<Pace>,
     timer: Pin<Box<Sleep>>,
@@ -105,6 +108,7 @@ impl RunningStream {
             search: None,
             first_content: now.duration_since(parts.attempt_started),
             last_content: now,
+            silence: Wait::begin(),
             last_write: now,
             pace: Pace::new(parts.deadlines.min_tokens_per_s, parts.deadlines.idle, now),
             timer: Box::pin(tokio::time::sleep_until(now)),
@@ -121,12 +125,22 @@ impl RunningStream {
     /// The next moment at which something must be looked at. The timer is not moved with every chunk: it fires,
     /// sees how late it really is, and sleeps on.
     fn next_alarm(&self) -> Instant {
-        let idle = self.last_content + self.deadlines.idle;
         let next = self.deadlines.total.min(self.last_write + HEARTBEAT_AFTER);
         if self.search.is_some() {
             return next;
         }
-        self.pace.map_or(next, |pace| next.min(pace.alarm())).min(idle)
+        self.pace.map_or(next, |pace| next.min(pace.alarm())).min(self.idle_at())
+    }
+
+    /// When the provider has been silent for too long; what the thread lost is given back, as much again at most.
+    fn idle_at(&self) -> Instant {
+        let idle = self.deadlines.idle;
+        self.last_content + idle + self.silence.lost().min(idle)
+    }
+
+    /// Whether a thread that stood still is the reason, and nobody can tell what the provider did.
+    fn stood_still(&self) -> bool {
+        self.silence.lost() > self.deadlines.idle
     }
 
     /// Tokens that came so far, by their events where nobody counts them.
@@ -155,7 +169,7 @@ impl RunningStream {
                     came = true;
                     if self.relay.contents() > contents {
                         contents = self.relay.contents();
-                        self.last_content = Instant::now();
+                        (self.last_content, self.silence) = (Instant::now(), Wait::begin());
                     }
                 }
             }
@@ -299,7 +313,10 @@ impl RunningStream {
         if self.search.is_some() {
             return heartbeat();
         }
-        if now >= self.last_content + self.deadlines.idle {
+        if now >= self.idle_at() && self.stood_still() {
+            return Some(Alarm::Over(Fault::standstill()));
+        }
+        if now >= self.idle_at() {
             return Some(Alarm::over(Outcome::IdleTimeout, "the provider stopped sending content"));
         }
         let tokens = self.pace.map_or(0, |_| self.tokens_so_far());
@@ -329,13 +346,13 @@ fn error_event(fault: &Fault) -> ErrorBody {
     let (kind, code) = match fault.outcome {
         Outcome::DeadlineExceeded => ("server_error", "deadline_exceeded"),
         Outcome::IdleTimeout => ("server_error", "stream_idle_timeout"),
-        Outcome::GatewayFault => ("server_error", "shutting_down"),
+        Outcome::GatewayFault => ("server_error", fault.error.code.as_deref().unwrap_or("internal_error")),
         Outcome::RateLimited | Outcome::QuotaExhausted => ("rate_limit_error", "rate_limit_exceeded"),
         Outcome::Overloaded => ("server_error", "provider_overloaded"),
         _ => ("server_error", "stream_interrupted"),
     };
     let message = format!("The stream ended early: {}.", fault.error.message.trim_end_matches('.'));
-    ErrorBody { message, kind: kind.into(), param: None, code: Some(code.into()) }
+    ErrorBody { message, kind: kind.into(), param: None, code: Some(code.to_owned().into()) }
 }
 
 impl RunningStream {
@@ -357,7 +374,7 @@ impl RunningStream {
             return polled;
         }
         if self.cut.poll(cx).is_ready() {
-            let fault = Fault::own(Outcome::GatewayFault, "the gateway is shutting down");
+            let fault = Fault::own(Outcome::GatewayFault, "the gateway is shutting down").named(Some("shutting_down"));
             return Poll::Ready(Some(self.fail(&fault)));
         }
         while self.timer.as_mut().poll(cx).is_ready() {

@@ -184,6 +184,9 @@ impl Observer for Metrics {
                 let terminal = Label::new("terminal", terminal.as_str());
                 self.counter("omniroute_terminal_total", vec![whose, terminal]).increment(1);
             }
+            Transition::NeedsAttention => {
+                self.counter("omniroute_attention_total", vec![whose]).increment(1);
+            }
             // What gets better shows in the gauges of the state.
             _ => {}
         }

@@ -3,12 +3,14 @@
 pub mod backups;
 pub mod crypto;
 pub mod drain;
+pub mod lateness;
 pub mod lifecycle;
 pub mod memory;
 pub mod metrics;
 pub mod notify;
 pub mod overload;
 pub mod recorder;
+pub mod refused_addresses;
 pub mod signals;
 pub mod state_saver;
 pub mod stats;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::valve::{Valve, WINDOW};
-use super::memory;
+use super::{lateness, memory};
 use crate::config::{ConfigHandle, Overload as Settings};
 
 /// How often the delay of a loop is looked at while calls are in flight.
@@ -118,7 +118,7 @@ impl Overload {
         self.shed.get(why as usize)
     }
 
-    /// Look at the memory. To be called every second.
+    /// Look at the memory. To be called several times a second.
     pub fn look_at_memory(&self, settings: &Settings) {
         let used = memory::resident().zip(memory::limit());
         self.judge_memory(settings.max_memory_percent, used);
@@ -167,7 +167,7 @@ pub fn watch(overload: Arc<Overload>, config: ConfigHandle) {
     actix_rt::spawn(async move {
         loop {
             if overload.in_flight.load(Ordering::Relaxed) == 0 && !VALVE.with_borrow(Valve::limits) {
-                sleep_until(Instant::now() + IDLE_EVERY).await;
+                lateness::nap(Instant::now() + IDLE_EVERY).await;
             }
             let (best, length) = window().await;
             let most = Duration::from_millis(config.load().overload.max_lag_ms);
@@ -181,9 +181,7 @@ async fn window() -> (Duration, Duration) {
     let started = Instant::now();
     let mut best = Duration::MAX;
     while started.elapsed() < WINDOW {
-        let due = Instant::now() + SAMPLE_EVERY;
-        sleep_until(due).await;
-        best = best.min(due.elapsed());
+        best = best.min(lateness::nap(Instant::now() + SAMPLE_EVERY).await);
     }
     (best, started.elapsed())
 }

@@ -130,12 +130,15 @@ impl Saving {
 }
 
 /// What a column of its own would be too much for.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Failures {
     consecutive: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Failure>,
+    /// What a person has to look at; states of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attention: Option<Failure>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +148,21 @@ struct Failure {
     status: u16,
     code: Option<String>,
     message: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    needs_attention: bool,
+}
+
+impl Failure {
+    fn of((at, note): &(UnixMillis, ErrorNote)) -> Self {
+        Self {
+            at: at.0,
+            outcome: note.outcome.as_str().to_owned(),
+            status: note.status,
+            code: note.code.clone(),
+            message: note.message.clone(),
+            needs_attention: note.needs_attention,
+        }
+    }
 }
 
 /// The stored form of a record.
@@ -181,22 +199,17 @@ fn reason(record: &StateRecord) -> Option<String> {
 }
 
 fn failures(record: &StateRecord) -> Option<String> {
-    let last = record.last_error.as_ref().map(|(at, note)| Failure {
-        at: at.0,
-        outcome: note.outcome.as_str().to_owned(),
-        status: note.status,
-        code: note.code.clone(),
-        message: note.message.clone(),
-    });
-    let worth_it = last.is_some() || record.consecutive > 0;
-    worth_it.then(|| serde_json::to_string(&Failures { consecutive: record.consecutive, last }).ok()).flatten()
+    let (last, attention) = (record.last_error.as_ref().map(Failure::of), record.attention.as_ref().map(Failure::of));
+    let failures = Failures { consecutive: record.consecutive, last, attention };
+    let worth_it = failures.last.is_some() || failures.attention.is_some() || failures.consecutive > 0;
+    worth_it.then(|| serde_json::to_string(&failures).ok()).flatten()
 }
 
 /// The record that was stored; `None` when a breaker, an outcome or a terminal state has a name nobody knows, as a
 /// newer version may write: better to begin afresh than to guess.
 pub fn record(row: &ConnectionStateRow) -> Option<StateRecord> {
     let failures = row.last_error.as_deref().and_then(|text| serde_json::from_str::<Failures>(text).ok());
-    let (consecutive, last) = failures.map_or((0, None), |failures| (failures.consecutive, failures.last));
+    let Failures { consecutive, last, attention } = failures.unwrap_or_default();
     let reason = row.cooldown_reason.as_deref().map(outcome);
     Some(StateRecord {
         connection: ConnectionId::from(row.connection_id.as_str()),
@@ -216,6 +229,7 @@ pub fn record(row: &ConnectionStateRow) -> Option<StateRecord> {
         },
         since: UnixMillis(row.since),
         last_error: last.and_then(noted),
+        attention: attention.and_then(noted),
         lockouts: serde_json::from_str::<Vec<LockoutRecord>>(&row.lockouts).unwrap_or_default(),
         // What a newer version wrote and this one cannot read is learned again.
         learned: row.learned.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
@@ -227,8 +241,9 @@ fn outcome(word: &str) -> Option<Outcome> {
 }
 
 fn noted(failure: Failure) -> Option<(UnixMillis, ErrorNote)> {
-    let Failure { at, status, code, message, .. } = failure;
-    Some((UnixMillis(at), ErrorNote { outcome: outcome(&failure.outcome)?, status, code, message }))
+    let Failure { at, status, code, message, needs_attention, .. } = failure;
+    let outcome = outcome(&failure.outcome)?;
+    Some((UnixMillis(at), ErrorNote { outcome, status, code, message, needs_attention }))
 }
 
 #[cfg(test)]
@@ -240,6 +255,10 @@ mod tests {
     use super::*;
     use crate::infra::crypto::{MasterKey, Vault};
     use crate::store::StoreOptions;
+
+    fn note(outcome: Outcome, code: &str, needs_attention: bool) -> ErrorNote {
+        ErrorNote { outcome, status: 503, code: Some(code.into()), message: "later".into(), needs_attention }
+    }
 
     fn record_of(id: &str, level: u32) -> StateRecord {
         StateRecord {
@@ -253,15 +272,8 @@ mod tests {
             level,
             terminal: Some(Terminal::Expired),
             since: UnixMillis(4_000),
-            last_error: Some((
-                UnixMillis(3_999),
-                ErrorNote {
-                    outcome: Outcome::Overloaded,
-                    status: 503,
-                    code: Some("busy".into()),
-                    message: "later".into(),
-                },
-            )),
+            last_error: Some((UnixMillis(3_999), note(Outcome::Overloaded, "busy", false))),
+            attention: Some((UnixMillis(3_998), note(Outcome::BrokenAnswer, "not_json", true))),
             lockouts: vec![LockoutRecord {
                 model: ModelName::from("m"),
                 until: UnixMillis(9_000),
@@ -288,6 +300,7 @@ mod tests {
             cooldown: None,
             terminal: None,
             last_error: None,
+            attention: None,
             lockouts: Vec::new(),
             learned: Vec::new(),
             ..record_of(id, 0)

@@ -16,9 +16,10 @@ use std::{
 use awc::{Client, error::PayloadError};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{error::BodyError, wire::Wire};
+use crate::infra::lateness::{Deadline, Late};
 
 /// How large an empty buffer may be made on the word of a Content-Length header.
 const FIRST_ALLOCATION: usize = 64 * 1024;
@@ -149,11 +150,11 @@ fn first_allocation(body: &Body) -> usize {
 
 async fn next_within(body: &mut Body, limits: CollectLimits) -> Result<Option<Bytes>, BodyError> {
     let idle_at = Instant::now() + limits.idle;
-    let (at, error) =
-        if idle_at < limits.deadline { (idle_at, BodyError::Idle) } else { (limits.deadline, BodyError::Deadline) };
-    tokio::select! {
-        biased;
-        () = sleep_until(at) => Err(error),
-        next = body.next() => next.transpose(),
+    let at = idle_at.min(limits.deadline);
+    match Deadline::new(at, limits.deadline).wait_for(body.next()).await {
+        Ok(next) => next.transpose(),
+        Err(Late::Ours) => Err(BodyError::Standstill),
+        Err(Late::Theirs) if Instant::now() < limits.deadline => Err(BodyError::Idle),
+        Err(Late::Theirs) => Err(BodyError::Deadline),
     }
 }

@@ -16,13 +16,13 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    connector::{PolicyConnector, Through},
+    connector::{OnRefusal, PolicyConnector, Through},
     policy::{AddressPolicy, PolicyError},
     proxy::{Caller, Proxy, Ways},
     resolver::{DnsCache, DnsSettings, Lookup, Resolver, system_lookup},
 };
 
-/// awc's own connect timeout is only a backstop behind ours, which tells more.
+/// awc's own connect timeout is only a backstop behind ours, which tells more and may give back what the thread lost.
 const BACKSTOP: Duration = Duration::from_secs(1);
 
 /// How the gateway talks to providers.
@@ -100,8 +100,24 @@ pub struct ClientFactory {
     ways: Arc<ArcSwap<Ways>>,
 }
 
+/// What a factory has from its surroundings, whatever the settings are.
+#[derive(Clone)]
+pub struct Outside {
+    /// Where addresses come from.
+    pub lookup: Lookup,
+    /// Who is told when the policy refuses an address at connect.
+    pub refused: OnRefusal,
+}
+
+impl Default for Outside {
+    /// The operating system's addresses, and nobody who is told.
+    fn default() -> Self {
+        Self { lookup: system_lookup(), refused: Arc::new(|_| {}) }
+    }
+}
+
 struct Inner {
-    lookup: Lookup,
+    outside: Outside,
     settings: UpstreamSettings,
     user_agent: HeaderValue,
     policy: Arc<AddressPolicy>,
@@ -132,7 +148,7 @@ impl Kept {
 }
 
 impl Inner {
-    fn new(settings: UpstreamSettings, lookup: Lookup) -> Result<Self, FactoryError> {
+    fn new(settings: UpstreamSettings, outside: Outside) -> Result<Self, FactoryError> {
         // awc builds a default TLS configuration before it takes ours and panics without a process-wide provider.
         // An error means that somebody installed one before us, which serves as well.
         let _ = ring::default_provider().install_default();
@@ -140,20 +156,20 @@ impl Inner {
         let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| FactoryError::UserAgent)?;
         let dns = DnsSettings { fresh_for: settings.dns_cache, stale_for: settings.dns_stale };
         let tls = Arc::new(tls_config(&settings.extra_roots)?);
-        let (policy, dns) = (Arc::new(policy), DnsCache::new(dns, Arc::clone(&lookup)));
-        Ok(Self { lookup, settings, user_agent, policy, dns, tls })
+        let (policy, dns) = (Arc::new(policy), DnsCache::new(dns, Arc::clone(&outside.lookup)));
+        Ok(Self { outside, settings, user_agent, policy, dns, tls })
     }
 }
 
 impl ClientFactory {
     /// Check the settings and load the roots.
     pub fn new(settings: UpstreamSettings) -> Result<Self, FactoryError> {
-        Self::with_lookup(settings, system_lookup())
+        Self::with_outside(settings, Outside::default())
     }
 
-    /// As [`Self::new`], with another source of addresses.
-    pub fn with_lookup(settings: UpstreamSettings, lookup: Lookup) -> Result<Self, FactoryError> {
-        let current = Arc::new(ArcSwap::from_pointee(Inner::new(settings, lookup)?));
+    /// As [`Self::new`], in other surroundings.
+    pub fn with_outside(settings: UpstreamSettings, outside: Outside) -> Result<Self, FactoryError> {
+        let current = Arc::new(ArcSwap::from_pointee(Inner::new(settings, outside)?));
         Ok(Self { current, ways: Arc::default() })
     }
 
@@ -162,7 +178,7 @@ impl ClientFactory {
     pub fn reconfigure(&self, settings: UpstreamSettings) -> Result<(), FactoryError> {
         let current = self.current.load_full();
         if current.settings != settings {
-            self.current.store(Arc::new(Inner::new(settings, Arc::clone(&current.lookup))?));
+            self.current.store(Arc::new(Inner::new(settings, current.outside.clone())?));
         }
         Ok(())
     }
@@ -218,17 +234,20 @@ impl ClientFactory {
 
 impl Inner {
     fn client(&self, proxy: Option<Arc<Proxy>>) -> Client {
-        let Self { settings, user_agent, policy, dns, tls, .. } = self;
+        let Self { outside, settings, user_agent, policy, dns, tls } = self;
         let resolver = Resolver::new(Arc::clone(dns), Arc::clone(policy));
         // A proxy has to be found and reached, then to open its tunnel, and may be given up for the direct way.
         let steps = if proxy.is_some() { 4 } else { 1 };
         let (tls_to_proxy, checked_addresses) = (Arc::clone(tls), settings.checked_addresses);
         let through = proxy.map(|proxy| Through { proxy, tls: tls_to_proxy, checked_addresses });
-        let tcp = PolicyConnector::new(Arc::clone(policy), resolver, settings.connect_timeout).through(through);
+        let tcp = PolicyConnector::new(Arc::clone(policy), resolver, settings.connect_timeout)
+            .through(through)
+            .telling(Arc::clone(&outside.refused));
         let connector = Connector::new()
             .connector(tcp)
             .rustls_0_23(Arc::clone(tls))
-            .timeout(settings.connect_timeout.saturating_mul(steps).saturating_add(BACKSTOP))
+            // Each step may give back as much as this thread lost of it.
+            .timeout(settings.connect_timeout.saturating_mul(2 * steps).saturating_add(BACKSTOP))
             .handshake_timeout(settings.handshake_timeout)
             // 0 is "no limit": awc's 100 counts all hosts together and queues the rest without a word.
             .limit(0)

@@ -8,7 +8,7 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use rustls::ClientConfig;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     policy::{AddressPolicy, Refusal},
@@ -16,6 +16,7 @@ use super::{
     resolver::Resolver,
     wire::{WireStream, note_connected, note_dialing},
 };
+use crate::infra::lateness::{Deadline, Late};
 
 /// How long our own look-up of a name may take that a proxy resolves.
 const OWN_LOOKUP: Duration = Duration::from_millis(500);
@@ -47,6 +48,9 @@ pub enum ConnectFailure {
     /// Name and connection together took longer than the connect timeout.
     #[error("no connection within the connect timeout")]
     Timeout,
+    /// The gateway stood still for so long that nobody can tell whether it took too long.
+    #[error("the gateway itself was held up for too long")]
+    Standstill,
     /// No address accepted a connection.
     #[error("cannot connect: {detail}")]
     Io {
@@ -57,6 +61,9 @@ pub enum ConnectFailure {
     },
 }
 
+/// Hears of an address that the policy refused when it was about to be used. It must not block.
+pub type OnRefusal = Arc<dyn Fn(&Refusal) + Send + Sync>;
+
 /// The TCP half of awc's connector; TLS is put on top by awc.
 #[derive(Clone)]
 pub(super) struct PolicyConnector {
@@ -64,6 +71,7 @@ pub(super) struct PolicyConnector {
     resolver: Resolver,
     limit: Duration,
     through: Option<Through>,
+    refused: OnRefusal,
 }
 
 /// The proxy that connections go through.
@@ -78,11 +86,17 @@ pub(super) struct Through {
 
 impl PolicyConnector {
     pub(super) fn new(policy: Arc<AddressPolicy>, resolver: Resolver, limit: Duration) -> Self {
-        Self { policy, resolver, limit, through: None }
+        Self { policy, resolver, limit, through: None, refused: Arc::new(|_| {}) }
     }
 
     pub(super) fn through(mut self, through: Option<Through>) -> Self {
         self.through = through;
+        self
+    }
+
+    /// Tell this one of each refusal.
+    pub(super) fn telling(mut self, refused: OnRefusal) -> Self {
+        self.refused = refused;
         self
     }
 
@@ -105,7 +119,12 @@ impl PolicyConnector {
     }
 
     async fn bounded<T>(&self, opening: impl Future<Output = Result<T, ConnectFailure>>) -> Result<T, ConnectFailure> {
-        timeout(self.limit, opening).await.unwrap_or(Err(ConnectFailure::Timeout))
+        let at = Instant::now() + self.limit;
+        match Deadline::new(at, at + self.limit).wait_for(opening).await {
+            Ok(opened) => opened,
+            Err(Late::Theirs) => Err(ConnectFailure::Timeout),
+            Err(Late::Ours) => Err(ConnectFailure::Standstill),
+        }
     }
 
     async fn direct(&self, host: &str, port: u16) -> Result<Socket, ConnectFailure> {
@@ -153,7 +172,11 @@ impl Service<ConnectInfo<Uri>> for PolicyConnector {
         Box::pin(async move {
             note_dialing();
             let uri = info.request().clone();
-            let stream = connector.open(&uri).await.map_err(|failure| ConnectError::Resolver(Box::new(failure)))?;
+            let opened = connector.open(&uri).await;
+            if let Err(ConnectFailure::Refused(refusal)) = &opened {
+                (connector.refused)(refusal);
+            }
+            let stream = opened.map_err(|failure| ConnectError::Resolver(Box::new(failure)))?;
             note_connected();
             Ok(Connection::new(uri, stream))
         })
@@ -192,6 +215,7 @@ mod tests {
     use std::time::Instant;
 
     use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
 
     use super::*;
 

@@ -103,6 +103,9 @@ pub enum SendErrorKind {
     /// No whole response head before the deadline.
     #[error("the provider did not answer in time")]
     HeadTimeout,
+    /// The gateway stood still for so long that nobody can tell whether the provider was late.
+    #[error("the gateway itself was held up for too long")]
+    Standstill,
     /// The answer is not HTTP as we know it.
     #[error("the provider's answer is not valid HTTP: {0}")]
     Protocol(String),
@@ -156,6 +159,9 @@ pub enum BodyError {
     /// The whole of it took too long.
     #[error("the provider's answer did not end in time")]
     Deadline,
+    /// The gateway stood still for so long that nobody can tell whether the provider was late.
+    #[error("the gateway itself was held up for too long")]
+    Standstill,
     /// The connection broke.
     #[error("the connection broke after {received} bytes: {detail}")]
     Transport {

@@ -29,10 +29,10 @@ mod wire;
 mod tests;
 
 pub use body::{Body, CollectLimits, collect};
-pub use client::{ClientFactory, FactoryError, UpstreamSettings};
-pub use connector::ConnectFailure;
+pub use client::{ClientFactory, FactoryError, Outside, UpstreamSettings};
+pub use connector::{ConnectFailure, OnRefusal};
 pub use error::{BodyError, ConnectStep, Delivery, SendError, SendErrorKind};
 pub use policy::{AddressPolicy, AddressRange, PolicyError, Refusal, range_of};
 pub use proxy::{Caller, Proxy, ProxyKind, Way, Ways};
 pub use resolver::{DnsSettings, Lookup, Resolver, system_lookup};
-pub use send::{UpstreamRequest, UpstreamResponse, send};
+pub use send::{UpstreamRequest, UpstreamResponse, send, send_by};

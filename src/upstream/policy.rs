@@ -97,6 +97,19 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The host that was refused, where there is one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::PlainHttp { host, .. }
+            | Self::Port { host, .. }
+            | Self::LocalName { host, .. }
+            | Self::Address { host, .. } => Some(host),
+            Self::Scheme { .. } | Self::UserInfo | Self::NoHost => None,
+        }
+    }
+}
+
 /// The kinds of address that are not the public internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddressRange {

@@ -19,7 +19,7 @@ use awc::{
     http::{Method, StatusCode, Version},
 };
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     error::{ConnectStep, Delivery, SendError, SendErrorKind as Kind},
     wire::Probe,
 };
+use crate::infra::lateness::{Deadline, Late};
 
 /// What to send. The body is whole, so that it can be sent again on another connection.
 #[derive(Debug, Clone)]
@@ -57,11 +58,20 @@ pub struct UpstreamResponse {
     pub body: Body,
 }
 
-/// Send a request and wait for its response head until `deadline`.
+/// Send a request and wait for its response head until `deadline`, and not a moment longer.
+pub async fn send(client: &Client, request: UpstreamRequest, deadline: Instant) -> Result<UpstreamResponse, SendError> {
+    send_by(client, request, &Deadline::firm(deadline)).await
+}
+
+/// Send a request and wait for its response head.
 ///
 /// A pooled connection that turns out to be dead before it said anything costs one more try on a new connection, because
 /// a provider that closes an idle connection in the moment we use it has not failed.
-pub async fn send(client: &Client, request: UpstreamRequest, deadline: Instant) -> Result<UpstreamResponse, SendError> {
+pub async fn send_by(
+    client: &Client,
+    request: UpstreamRequest,
+    deadline: &Deadline,
+) -> Result<UpstreamResponse, SendError> {
     let first = Probe::new(false);
     match attempt(client, &request, deadline, Rc::clone(&first)).await {
         Err(Failed { stale: true, .. }) => {
@@ -80,18 +90,19 @@ struct Failed {
 async fn attempt(
     client: &Client,
     request: &UpstreamRequest,
-    deadline: Instant,
+    deadline: &Deadline,
     probe: Rc<Probe>,
 ) -> Result<UpstreamResponse, Failed> {
     let outgoing = prepare(client, request, &probe);
-    let answered = timeout_at(deadline, Rc::clone(&probe).watch(outgoing)).await;
+    let answered = deadline.wait_for(Rc::clone(&probe).watch(outgoing)).await;
     let outcome = match answered {
         Ok(Ok(response)) => accept(response, client, &probe),
         Ok(Err(error)) => {
             let stale = is_stale(&error, &probe);
             return Err(Failed { error: classify(error, &probe, delivery(request, &probe)), stale });
         }
-        Err(_) => Err(late(request, &probe)),
+        Err(Late::Theirs) => Err(late(request, &probe)),
+        Err(Late::Ours) => Err(SendError::new(Kind::Standstill, delivery(request, &probe))),
     };
     outcome.map_err(|error| Failed { error, stale: false })
 }
@@ -203,6 +214,7 @@ fn dial_kind(failure: ConnectFailure) -> Kind {
         ConnectFailure::Refused(refusal) => Kind::Refused(refusal),
         ConnectFailure::Dns { host, detail } => Kind::Dns { host, detail },
         ConnectFailure::Proxy { address, detail } => Kind::Proxy { address, detail },
+        ConnectFailure::Standstill => Kind::Standstill,
         ConnectFailure::Timeout => Kind::ConnectTimeout { step: ConnectStep::Tcp },
         ConnectFailure::Io { kind, detail } => Kind::Connect { kind, detail },
     }

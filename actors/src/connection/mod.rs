@@ -149,6 +149,7 @@ impl Connection {
             terminal: was.terminal,
             since: now.to_wall(was.since),
             lockouts: snapshot::lockouts(&was, now),
+            attention: was.attention.map(|(at, note)| (now.to_wall(at), note)),
             last_error: was.last_error.map(|(at, note)| (now.to_wall(at), note)),
             learned: self.handle.traffic.learned().records(now),
         }

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub reason: Option<String>,
     /// The last error and when.
     pub last_error: Option<(UnixMillis, ErrorNote)>,
+    /// What a person has to look at, and since when.
+    pub needs_attention: Option<(UnixMillis, ErrorNote)>,
     /// Failures in a row.
     pub consecutive_failures: u32,
     /// Calls in the rolling window.
@@ -114,6 +116,7 @@ impl Snapshot {
             until: until.map(|moment| now.to_wall(moment)),
             reason: reason(state, was, cooling.map(|cooldown| cooldown.reason)),
             last_error: was.last_error.clone().map(|(at, note)| (now.to_wall(at), note)),
+            needs_attention: was.attention.clone().map(|(at, note)| (now.to_wall(at), note)),
             consecutive_failures: was.consecutive,
             window_calls: was.counts.calls,
             window_failures: was.counts.failures,

@@ -1,8 +1,8 @@
 //! How long to stay away: the provider's own word when there is one, else a ladder.
 //!
 //! Hints are trusted and only clamped, because a provider knows when its window ends. Their jitter goes
-//! upward only: coming back early is what the hint forbids. What a breaker's wait has grown by is jittered in full:
-//! several gateways that lost the same provider must not come back to it at one moment.
+//! upward only: coming back early is what the hint forbids. What a wait without a hint has grown by, a cooldown's or a
+//! breaker's, is jittered in full: several gateways that lost the same provider must not come back to it at one moment.
 
 use std::time::Duration;
 
@@ -59,26 +59,26 @@ pub fn cooldown(
 ) -> Duration {
     match hint.filter(|_| settings.use_hints) {
         Some(hint) => jitter.lengthen(hint.clamp(SHORTEST, longest_hint)),
-        None => jitter.lengthen(ladder(settings, level).max(SHORTEST)),
+        None => grown(ladder(settings, 0).max(SHORTEST), ladder(settings, level).max(SHORTEST), jitter),
     }
+}
+
+/// A wait that grew from a first one to its full length: what it grew by is jittered in full, the first never shortened.
+fn grown(first: Duration, full: Duration, jitter: Jitter) -> Duration {
+    if full <= first { jitter.lengthen(first) } else { full - (full - first).mul_f64(jitter.0) }
 }
 
 /// How long a breaker stays open in its n-th cycle (0 first).
 pub fn open_for(reset: Duration, longest: Duration, cycle: u32, jitter: Jitter) -> Duration {
-    let grown = reset.saturating_mul(2u32.saturating_pow(cycle.min(16))).min(longest.max(reset));
-    if cycle == 0 { jitter.lengthen(reset) } else { grown - grown.saturating_sub(reset).mul_f64(jitter.0) }
+    grown(reset, reset.saturating_mul(2u32.saturating_pow(cycle.min(16))).min(longest.max(reset)), jitter)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SETTINGS: CooldownSettings = CooldownSettings {
-        base: Duration::from_secs(3),
-        max_steps: 5,
-        max: Duration::from_secs(1800),
-        use_hints: true,
-    };
+    const SETTINGS: CooldownSettings =
+        CooldownSettings { base: Duration::from_secs(3), max_steps: 5, max: Duration::from_secs(60), use_hints: true };
 
     fn wait(level: u32, hint: Option<u64>) -> Duration {
         cooldown(&SETTINGS, level, hint.map(Duration::from_secs), LONGEST_HINT, Jitter::NONE)
@@ -95,7 +95,15 @@ mod tests {
     fn without_a_hint_the_ladder_doubles_and_stops() {
         let steps: Vec<u64> = (0..8).map(|level| wait(level, None).as_secs()).collect();
 
-        assert_eq!(steps, [3, 6, 12, 24, 48, 96, 96, 96]);
+        assert_eq!(steps, [3, 6, 12, 24, 48, 60, 60, 60]);
+    }
+
+    #[test]
+    fn the_growth_of_a_cooldown_is_jittered_in_full_and_the_first_step_is_never_shortened() {
+        let wait = |level, share| cooldown(&SETTINGS, level, None, LONGEST_HINT, Jitter::new(share)).as_millis();
+
+        assert_eq!([wait(4, 0.0), wait(4, 0.5), wait(4, 1.0)], [48_000, 25_500, 3_000]);
+        assert_eq!([wait(0, 0.0), wait(0, 1.0)], [3_000, 3_300]);
     }
 
     #[test]

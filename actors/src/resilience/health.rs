@@ -30,6 +30,8 @@ pub struct ErrorNote {
     pub code: Option<String>,
     /// The provider's words; empty when they are about the request.
     pub message: String,
+    /// Whether a person has to look at it: what answers there is no API, and waiting does not make it one.
+    pub needs_attention: bool,
 }
 
 /// What the health hears about one finished attempt.
@@ -90,6 +92,7 @@ pub struct Health {
     suspected_at: Option<Moment>,
     since: Moment,
     last_error: Option<(Moment, ErrorNote)>,
+    attention: Option<(Moment, ErrorNote)>,
 }
 
 /// Everything that outlives a crash of the actor and, in wall time, of the process.
@@ -111,6 +114,8 @@ pub struct Remembered {
     pub since: Moment,
     /// The last error and when.
     pub last_error: Option<(Moment, ErrorNote)>,
+    /// The first error since the last success that a person has to look at, and when.
+    pub attention: Option<(Moment, ErrorNote)>,
     /// The window's counts when this was written.
     pub counts: Counts,
 }
@@ -133,6 +138,7 @@ impl Health {
             suspected_at: None,
             since: was.since,
             last_error: was.last_error,
+            attention: was.attention,
         }
     }
 
@@ -147,6 +153,7 @@ impl Health {
             terminal: self.terminal,
             since: self.since,
             last_error: self.last_error.clone(),
+            attention: self.attention.clone(),
             counts: self.breaker.counts(now),
         }
     }
@@ -168,6 +175,7 @@ impl Health {
         let mut changes = Vec::new();
         if let Some(note) = &heard.error {
             self.last_error = Some((now, note.clone()));
+            changes.extend(self.call_for_attention(note, now));
         }
         let ended = Ended { admission: heard.admission, signal: verdict.signal, took: heard.took };
         if let Some(to) = self.breaker.hear(gate, ended, now, jitter) {
@@ -210,6 +218,7 @@ impl Health {
         }
         if *scope == ResetScope::All {
             self.suspected_at = None;
+            changes.extend(self.attention.take().map(|_| Transition::AttentionOver));
             changes.extend(self.terminal.take().map(Transition::TerminalCleared));
         }
         self.stamp(&changes, now);
@@ -232,6 +241,7 @@ impl Health {
     pub fn forgive_credential(&mut self, now: Moment) -> Vec<Transition> {
         self.suspected_at = None;
         let mut changes: Vec<_> = self.terminal.take().map(Transition::TerminalCleared).into_iter().collect();
+        changes.extend(self.attention.take().map(|_| Transition::AttentionOver));
         changes.extend(self.set_cooldown(None, now));
         self.stamp(&changes, now);
         changes
@@ -297,6 +307,14 @@ impl Health {
         }
     }
 
+    /// Said once, not with every request that meets it.
+    fn call_for_attention(&mut self, note: &ErrorNote, now: Moment) -> Option<Transition> {
+        (note.needs_attention && self.attention.is_none()).then(|| {
+            self.attention = Some((now, note.clone()));
+            Transition::NeedsAttention
+        })
+    }
+
     fn end(&mut self, terminal: Terminal) -> Option<Transition> {
         (self.terminal != Some(terminal)).then(|| {
             self.terminal = Some(terminal);
@@ -307,7 +325,7 @@ impl Health {
     /// A success proves the credential and the model. It ends a cooldown only if it was admitted after it
     /// began: calls in flight when the limit struck may still succeed.
     fn proved_alive(&mut self, heard: &Heard) -> Vec<Transition> {
-        let mut changes = Vec::new();
+        let mut changes: Vec<_> = self.attention.take().map(|_| Transition::AttentionOver).into_iter().collect();
         if heard.terminal_probe {
             self.suspected_at = None;
             changes.extend(self.terminal.take().map(Transition::TerminalCleared));
@@ -333,7 +351,11 @@ impl Health {
             matches!(change, Transition::Breaker { from, to } if from.state == to.state)
                 || matches!(
                     change,
-                    Transition::ModelLocked { .. } | Transition::ModelsUnlocked(_) | Transition::LimitsForgotten
+                    Transition::ModelLocked { .. }
+                        | Transition::ModelsUnlocked(_)
+                        | Transition::LimitsForgotten
+                        | Transition::NeedsAttention
+                        | Transition::AttentionOver
                 )
         };
         if changes.iter().any(|change| !relabelled(change)) {

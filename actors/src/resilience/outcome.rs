@@ -34,7 +34,7 @@ pub enum Outcome {
     Overloaded,
     /// Any other fault of the provider (5xx).
     ServerFault,
-    /// No TCP or TLS connection in time, or refused.
+    /// No address, no TCP or no TLS connection in time, or refused.
     ConnectFailed,
     /// No first content in time.
     FirstContentTimeout,
@@ -44,7 +44,7 @@ pub enum Outcome {
     DeadlineExceeded,
     /// The answer broke its own protocol: cut, empty, not JSON, no end.
     BrokenAnswer,
-    /// Our own path is broken: name resolution, address policy, egress.
+    /// Our own path is closed: the address policy forbids it, or there is no way out.
     LocalNetwork,
     /// The proxy that operators put on the way cannot be used.
     ProxyFailed,

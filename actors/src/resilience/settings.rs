@@ -65,7 +65,7 @@ pub struct CooldownSettings {
 
 impl Default for CooldownSettings {
     fn default() -> Self {
-        Self { base: Duration::from_secs(3), max_steps: 5, max: Duration::from_secs(1800), use_hints: true }
+        Self { base: Duration::from_secs(3), max_steps: 5, max: Duration::from_secs(60), use_hints: true }
     }
 }
 

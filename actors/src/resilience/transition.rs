@@ -40,6 +40,10 @@ pub enum Transition {
     BecameTerminal(Terminal),
     /// Back in service.
     TerminalCleared(Terminal),
+    /// What answers is no API: a person has to look at it.
+    NeedsAttention,
+    /// It answered as it should, or somebody looked at it.
+    AttentionOver,
     /// What was learned about limits is forgotten.
     LimitsForgotten,
 }
@@ -75,6 +79,8 @@ impl fmt::Display for Told<'_> {
             Transition::ModelsUnlocked(count) => write!(f, "{count} models unlocked"),
             Transition::BecameTerminal(terminal) => write!(f, "out of service: {}", terminal.as_str()),
             Transition::LimitsForgotten => f.write_str("learned limits forgotten"),
+            Transition::NeedsAttention => f.write_str("needs attention: what answers is no API"),
+            Transition::AttentionOver => f.write_str("needs no attention any more"),
             Transition::TerminalCleared(terminal) => write!(f, "back in service, was {}", terminal.as_str()),
         }
     }
@@ -108,6 +114,8 @@ mod tests {
             Transition::BecameTerminal(Terminal::Expired),
             Transition::TerminalCleared(Terminal::Expired),
             Transition::LimitsForgotten,
+            Transition::NeedsAttention,
+            Transition::AttentionOver,
         ];
 
         let told = changes.map(|change| change.told(now).to_string());
@@ -123,6 +131,8 @@ mod tests {
             "out of service: expired",
             "back in service, was expired",
             "learned limits forgotten",
+            "needs attention: what answers is no API",
+            "needs no attention any more",
         ];
         assert_eq!(told, expected);
     }

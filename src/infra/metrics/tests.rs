@@ -29,6 +29,7 @@ fn snapshot(name: &str) -> Snapshot {
         until: None,
         reason: None,
         last_error: None,
+        needs_attention: None,
         consecutive_failures: 0,
         window_calls: 0,
         window_failures: 0,

@@ -61,6 +61,8 @@ const fn kind(transition: &Transition) -> &'static str {
         Transition::BecameTerminal(_) => "out_of_service",
         Transition::TerminalCleared(_) => "back_in_service",
         Transition::LimitsForgotten => "limits_forgotten",
+        Transition::NeedsAttention => "needs_attention",
+        Transition::AttentionOver => "attention_over",
     }
 }
 
@@ -70,7 +72,7 @@ fn cause(connection: &ConnectionHandle, transition: &Transition) -> Option<&'sta
         Transition::CoolingDown { reason, .. } => Some(reason.as_str()),
         Transition::BecameTerminal(terminal) => Some(terminal.as_str()),
         Transition::Breaker { to, .. } if matches!(to.state, BreakerState::Closed | BreakerState::HalfOpen) => None,
-        Transition::Breaker { .. } | Transition::ModelLocked { .. } => {
+        Transition::Breaker { .. } | Transition::ModelLocked { .. } | Transition::NeedsAttention => {
             connection.remembered().last_error.as_ref().map(|(_, note)| note.outcome.as_str())
         }
         _ => None,

@@ -72,6 +72,7 @@ fn origin(listed: &Listed, live: Option<&Snapshot>) -> Value {
         "problem": listed.problem,
         "state": live.map(|snapshot| live::word(snapshot.state)),
         "breaker": live.map(|snapshot| live::upper(snapshot.breaker)),
+        "needsAttention": live.is_some_and(|snapshot| snapshot.needs_attention.is_some()),
     })
 }
 

@@ -8,14 +8,14 @@ use futures_util::future::join_all;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::connection::snapshot::Snapshot;
 use omniroute_actors::resilience::gate::BreakerState;
-use omniroute_actors::resilience::health::ConnectionState;
+use omniroute_actors::resilience::health::{ConnectionState, ErrorNote};
 use omniroute_actors::resilience::learned::LearnedRecord;
 use omniroute_actors::supervisor::{GetSnapshots, Revive};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::routes::Refusal;
-use crate::routes::body::{iso, iso_or_null};
+use crate::routes::body::{iso, iso_or_null, put};
 
 /// How long the registry may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -98,6 +98,18 @@ pub(super) fn upper(breaker: BreakerState) -> String {
     breaker.as_str().to_uppercase()
 }
 
+/// An error, and under `when` its time.
+fn noted(note: &ErrorNote, when: &str, at: i64) -> Value {
+    let mut shown = json!({
+        "outcome": note.outcome.as_str(),
+        "status": (note.status > 0).then_some(note.status),
+        "code": note.code,
+        "message": note.message,
+    });
+    put(&mut shown, when, iso(at));
+    shown
+}
+
 /// A connection's whole state.
 pub(super) fn connection(snapshot: &Snapshot) -> Value {
     json!({
@@ -111,13 +123,8 @@ pub(super) fn connection(snapshot: &Snapshot) -> Value {
         "since": iso(snapshot.since.0),
         "until": iso_or_null(snapshot.until.map(|until| until.0)),
         "reason": snapshot.reason,
-        "lastError": snapshot.last_error.as_ref().map(|(at, note)| json!({
-            "at": iso(at.0),
-            "outcome": note.outcome.as_str(),
-            "status": (note.status > 0).then_some(note.status),
-            "code": note.code,
-            "message": note.message,
-        })),
+        "lastError": snapshot.last_error.as_ref().map(|(at, note)| noted(note, "at", at.0)),
+        "needsAttention": snapshot.needs_attention.as_ref().map(|(at, note)| noted(note, "since", at.0)),
         "counts": {
             "consecutiveFailures": snapshot.consecutive_failures,
             "windowCalls": snapshot.window_calls,

@@ -252,6 +252,7 @@ fn line(handle: &ConnectionHandle, changes: &[Transition]) -> Value {
         Transition::CooldownCleared => json!({"what": "cooldown"}),
         Transition::ModelsUnlocked(count) => json!({"what": "lockouts", "count": count}),
         Transition::LimitsForgotten => json!({"what": "limiters"}),
+        Transition::AttentionOver => json!({"what": "attention"}),
         Transition::TerminalCleared(terminal) => json!({"what": "terminal", "from": terminal.as_str()}),
         _ => json!({"what": "other"}),
     };

@@ -126,7 +126,13 @@ async fn what_happened_is_told_and_can_be_forgotten() {
 }
 
 fn failure() -> Settlement {
-    let error = ErrorNote { outcome: Outcome::ServerFault, status: 500, code: None, message: "broken".into() };
+    let error = ErrorNote {
+        outcome: Outcome::ServerFault,
+        status: 500,
+        code: None,
+        message: "broken".into(),
+        needs_attention: false,
+    };
     Settlement { error: Some(error), ..Settlement::from(Outcome::ServerFault) }
 }
 

@@ -82,7 +82,12 @@ async fn a_refused_connection_is_known_not_to_have_sent_anything() {
 #[actix_rt::test]
 async fn an_unknown_name_is_a_dns_error() {
     let lookup: crate::upstream::Lookup = std::sync::Arc::new(|_| Err(io::Error::other("NXDOMAIN")));
-    let client = crate::upstream::ClientFactory::with_lookup(settings(&[]), lookup).unwrap().client();
+    let client = crate::upstream::ClientFactory::with_outside(
+        settings(&[]),
+        crate::upstream::Outside { lookup, ..Default::default() },
+    )
+    .unwrap()
+    .client();
 
     let error = send(&client, post_to("https://nowhere.example/v1"), in_ms(1000)).await.unwrap_err();
 
@@ -96,7 +101,12 @@ async fn a_name_server_that_hangs_costs_the_connect_timeout_and_not_the_deadline
         std::thread::sleep(Duration::from_millis(900));
         Ok(Vec::new())
     });
-    let client = crate::upstream::ClientFactory::with_lookup(settings(&[]), lookup).unwrap().client();
+    let client = crate::upstream::ClientFactory::with_outside(
+        settings(&[]),
+        crate::upstream::Outside { lookup, ..Default::default() },
+    )
+    .unwrap()
+    .client();
     let started = std::time::Instant::now();
 
     let error = send(&client, post_to("https://slow.example/v1"), in_ms(5000)).await.unwrap_err();

@@ -18,7 +18,7 @@ use tokio::{
 };
 use url::Url;
 
-use crate::upstream::{ClientFactory, CollectLimits, UpstreamRequest, UpstreamSettings};
+use crate::upstream::{ClientFactory, CollectLimits, Lookup, Outside, UpstreamRequest, UpstreamSettings};
 
 /// A server and the number of connections it accepted.
 pub(super) struct Server {
@@ -100,7 +100,8 @@ pub(super) fn factory() -> ClientFactory {
 
 /// A factory for which each name is this machine.
 pub(super) fn factory_here(settings: UpstreamSettings) -> ClientFactory {
-    ClientFactory::with_lookup(settings, Arc::new(|_| Ok(vec![IpAddr::from([127, 0, 0, 1])]))).unwrap()
+    let lookup: Lookup = Arc::new(|_| Ok(vec![IpAddr::from([127, 0, 0, 1])]));
+    ClientFactory::with_outside(settings, Outside { lookup, ..Outside::default() }).unwrap()
 }
 
 pub(super) fn post(server: &Server) -> UpstreamRequest {

@@ -6,7 +6,7 @@ use omniroute_testkit::gateway::Builder;
 use omniroute_testkit::http::content;
 
 use super::{Fate, assert_blame, assert_fate, broken, forget, named};
-use crate::common::{End, PATIENCE, Site, calm, chat, end_of};
+use crate::common::{End, PATIENCE, Site, calm, chat, end_of, eventually};
 
 /// For faults that show at once: nothing here may come near a deadline.
 fn patient() -> Builder {
@@ -48,7 +48,7 @@ const BEFORE_CONTENT: &[(u8, &str, bool, Fate)] = &[
     (22, "invalid_json", false, NOT_JSON),
     (23, "invalid_json_event n=0", true, NOT_JSON),
     (24, "html_200", false, NOT_JSON),
-    (24, "html_200", true, EMPTY),
+    (24, "html_200", true, NOT_JSON),
     (26, "huge_body bytes=100000000", false, BAD_GATEWAY),
     (26, "huge_line", true, BAD_GATEWAY),
     (27, "gzip_bomb", false, BAD_GATEWAY),
@@ -210,4 +210,29 @@ async fn an_endless_line_does_not_become_a_huge_process() {
     let grown = site.gateway.rss_bytes().saturating_sub(before);
     assert_eq!(answer.status(), 502, "{}", answer.text());
     assert!(grown < 16 * 1024 * 1024, "grown by {grown} bytes");
+}
+
+#[tokio::test]
+async fn a_web_page_calls_for_attention_until_an_api_answers() {
+    let site = Site::open(calm()).await;
+    site.a.control.script(["html_200", "status code=503", "ok"]);
+    let attention = async || site.state_of_a().await["needsAttention"].clone();
+
+    assert_eq!(site.ask(true).await.status(), 502);
+    let marked = eventually(PATIENCE, async || Some(attention().await).filter(|now| now["code"] == "not_json")).await;
+    assert_eq!(site.ask(false).await.status(), 503);
+    let still = attention().await;
+    assert_eq!(site.ask(false).await.status(), 200);
+    let over = eventually(PATIENCE, async || attention().await.is_null().then_some(())).await;
+
+    assert!(marked.is_some() && over.is_some());
+    assert_eq!(Some(&still), marked.as_ref(), "a later failure does not hide it");
+    let actions = async || {
+        let log = site.admin.get("/api/compliance/audit-log").await;
+        log.as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for kind in ["connection.needs_attention", "connection.attention_over"] {
+        let logged = eventually(PATIENCE, async || actions().await.iter().any(|one| one == kind).then_some(())).await;
+        assert!(logged.is_some(), "{kind}: {:?}", actions().await);
+    }
 }

@@ -74,7 +74,8 @@ async fn limits_without_a_hint_climb_the_ladder() {
         tokio::time::sleep(Duration::from_millis(wait + 20)).await;
     }
 
-    assert!((800..=1_100).contains(&rests[0]) && (1_700..=2_200).contains(&rests[1]), "{rests:?}");
+    // What the second grew by is drawn, down to the first step again.
+    assert!((800..=1_100).contains(&rests[0]) && (800..=2_000).contains(&rests[1]), "{rests:?}");
     assert_eq!(site.a.control.settled().await.total.started, 2, "nobody asked while it rested");
 }
 

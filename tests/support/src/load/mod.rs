@@ -1,7 +1,9 @@
-//! A closed-loop load generator: so many connections, each with one request under way, and what they saw.
+//! A load generator: closed-loop, so many connections, each with one request under way; or open-loop, so many requests a
+//! second, however many are under way; and what they saw.
 //!
 //! The request is rendered once and an answer is read without copying, so that the generator is not what is measured.
 
+mod open;
 mod options;
 mod reply;
 mod report;
@@ -22,11 +24,18 @@ pub use options::{HELP, Options, parse};
 /// A first token later than this was held back by something that is no computation, such as Nagle's delay.
 const STALL: Duration = Duration::from_millis(5);
 
+/// A refusal that takes longer is no quick one.
+const PROMPT: Duration = Duration::from_millis(50);
+
 /// Run the load and report it as one JSON object.
 pub async fn run(options: Options) -> Value {
     let processes = Processes::watch(&options.pids);
     let begin = Instant::now();
-    let sums = if options.slow_streams > 0 { slow(&options).await } else { closed(&options).await };
+    let sums = match (options.slow_streams, options.rate) {
+        (0, None) => closed(&options).await,
+        (0, Some(rate)) => open::run(&options, rate).await,
+        _ => slow(&options).await,
+    };
     let seconds = begin.elapsed().as_secs_f64();
     let mut report = report(&sums, seconds, &options);
     report["processes"] = processes.report(sums.finished());
@@ -124,6 +133,12 @@ fn report(sums: &Sums, seconds: f64, options: &Options) -> Value {
         report["firstTokensOver5Ms"] = json!(sums.first_tokens.iter().filter(|taken| **taken > STALL).count());
         report["largestGapMs"] = json!(sums.largest_gap.as_secs_f64() * 1e3);
     }
+    if let Some(rate) = options.rate {
+        report["offered"] = json!(rate);
+        report["refused"] = json!(sums.refused.len());
+        report["refusedMs"] = quantiles(&sums.refused);
+        report["refusedAfter50Ms"] = json!(sums.refused.iter().filter(|taken| **taken > PROMPT).count());
+    }
     if options.slow_streams > 0 {
         report["streams"] = json!(options.slow_streams);
         report["completed"] = json!(sums.finished());
@@ -154,6 +169,29 @@ mod tests {
         assert!(report["latencyMs"]["p50"].as_f64() <= report["latencyMs"]["max"].as_f64());
         assert!(report["processes"]["each"][0]["rssBytes"].as_u64().unwrap() > 0);
         assert!(report["rps"].as_f64().unwrap() > 0.0 && report["bytes"].as_u64().unwrap() > 10_000);
+    }
+
+    #[tokio::test]
+    async fn an_open_loop_begins_its_requests_in_time_although_none_is_answered() {
+        let mock = MockUpstream::start().await;
+        mock.control.always("ok first_delay_ms=400");
+
+        let report = run(options(&mock, "--rate 100 --seconds 0.3")).await;
+
+        assert_eq!((report["ok"].as_u64(), report["refused"].as_u64()), (Some(30), Some(0)));
+        let stats = mock.control.settled().await;
+        assert_eq!((stats.total.started, stats.connections), (30, 30), "nobody waited for anybody");
+    }
+
+    #[tokio::test]
+    async fn refusals_of_an_open_loop_are_timed_apart() {
+        let mock = MockUpstream::start().await;
+        mock.control.always("status code=503");
+
+        let report = run(options(&mock, "--rate 50 --seconds 0.2")).await;
+
+        assert_eq!((report["ok"].as_u64(), report["refused"].as_u64()), (Some(0), Some(10)));
+        assert!(report["refusedMs"]["p50"].as_f64().is_some());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 /// What the program prints for `--help`.
 pub const HELP: &str = "\
-A closed-loop load generator for benchmarks on this machine.
+A load generator, closed-loop or open-loop, for benchmarks on this machine.
 
 usage: load --url URL [--key KEY] [--model MODEL] (--requests N | --seconds S | --slow-streams N) [options]
 
@@ -13,6 +13,7 @@ usage: load --url URL [--key KEY] [--model MODEL] (--requests N | --seconds S | 
   --model MODEL        model string (default mock-model)
   --prompt TEXT        user message (default hello); may carry a fault marker for the mock
   --connections N      connections, each with one request under way (default 64)
+  --rate R             open loop: so many requests a second begin, whatever becomes of those before (with --seconds)
   --requests N         end after so many requests
   --seconds S          end after so long
   --stream             ask for streams and time their first token
@@ -38,6 +39,8 @@ pub struct Options {
     pub connections: usize,
     /// The most requests.
     pub requests: Option<u64>,
+    /// Requests that begin a second; none is the closed loop.
+    pub rate: Option<f64>,
     /// The longest time.
     pub seconds: Option<f64>,
     /// Whether streams are asked for.
@@ -59,6 +62,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String>
         prompt: "hello".into(),
         connections: 64,
         requests: None,
+        rate: None,
         seconds: None,
         stream: false,
         slow_streams: 0,
@@ -76,6 +80,9 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String>
         }
     }
     (options.addr, options.path) = target(&url.ok_or_else(|| format!("no --url\n\n{HELP}"))?)?;
+    if options.rate.is_some() && options.seconds.is_none() {
+        return Err("--rate needs --seconds".into());
+    }
     if options.requests.is_none() && options.seconds.is_none() && options.slow_streams == 0 {
         return Err("one of --requests, --seconds and --slow-streams is needed: a load must end".into());
     }
@@ -90,6 +97,7 @@ impl Options {
             "--prompt" => self.prompt = value.into(),
             "--connections" => self.connections = number(name, value)?,
             "--requests" => self.requests = Some(number(name, value)?),
+            "--rate" => self.rate = Some(rate(value)?),
             "--seconds" => self.seconds = Some(seconds(value)?),
             "--slow-streams" => self.slow_streams = number(name, value)?,
             "--pid" => self.pids.push(number(name, value)?),
@@ -101,6 +109,11 @@ impl Options {
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("{name} needs a number, not {value:?}"))
+}
+
+fn rate(value: &str) -> Result<f64, String> {
+    let rate: f64 = number("--rate", value)?;
+    if (0.1..=1e6).contains(&rate) { Ok(rate) } else { Err("--rate must be between 0.1 and 1000000".into()) }
 }
 
 fn seconds(value: &str) -> Result<f64, String> {

@@ -14,6 +14,8 @@ use super::{Failed, Seen, proc};
 pub(super) struct Sums {
     pub(super) latencies: Vec<Duration>,
     pub(super) first_tokens: Vec<Duration>,
+    /// What refusals took, in an open loop: 429 and 503.
+    pub(super) refused: Vec<Duration>,
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) largest_gap: Duration,
     pub(super) bytes: u64,
@@ -34,6 +36,7 @@ impl Sums {
 
     pub(super) fn merge(&mut self, other: Sums) {
         self.latencies.extend(other.latencies);
+        self.refused.extend(other.refused);
         self.first_tokens.extend(other.first_tokens);
         self.largest_gap = self.largest_gap.max(other.largest_gap);
         self.bytes += other.bytes;
