@@ -13,7 +13,11 @@ mod combo_steps;
 mod combo_test;
 mod combos;
 mod config;
+mod connection_checks;
+mod connection_find;
 mod connection_form;
+mod connection_models;
+mod connection_test;
 mod connection_view;
 mod db_backups;
 mod explain;
@@ -26,6 +30,10 @@ mod model_aliases;
 mod model_facts;
 mod models;
 mod monitoring;
+mod oauth;
+mod oauth_begin;
+mod oauth_callback;
+mod oauth_end;
 mod openapi;
 mod policies;
 mod policy_form;
@@ -38,6 +46,7 @@ mod resilience_numbers;
 mod resilience_patch;
 mod sessions;
 mod telemetry;
+mod token_health;
 
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
@@ -49,6 +58,10 @@ pub fn routes() -> Vec<RouteSpec> {
         auth::routes(),
         init::routes(),
         providers::routes(),
+        connection_models::routes(),
+        oauth::routes(),
+        oauth_callback::routes(),
+        token_health::routes(),
         provider_nodes::routes(),
         combo_builder::routes(),
         combo_metrics::routes(),
