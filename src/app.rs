@@ -18,6 +18,7 @@ use crate::infra::lifecycle::Lifecycle;
 use crate::infra::overload::Overload;
 use crate::infra::recorder::Recorder;
 use crate::infra::stats::Stats;
+use crate::providers::oauth::Oauth;
 use crate::store::Store;
 use crate::upstream::ClientFactory;
 
@@ -46,6 +47,8 @@ pub struct App {
     pub clients: ClientFactory,
     /// Exchanges credentials that are not sent themselves.
     pub minter: Arc<dyn Minter>,
+    /// Accounts that are signed in.
+    pub oauth: Arc<Oauth>,
     /// The way to what clients name by URL: without the exceptions that providers have.
     pub web: ClientFactory,
     /// Keeps usage.

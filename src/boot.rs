@@ -46,6 +46,7 @@ use crate::infra::state_saver::{self, StateSaver};
 use crate::infra::stats::{Ears, Stats};
 use crate::infra::telemetry::LogControl;
 use crate::providers::exchange::odd_hosts;
+use crate::providers::oauth::{BookError, Oauth, OauthBook};
 use crate::providers::{Catalog, EnvironmentConnection, TokenMinter, discover};
 use crate::routes::Management;
 use crate::store::{Store, StoreError};
@@ -89,6 +90,9 @@ pub enum BootError {
     /// The first client key.
     #[error("the first client key: {0}")]
     FirstKey(#[from] crate::infra::crypto::CryptoError),
+    /// The servers that accounts are signed in with.
+    #[error(transparent)]
+    Oauth(#[from] BookError),
     /// A part of the start died.
     #[error("a part of the start died: {0}")]
     Died(#[from] tokio::task::JoinError),
@@ -138,7 +142,9 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     actix_rt::spawn(saving.run());
     let (stats, keeper) = Stats::new(Arc::clone(&clock), Some(store.clone()));
     actix_rt::spawn(keeper.run());
-    let minter: Arc<dyn Minter> = Arc::new(TokenMinter::new(clients.clone()));
+    let book = OauthBook::read(&config.oauth.file, loader.environment())?;
+    let oauth = Arc::new(Oauth::new(clients.clone(), store.clone(), Arc::clone(&clock), book));
+    let minter: Arc<dyn Minter> = Arc::new(TokenMinter::new(clients.clone(), Arc::clone(&oauth)));
     let ports = Ports {
         clock: Arc::clone(&clock),
         store: Arc::new(saver.clone()),
@@ -165,13 +171,10 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         backups: Arc::new(Shelf::new(config.clone(), store.clone(), Arc::clone(&clock))),
         sessions: Sessions::new(store.clone(), &vault, config.clone(), Arc::clone(&clock)),
         admin: Arc::clone(&admin),
-        reloader: Arc::new(LiveReload::new(
-            config.clone(),
-            loader,
-            [&clients, &web].map(Clone::clone),
-            demo_address,
-            log,
-        )),
+        reloader: Arc::new(
+            LiveReload::new(config.clone(), loader, [&clients, &web].map(Clone::clone), demo_address, log)
+                .with_sign_ins(Arc::clone(&oauth)),
+        ),
     };
     let app = App {
         keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
@@ -188,6 +191,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         directory,
         clients,
         minter,
+        oauth,
         web,
         recorder,
         runs,

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::clock::UnixMillis;
@@ -77,7 +78,19 @@ pub trait Observer: Send + Sync + 'static {
 /// block it.
 pub trait Minter: Send + Sync + 'static {
     /// Exchange this. One that replaces the credential stores the new one before it returns.
-    fn mint<'a>(&'a self, connection: &'a ConnectionId, exchange: &'a Exchange, now: UnixMillis) -> Minting<'a>;
+    fn mint<'a>(&'a self, wanted: Wanted<'a>, now: UnixMillis) -> Minting<'a>;
+}
+
+/// A token that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// For which connection.
+    pub connection: &'a ConnectionId,
+    /// From what.
+    pub exchange: &'a Exchange,
+    /// The value of the token that the connection has and that has served its time, or was refused: any other one is
+    /// welcome, be it one that somebody else got meanwhile.
+    pub spent: Option<&'a SecretString>,
 }
 
 /// An exchange that runs.
@@ -105,7 +118,7 @@ impl StateStore for Nowhere {
 }
 
 impl Minter for Nowhere {
-    fn mint<'a>(&'a self, _: &'a ConnectionId, _: &'a Exchange, _: UnixMillis) -> Minting<'a> {
+    fn mint<'a>(&'a self, _: Wanted<'a>, _: UnixMillis) -> Minting<'a> {
         Box::pin(async { Err(MintFailure::own(Outcome::LocalNetwork, "there is no way out")) })
     }
 }

@@ -1,7 +1,10 @@
 //! Reading the configuration again while the process runs, for SIGHUP and for `POST /api/config/reload`.
 
+use std::sync::Arc;
+
 use crate::config::{ConfigHandle, ConfigProblems, Loader, ReloadReport};
 use crate::infra::telemetry::LogControl;
+use crate::providers::oauth::{Oauth, OauthBook};
 use crate::routes::Reloader;
 use crate::upstream::ClientFactory;
 
@@ -13,6 +16,7 @@ pub struct LiveReload {
     web: ClientFactory,
     demo: Option<std::net::SocketAddr>,
     log: LogControl,
+    oauth: Option<Arc<Oauth>>,
 }
 
 impl LiveReload {
@@ -24,7 +28,14 @@ impl LiveReload {
         demo: Option<std::net::SocketAddr>,
         log: LogControl,
     ) -> Self {
-        Self { config, loader, clients, web, demo, log }
+        Self { config, loader, clients, web, demo, log, oauth: None }
+    }
+
+    /// With the servers that accounts are signed in with: their file is read again, too.
+    #[must_use]
+    pub fn with_sign_ins(mut self, oauth: Arc<Oauth>) -> Self {
+        self.oauth = Some(oauth);
+        self
     }
 }
 
@@ -44,6 +55,12 @@ impl Reloader for LiveReload {
         let providers = self.clients.reconfigure(super::upstream_settings(&config.upstream, self.demo));
         if let Err(error) = providers.and_then(|()| self.web.reconfigure(super::web_settings(&config))) {
             tracing::error!(%error, "the new settings of the way out are not in force");
+        }
+        if let Some(oauth) = &self.oauth {
+            match OauthBook::read(&config.oauth.file, self.loader.environment()) {
+                Ok(book) => oauth.reconfigure(book),
+                Err(error) => tracing::error!(%error, "the new servers for sign-ins are not in force"),
+            }
         }
         tracing::info!(applied = %named(&report.applied), needs_restart = %named(&report.needs_restart), "the configuration was read again");
         Ok(report)

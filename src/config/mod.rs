@@ -9,6 +9,7 @@ mod hint;
 pub mod layers;
 pub mod loader;
 pub mod network;
+pub mod oauth;
 pub mod outline;
 pub mod overlay;
 pub mod overload;
@@ -26,6 +27,7 @@ pub use backups::Backups;
 pub use environment::Environment;
 pub use loader::{Loaded, Loader};
 pub use network::{HostException, Network};
+pub use oauth::Oauth;
 pub use overlay::Overlay;
 pub use overload::Overload;
 pub use problems::{ConfigProblems, Problem, Source};
@@ -63,6 +65,8 @@ section! {
         overload: Overload = Overload::default();
         /// Where providers come from beside the store.
         providers: Providers = Providers::default();
+        /// Accounts that are signed in by OAuth, with clients of the operator's own.
+        oauth: Oauth = Oauth::default();
         /// What is written to standard error.
         logging: Logging = Logging::default();
         /// The built-in provider that lets a fresh installation answer.

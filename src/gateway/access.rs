@@ -35,7 +35,7 @@ pub fn secret(lease: &Lease, token: Option<&Token>) -> String {
 
 impl From<MintFailure> for Fault {
     fn from(failure: MintFailure) -> Self {
-        let MintFailure { outcome, status, retry_after, message } = failure;
+        let MintFailure { outcome, status, retry_after, message, .. } = failure;
         Self { status, retry_after, ..Self::own(outcome, message) }
     }
 }

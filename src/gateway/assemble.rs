@@ -17,6 +17,7 @@ use super::prefix;
 use crate::config::{Breaker, Cooldown, RequestQueue, Resilience};
 use crate::demo::{self, DemoConnection};
 use crate::providers::exchange::{self, Plan};
+use crate::providers::oauth;
 use crate::providers::{AuthHeader, Catalog, Class, EnvironmentConnection, NodeKind, ProviderSpec, Quirk, Wire};
 use crate::store::{ConnectionRow, NodeRow};
 
@@ -45,10 +46,11 @@ impl<'a> Assembler<'a> {
             return Err("its credential was sealed with another master key".into());
         }
         let spec = self.spec(row, source)?;
-        let plan = exchange::plan(&spec, row.credential.as_ref(), &row.provider_specific_data)?;
+        let plan = self.plan(&spec, row)?;
         let queue = &self.resilience.request_queue;
+        let class = if row.auth_type == oauth::AUTH_TYPE { Class::Oauth } else { spec.class };
         let paced = row.rate_limit_protection
-            || (queue.auto_enable_api_key_providers && spec.class == Class::Apikey && source != Source::Demo);
+            || (queue.auto_enable_api_key_providers && class == Class::Apikey && source != Source::Demo);
         let own_limit = row.max_concurrent.and_then(|most| u32::try_from(most).ok()).filter(|most| *most > 0);
         let (requests_per_minute, limits) = pace(queue, paced, &row.provider_specific_data);
         Ok(ConnectionConfig {
@@ -61,13 +63,21 @@ impl<'a> Assembler<'a> {
             max_concurrent: own_limit.unwrap_or(if paced { queue.concurrent_requests } else { 0 }),
             requests_per_minute,
             limits,
-            health: self.health(spec.class),
+            health: self.health(class),
             target: Arc::new(target(&spec, row, &plan)?),
             tags: tags(row),
             region: region(row),
             credential_version: credential_version(row, plan.exchange.as_ref()),
             exchange: plan.exchange.map(Arc::new),
         })
+    }
+
+    /// What becomes of the credential: an account's, or the one that its provider's entry describes.
+    fn plan(&self, spec: &ProviderSpec, row: &ConnectionRow) -> Result<Plan, String> {
+        if row.auth_type == oauth::AUTH_TYPE {
+            return Ok(Plan { exchange: oauth::exchange(row.credential.as_ref())?, ..Plan::default() });
+        }
+        exchange::plan(spec, row.credential.as_ref(), &row.provider_specific_data)
     }
 
     fn spec(&self, row: &ConnectionRow, source: Source) -> Result<ProviderSpec, String> {

@@ -1,6 +1,9 @@
 //! What is stored about routing beside connections and combos, read together.
 
-use crate::store::{FallbackChainRow, MappingRow, ModelAliasRow, ModelFactsRow, PolicyRow, Store, StoreError};
+use crate::store::{
+    FallbackChainRow, MappingRow, ModelAliasRow, ModelFactsRow, PolicyRow, ProviderModelRow, Store, StoreError,
+    SyncedModelsRow,
+};
 
 /// The rows.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +18,10 @@ pub struct RoutingRows {
     pub policies: Vec<PolicyRow>,
     /// What the operator knows better about models.
     pub facts: Vec<ModelFactsRow>,
+    /// Models that operators added.
+    pub models: Vec<ProviderModelRow>,
+    /// What providers told of their models.
+    pub synced: Vec<SyncedModelsRow>,
 }
 
 impl RoutingRows {
@@ -29,6 +36,8 @@ impl RoutingRows {
             chains: store.fallback_chains().list().await?,
             policies: store.policies().list().await?,
             facts: store.model_facts().list().await?,
+            models: store.provider_models().list().await?,
+            synced: store.provider_models().synced().await?,
         })
     }
 }

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod exchange;
 pub mod model_table;
 pub mod node;
+pub mod oauth;
 pub mod usd;
 
 pub use catalog::{AuthHeader, Catalog, CatalogError, Class, ProviderSpec, Quirk, Shape, Wire};

@@ -80,6 +80,11 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
+    /// Somebody behind us did not answer as he should (502).
+    pub fn bad_gateway(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "bad_gateway", message)
+    }
+
     /// Not now (503).
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message).after(STORE_RETRY)
@@ -88,6 +93,16 @@ impl Refusal {
     /// A defect of ours (500).
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", "Internal server error")
+    }
+
+    /// What is said.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The fields that are wrong.
+    pub fn details(&self) -> &[Detail] {
+        &self.0.details
     }
 
     /// Say when to come back.

@@ -29,6 +29,7 @@ use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::recorder::{Recorder, RecorderOptions};
 use crate::infra::stats::Stats;
+use crate::providers::oauth::{Oauth, OauthBook};
 use crate::providers::{Catalog, TokenMinter, discover};
 use crate::store::{Store, StoreOptions};
 use crate::upstream::{ClientFactory, UpstreamSettings};
@@ -66,7 +67,9 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..UpstreamSettings::default() };
     let clients = ClientFactory::new(settings).unwrap();
     let web = ClientFactory::new(UpstreamSettings::default()).unwrap();
-    let minter = Arc::new(TokenMinter::new(clients.clone()));
+    let book = OauthBook::read(&config.load().oauth.file, &Environment::default()).unwrap();
+    let oauth = Arc::new(Oauth::new(clients.clone(), store.clone(), shared.clone(), book));
+    let minter = Arc::new(TokenMinter::new(clients.clone(), oauth.clone()));
     let (stats, keeper) = Stats::new(shared.clone(), Some(store.clone()));
     actix_web::rt::spawn(keeper.run());
     let (saved, heard) = (Arc::new(Nowhere), Arc::new(stats.clone()));
@@ -104,6 +107,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
         clients,
         minter,
+        oauth,
         web,
         directory: Arc::new(directory),
         clock: shared,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::json::JsonText;
 use super::schema::connections;
-use super::{Store, StoreError, one_row};
+use super::{Store, StoreError, oauth_tokens, one_row, provider_models};
 use crate::infra::crypto::{KEY_VERSION, Vault};
 
 /// One connection as the rest of the gateway knows it.
@@ -61,6 +61,23 @@ pub struct ConnectionRow {
     pub updated_at: i64,
 }
 
+/// What a try of a connection found.
+#[derive(Debug, Clone)]
+pub struct TestNote {
+    /// When.
+    pub at: i64,
+    /// In one word.
+    pub status: String,
+    /// What is wrong.
+    pub error: Option<String>,
+    /// Its class.
+    pub kind: Option<String>,
+    /// Who found it.
+    pub source: Option<String>,
+    /// The status of the answer.
+    pub code: Option<String>,
+}
+
 /// Operations on connections.
 pub struct Connections<'a>(pub(super) &'a Store);
 
@@ -81,15 +98,41 @@ impl Connections<'_> {
 
     /// Store a new connection.
     pub async fn insert(&self, row: &ConnectionRow) -> Result<(), StoreError> {
-        let record = Record::seal(row, &self.0.vault)?;
-        self.0.write(move |db| Ok(diesel::insert_into(connections::table).values(record).execute(db).map(drop)?)).await
+        let record = self.record(row)?;
+        self.0.write(move |db| Ok(record.insert(db).map(drop)?)).await
     }
 
     /// Replace a connection.
     pub async fn update(&self, row: &ConnectionRow) -> Result<(), StoreError> {
-        let record = Record::seal(row, &self.0.vault)?;
+        let record = self.record(row)?;
         let keep_credential = row.credential_unreadable && row.credential.is_none();
         self.0.write(move |db| one_row(replace(db, record, keep_credential)?)).await
+    }
+
+    /// Note what a try found, and change nothing else.
+    pub async fn note(&self, id: &str, note: TestNote) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        let noted = (
+            connections::last_tested.eq(Some(note.at)),
+            connections::test_status.eq(note.status),
+            connections::last_error_at.eq(note.error.as_ref().map(|_| note.at)),
+            connections::last_error.eq(note.error),
+            connections::last_error_type.eq(note.kind),
+            connections::last_error_source.eq(note.source),
+            connections::error_code.eq(note.code),
+        );
+        self.0.write(move |db| one_row(diesel::update(connections::table.find(id)).set(noted).execute(db)?)).await
+    }
+
+    /// Store several new connections, all or none.
+    pub async fn insert_many(&self, rows: &[ConnectionRow]) -> Result<(), StoreError> {
+        let records = rows.iter().map(|row| self.record(row)).collect::<Result<Vec<_>, _>>()?;
+        self.0.write(move |db| Ok(records.into_iter().try_for_each(|record| record.insert(db).map(drop))?)).await
+    }
+
+    /// The row as it is written.
+    pub(super) fn record(&self, row: &ConnectionRow) -> Result<Record, StoreError> {
+        Record::seal(row, &self.0.vault)
     }
 
     /// Remove a connection and what resilience remembered about it.
@@ -99,6 +142,8 @@ impl Connections<'_> {
         self.0
             .write(move |db| {
                 diesel::delete(connection_state::table.find(id.clone())).execute(db)?;
+                oauth_tokens::forget(db, &id)?;
+                provider_models::forget(db, &id)?;
                 one_row(diesel::delete(connections::table.find(id)).execute(db)?)
             })
             .await
@@ -110,7 +155,20 @@ fn replace(db: &mut super::db::Db, mut record: Record, keep_credential: bool) ->
     if keep_credential {
         record.credential = target.clone().select(connections::credential).first(db).optional()?.flatten();
     }
+    if record.credential.is_none() {
+        oauth_tokens::forget(db, &record.id)?;
+    }
     diesel::update(target).set(record).execute(db)
+}
+
+/// Change how a connection authenticates and nothing else of it.
+pub(super) fn replace_credential(db: &mut super::db::Db, record: Record) -> QueryResult<usize> {
+    let changed = (
+        connections::auth_type.eq(record.auth_type),
+        connections::credential.eq(record.credential),
+        connections::updated_at.eq(record.updated_at),
+    );
+    diesel::update(connections::table.find(record.id)).set(changed).execute(db)
 }
 
 fn aad(id: &str) -> String {
@@ -120,7 +178,7 @@ fn aad(id: &str) -> String {
 /// The row as it lies on disk.
 #[derive(Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = connections, treat_none_as_null = true)]
-struct Record {
+pub(super) struct Record {
     id: String,
     provider: String,
     name: String,
@@ -147,6 +205,11 @@ struct Record {
 }
 
 impl Record {
+    /// Write it as a new row.
+    pub(super) fn insert(self, db: &mut super::db::Db) -> QueryResult<usize> {
+        diesel::insert_into(connections::table).values(self).execute(db)
+    }
+
     fn seal(row: &ConnectionRow, vault: &Vault) -> Result<Self, StoreError> {
         let credential = row.credential.as_ref().map(|plain| vault.seal(&aad(&row.id), plain)).transpose()?;
         let row = row.clone();

@@ -28,8 +28,11 @@ mod model_aliases;
 mod model_combo_mappings;
 mod model_facts;
 mod nodes;
+mod oauth_logins;
+mod oauth_tokens;
 mod pg_tls;
 mod policies;
+mod provider_models;
 mod reader;
 mod responses;
 mod schema;
@@ -46,7 +49,7 @@ pub use backup::{Backups, Contents, Take};
 pub use combo_states::{ComboStateRow, ComboStates};
 pub use combos::{ComboRow, Combos};
 pub use connection_state::{ConnectionStateRow, ConnectionStates};
-pub use connections::{ConnectionRow, Connections};
+pub use connections::{ConnectionRow, Connections, TestNote};
 pub use db::Engine;
 pub use error::{Cause, StoreError};
 pub use fallback_chains::{FallbackChainRow, FallbackChains};
@@ -56,7 +59,10 @@ pub use model_aliases::{ModelAliasRow, ModelAliases};
 pub use model_combo_mappings::{MappingRow, Mappings};
 pub use model_facts::{ModelFactsRow, ModelFactsTable};
 pub use nodes::{NodeRow, Nodes};
+pub use oauth_logins::{LoginKey, OauthLoginRow, OauthLogins, Turn};
+pub use oauth_tokens::{LeaseWish, Leased, OauthSummary, OauthTokenRow, OauthTokens};
 pub use policies::{Policies, PolicyRow};
+pub use provider_models::{ProviderModelRow, ProviderModels, SyncedModelsRow};
 pub use responses::{KeptResponse, ResponseRow, Responses, RunStatus};
 pub use sessions::{SessionRow, Sessions};
 pub use settings::{SettingRow, Settings};
@@ -201,6 +207,21 @@ impl Store {
     /// What resilience remembers about connections.
     pub fn connection_states(&self) -> ConnectionStates<'_> {
         ConnectionStates(self)
+    }
+
+    /// Tokens of accounts that are signed in by OAuth.
+    pub fn oauth_tokens(&self) -> OauthTokens<'_> {
+        OauthTokens(self)
+    }
+
+    /// Sign-ins on their way.
+    pub fn oauth_logins(&self) -> OauthLogins<'_> {
+        OauthLogins(self)
+    }
+
+    /// Models beside those of the catalogue.
+    pub fn provider_models(&self) -> ProviderModels<'_> {
+        ProviderModels(self)
     }
 
     /// Custom provider endpoints.

@@ -246,3 +246,51 @@ diesel::table! {
         updated_at -> BigInt,
     }
 }
+
+diesel::table! {
+    oauth_tokens (connection_id) {
+        connection_id -> Text,
+        grant_id -> Text,
+        secrets -> Text,
+        about -> Text,
+        version -> BigInt,
+        obtained_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        renewable -> Bool,
+        failure -> Nullable<Text>,
+        failed_at -> Nullable<BigInt>,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    oauth_logins (id_hash) {
+        id_hash -> Text,
+        provider -> Text,
+        caller -> Text,
+        kind -> Text,
+        particulars -> Text,
+        expires_at -> BigInt,
+        ask_after -> BigInt,
+        ask_every_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    provider_models (provider, model) {
+        provider -> Text,
+        model -> Text,
+        data -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    synced_models (connection_id) {
+        connection_id -> Text,
+        models -> Text,
+        synced_at -> BigInt,
+    }
+}

@@ -1,6 +1,7 @@
 //! What most tests need: a gateway that a test can wait for, a site of a gateway and its upstreams, and looks behind
 //! the scenes.
 
+pub mod authorization;
 pub mod database;
 pub mod postgres;
 pub mod scripted;

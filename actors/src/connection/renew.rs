@@ -13,6 +13,7 @@ use super::Connection;
 use super::config::ConnectionConfig;
 use super::token::{Exchange, MintFailure, Minted, Token};
 use crate::guard::{Crashed, caught, guarded};
+use crate::ports::Wanted;
 use crate::resilience::outcome::Outcome;
 
 #[cfg(test)]
@@ -96,8 +97,11 @@ impl Connection {
         self.minting.credential_version = config.credential_version;
         let (minter, id, now) = (Arc::clone(&self.ports.minter), self.handle.id().clone(), self.ports.clock.wall());
         let credential_version = config.credential_version;
+        let spent = self.handle.token();
         actix_rt::spawn(async move {
-            let minted = caught("mint", async { minter.mint(&id, &exchange, now).await });
+            let spent = spent.as_ref().map(|token| &token.value);
+            let wanted = Wanted { connection: &id, exchange: &exchange, spent };
+            let minted = caught("mint", async { minter.mint(wanted, now).await });
             let result = match tokio::time::timeout(MINT_WITHIN, minted).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(Crashed)) => Err(MintFailure::crashed()),
@@ -115,6 +119,7 @@ impl Connection {
         else {
             return Err(MintFailure::replaced());
         };
+        let exchange = Arc::clone(exchange);
         let minted = result.inspect_err(|failure| self.mint_failed(failure))?;
         // An actor that was created anew goes on where its predecessor was.
         let known = self.handle.token().map_or(0, |token| token.version);
@@ -122,7 +127,7 @@ impl Connection {
         let versions = (self.minting.last_version, credential_version);
         let token = Arc::new(Token::new(&minted, &exchange.header, versions, self.ports.clock.both()));
         if let Some(credential) = minted.replacement {
-            let exchange = Arc::new(Exchange { credential, ..(**exchange).clone() });
+            let exchange = Arc::new(Exchange { credential, ..(*exchange).clone() });
             self.handle.configure(ConnectionConfig { exchange: Some(exchange), ..(*config).clone() });
         }
         self.handle.publish_token(Some(Arc::clone(&token)));
@@ -130,11 +135,22 @@ impl Connection {
         Ok(token)
     }
 
-    fn mint_failed(&self, failure: &MintFailure) {
+    fn mint_failed(&mut self, failure: &MintFailure) {
         tracing::warn!(
             connection.id = %self.handle.id(), provider = %self.handle.provider(),
             outcome = failure.outcome.as_str(), status = failure.status, "a token could not be minted"
         );
+        let now = self.ports.clock.now();
+        let changes = if failure.is_final {
+            self.health.credential_ended(now)
+        } else if self.handle.token().is_some_and(|token| token.is_valid(now)) {
+            // The old token still serves; there is time for another try.
+            Vec::new()
+        } else {
+            let jitter = self.jitter();
+            self.health.rest_without_token(failure.outcome, failure.retry_after, now, jitter)
+        };
+        self.carry_out(&changes);
     }
 }
 

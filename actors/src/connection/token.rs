@@ -69,12 +69,14 @@ pub struct MintFailure {
     pub retry_after: Option<Duration>,
     /// In our own words; nothing of the credential.
     pub message: String,
+    /// Whether only a person can help: what is exchanged is void.
+    pub is_final: bool,
 }
 
 impl MintFailure {
     /// Without an answer.
     pub fn own(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { outcome, status: 0, retry_after: None, message: message.into() }
+        Self { outcome, status: 0, retry_after: None, message: message.into(), is_final: false }
     }
 
     /// The mint, or the actor behind it, failed on itself.

@@ -182,7 +182,7 @@ impl Health {
             changes.push(Transition::Breaker { from: gate, to });
         }
         match verdict.cool {
-            Cool::Connection => changes.extend(self.cool(heard, now, jitter)),
+            Cool::Connection => changes.extend(self.cool(heard.outcome, heard.retry_after, now, jitter)),
             Cool::Model => changes.push(self.lock(heard, now)),
             Cool::Nothing => {}
         }
@@ -247,6 +247,31 @@ impl Health {
         changes
     }
 
+    /// What the credential is exchanged for is not given any more: no second call has to confirm that.
+    pub fn credential_ended(&mut self, now: Moment) -> Vec<Transition> {
+        let changes: Vec<_> = self.end(Terminal::Expired).into_iter().collect();
+        self.stamp(&changes, now);
+        changes
+    }
+
+    /// There is no token to call with, for a reason that passes: asking for one with every call would not help.
+    pub fn rest_without_token(
+        &mut self,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+        now: Moment,
+        jitter: Jitter,
+    ) -> Vec<Transition> {
+        let passes = matches!(
+            outcome,
+            Outcome::ServerFault | Outcome::ConnectFailed | Outcome::BrokenAnswer | Outcome::RateLimited
+        );
+        let change = if passes { self.cool(outcome, retry_after, now, jitter) } else { None };
+        let changes: Vec<_> = change.into_iter().collect();
+        self.stamp(&changes, now);
+        changes
+    }
+
     /// The cooldown, when it is still running.
     pub fn cooling(&self, now: Moment) -> Option<Cooldown> {
         self.cooldown.filter(|cooldown| cooldown.until > now)
@@ -267,23 +292,29 @@ impl Health {
         &self.lockouts
     }
 
-    fn cool(&mut self, heard: &Heard, now: Moment, jitter: Jitter) -> Option<Transition> {
+    fn cool(
+        &mut self,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+        now: Moment,
+        jitter: Jitter,
+    ) -> Option<Transition> {
         // Calls that were already on their way when the cooldown began must not climb the ladder again.
-        let already = self.cooling(now).filter(|_| heard.retry_after.is_none());
+        let already = self.cooling(now).filter(|_| retry_after.is_none());
         if already.is_some() {
             return None;
         }
-        let longest = match heard.outcome {
+        let longest = match outcome {
             Outcome::QuotaExhausted => LONGEST_QUOTA_HINT,
             _ => LONGEST_HINT,
         };
         let calm = self.cooldown.map_or(Duration::ZERO, |over| now.since(over.until));
         let level = backoff::decayed(self.level, calm);
-        let wait = backoff::cooldown(&self.settings.cooldown, level, heard.retry_after, longest, jitter);
+        let wait = backoff::cooldown(&self.settings.cooldown, level, retry_after, longest, jitter);
         let until = now.after(wait).max(self.cooling(now).map_or(Moment::START, |running| running.until));
-        self.level = if heard.retry_after.is_some() { 0 } else { level.saturating_add(1).min(32) };
-        self.cooldown = Some(Cooldown { until, reason: heard.outcome });
-        Some(Transition::CoolingDown { until, reason: heard.outcome })
+        self.level = if retry_after.is_some() { 0 } else { level.saturating_add(1).min(32) };
+        self.cooldown = Some(Cooldown { until, reason: outcome });
+        Some(Transition::CoolingDown { until, reason: outcome })
     }
 
     fn lock(&mut self, heard: &Heard, now: Moment) -> Transition {

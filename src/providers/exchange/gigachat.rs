@@ -15,5 +15,6 @@ pub(super) fn question(key: &str, scope: Option<&str>) -> TokenRequest {
         authorization: Some(basic(key)),
         headers: vec![("rquid", Uuid::new_v4().to_string())],
         form: vec![("scope", SecretString::from(scope.unwrap_or(SCOPE)))],
+        ..TokenRequest::default()
     }
 }

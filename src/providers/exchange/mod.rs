@@ -5,16 +5,18 @@
 //! | `google_service_account` | the JSON of a service account; anything else is a token already | a signed JWT |
 //! | `ibm_iam` | an API key | the key |
 //! | `gigachat` | the authorization key, or `CLIENT_ID:CLIENT_SECRET` | Basic |
+//! | `oauth` | a sign-in that the gateway keeps; no entry of the catalogue says it, the connection does | see [`super::oauth`] |
 //! | `sap` | the JSON of a service key, or `CLIENT_ID:CLIENT_SECRET`; anything else is a token already | client credentials |
 //!
 //! [`plan`] is pure and runs when a connection is built; [`TokenMinter`] asks, on the control arbiter, when the
 //! connection's actor says so.
 
+pub(in crate::providers) mod ask;
 mod gigachat;
 mod google;
 mod ibm;
 mod mint;
-mod reply;
+pub(in crate::providers) mod reply;
 mod sap;
 #[cfg(test)]
 mod tests;
@@ -43,10 +45,13 @@ pub enum ExchangeKind {
     Gigachat,
     /// SAP's service keys.
     Sap,
+    /// An account that was signed in: the connection says so, not the catalogue.
+    #[serde(skip)]
+    Oauth,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 4] = [Self::GoogleServiceAccount, Self::IbmIam, Self::Gigachat, Self::Sap];
+    const ALL: [Self; 5] = [Self::GoogleServiceAccount, Self::IbmIam, Self::Gigachat, Self::Sap, Self::Oauth];
 
     fn of_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
@@ -94,6 +99,7 @@ pub fn plan(spec: &ProviderSpec, credential: Option<&SecretString>, data: &Value
         ExchangeKind::GoogleServiceAccount => google::find(credential.expose_secret())?,
         ExchangeKind::IbmIam | ExchangeKind::Gigachat => Found { exchanged: true, ..Found::default() },
         ExchangeKind::Sap => sap::find(credential.expose_secret())?,
+        ExchangeKind::Oauth => return Ok(Plan::default()),
     };
     if !found.exchanged {
         return Ok(Plan { exchange: None, variables: found.variables });
@@ -136,13 +142,15 @@ fn odd_host(url: &Url) -> Option<String> {
 
 /// A question to a place that gives tokens.
 #[derive(Debug, Default)]
-struct TokenRequest {
+pub(in crate::providers) struct TokenRequest {
     /// The value of `authorization`.
-    authorization: Option<SecretString>,
+    pub(in crate::providers) authorization: Option<SecretString>,
     /// Other headers.
-    headers: Vec<(&'static str, String)>,
+    pub(in crate::providers) headers: Vec<(&'static str, String)>,
     /// The form.
-    form: Vec<(&'static str, SecretString)>,
+    pub(in crate::providers) form: Vec<(&'static str, SecretString)>,
+    /// What else stands in the form and is no secret.
+    pub(in crate::providers) extra: Vec<(String, String)>,
 }
 
 /// The question that this exchange asks at this time, in seconds since the Unix epoch.
@@ -154,11 +162,12 @@ fn question(exchange: &Exchange, now: i64) -> Result<TokenRequest, String> {
         ExchangeKind::IbmIam => Ok(ibm::question(credential)),
         ExchangeKind::Gigachat => Ok(gigachat::question(credential, scope)),
         ExchangeKind::Sap => sap::question(credential),
+        ExchangeKind::Oauth => Err("its tokens are renewed by its sign-in".into()),
     }
 }
 
 /// `Basic` with both halves; what has no two halves is their encoding already.
-fn basic(credential: &str) -> SecretString {
+pub(in crate::providers) fn basic(credential: &str) -> SecretString {
     use base64::Engine as _;
     let encode = |plain: &str| base64::prelude::BASE64_STANDARD.encode(plain);
     let encoded = if credential.contains(':') { encode(credential) } else { credential.to_owned() };

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::connection_view::is_secret_name;
 use crate::gateway::prefix;
-use crate::providers::{Catalog, ProviderSpec};
+use crate::providers::{Catalog, ProviderSpec, oauth};
 use crate::routes::Form;
 use crate::store::{ConnectionRow, NodeRow};
 
@@ -97,6 +97,10 @@ pub(super) fn fill(form: &mut Form, row: &mut ConnectionRow) {
 fn take_key(form: &mut Form, row: &mut ConnectionRow, key: &str) {
     let key = key.trim();
     if key.is_empty() {
+        return;
+    }
+    if row.auth_type == oauth::AUTH_TYPE {
+        form.problem("apiKey", "This connection is signed in by OAuth and holds no key");
         return;
     }
     // A service account or a service key: one line of it is as good, and can be pasted back.

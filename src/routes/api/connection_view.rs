@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::live;
 use crate::gateway::directory::Listed;
 use crate::routes::body::{iso, iso_or_null, put};
-use crate::store::ConnectionRow;
+use crate::store::{ConnectionRow, OauthSummary};
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";
@@ -22,8 +22,9 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 }
 
 /// One connection with its state, if it has one.
-pub(super) fn connection(listed: &Listed, live: Option<&Snapshot>) -> Value {
-    let parts = [configured(&listed.row), reported(&listed.row, live), origin(listed, live), absent()];
+pub(super) fn connection(listed: &Listed, live: Option<&Snapshot>, account: Option<&OauthSummary>) -> Value {
+    let parts =
+        [configured(&listed.row), reported(&listed.row, live), origin(listed, live), absent(), signed_in(account)];
     parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect::<Map<_, _>>().into()
 }
 
@@ -76,30 +77,35 @@ fn origin(listed: &Listed, live: Option<&Snapshot>) -> Value {
     })
 }
 
-/// Fields of the original about things that connections with a key do not have.
+/// What is known of the account; null for connections with a key.
+fn signed_in(account: Option<&OauthSummary>) -> Value {
+    let told = |name: &str| account.and_then(|account| account.about.get(name)).cloned().unwrap_or_default();
+    let ends = iso_or_null(account.and_then(|account| account.expires_at));
+    json!({
+        "displayName": told("displayName"),
+        "email": told("email"),
+        "scope": told("scope"),
+        "tokenType": told("tokenType"),
+        "expiresAt": ends,
+        "tokenExpiresAt": ends,
+        "lastHealthCheckAt": iso_or_null(account.map(|account| account.obtained_at)),
+    })
+}
+
+/// Fields of the original about things that nobody has here.
 fn absent() -> Value {
     let mut fields = json!({"consecutiveUseCount": 0});
-    for name in [
-        "displayName",
-        "email",
-        "healthCheckInterval",
-        "lastHealthCheckAt",
-        "lastUsedAt",
-        "expiresAt",
-        "tokenExpiresAt",
-        "scope",
-        "projectId",
-        "tokenType",
-    ] {
+    for name in ["healthCheckInterval", "lastUsedAt", "projectId"] {
         put(&mut fields, name, Value::Null);
     }
     fields
 }
 
 /// Every connection with its state.
-pub(super) fn all(listed: &[Listed], snapshots: &[Snapshot]) -> Vec<Value> {
+pub(super) fn all(listed: &[Listed], snapshots: &[Snapshot], accounts: &HashMap<String, OauthSummary>) -> Vec<Value> {
     let by_id: HashMap<&str, &Snapshot> = snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot)).collect();
-    listed.iter().map(|entry| connection(entry, by_id.get(entry.row.id.as_str()).copied())).collect()
+    let live = |entry: &Listed| by_id.get(entry.row.id.as_str()).copied();
+    listed.iter().map(|entry| connection(entry, live(entry), accounts.get(&entry.row.id))).collect()
 }
 
 fn masked(data: &Value) -> Value {

@@ -182,7 +182,7 @@ async fn dumps(call: &Call) -> Result<Vec<Part>, Refusal> {
     let settings = store.settings().all().await?;
     let settings: Vec<_> = settings.into_iter().filter(|row| !KEPT_IN.contains(&row.key.as_str())).collect();
     let listed = call.app.directory.listed();
-    let providers: Vec<_> = listed.iter().map(|listed| connection_view::connection(listed, None)).collect();
+    let providers: Vec<_> = listed.iter().map(|listed| connection_view::connection(listed, None, None)).collect();
     let client_keys: Vec<_> = store.api_keys().list().await?.iter().map(|row| keys::view(call, row)).collect();
     let log = store.usage().list(LOG_ROWS).await?;
     let lines: Vec<_> = log.iter().filter_map(|row| serde_json::to_string(row).ok()).collect();

@@ -14,7 +14,11 @@ mod combo_steps;
 mod combo_test;
 mod combos;
 mod config;
+mod connection_checks;
+mod connection_find;
 mod connection_form;
+mod connection_models;
+mod connection_test;
 mod connection_view;
 mod db_backups;
 mod explain;
@@ -28,6 +32,10 @@ mod model_aliases;
 mod model_facts;
 mod models;
 mod monitoring;
+mod oauth;
+mod oauth_begin;
+mod oauth_callback;
+mod oauth_end;
 mod openapi;
 mod policies;
 mod policy_form;
@@ -46,6 +54,7 @@ mod stored;
 mod system_prompt;
 mod telemetry;
 mod thinking_budget;
+mod token_health;
 
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
@@ -57,6 +66,10 @@ pub fn routes() -> Vec<RouteSpec> {
         auth::routes(),
         init::routes(),
         providers::routes(),
+        connection_models::routes(),
+        oauth::routes(),
+        oauth_callback::routes(),
+        token_health::routes(),
         provider_nodes::routes(),
         combo_builder::routes(),
         combo_metrics::routes(),

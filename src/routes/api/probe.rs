@@ -11,6 +11,7 @@ use omniroute_actors::clock::{Clock, SystemClock};
 use omniroute_actors::connection::config::ConnectionConfig;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::connection::token::{MintFailure, Token};
+use omniroute_actors::ports::Wanted;
 use omniroute_actors::resilience::outcome::Outcome;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -127,7 +128,8 @@ impl Subject<'_> {
             match &self.running {
                 Some(handle) => handle.fresh_token(&self.config, refused, clock.now()).await,
                 None => {
-                    let minted = self.app.minter.mint(&self.config.id, exchange, clock.wall()).await?;
+                    let wanted = Wanted { connection: &self.config.id, exchange, spent: None };
+                    let minted = self.app.minter.mint(wanted, clock.wall()).await?;
                     let versions = (1, self.config.credential_version);
                     Ok(Arc::new(Token::new(&minted, &exchange.header, versions, clock.both())))
                 }

@@ -6,6 +6,7 @@ mod config;
 mod db_backups;
 mod keys;
 mod monitoring;
+mod oauth;
 mod provider_nodes;
 mod providers;
 mod resilience;

@@ -11,8 +11,8 @@ use crate::clock::{Clock, UnixMillis};
 use crate::connection::ApplyConfig;
 use crate::connection::tests::Die;
 use crate::guard::fault;
-use crate::ids::ConnectionId;
 use crate::ports::{Minter, Minting as Exchanging};
+use crate::resilience::outcome::Terminal;
 use crate::testing::{Rig, config, settle};
 
 const HOUR: i64 = 3_600_000;
@@ -23,6 +23,8 @@ enum Next {
     Good,
     Rotates,
     Fails,
+    Void,
+    Away,
     Panics,
     Hangs,
 }
@@ -30,6 +32,7 @@ enum Next {
 thread_local! {
     static NEXT: RefCell<Next> = const { RefCell::new(Next::Good) };
     static EXCHANGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static SPENT: RefCell<Vec<Option<String>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Mints one token per permit and counts.
@@ -42,6 +45,7 @@ impl Scripted {
     fn new(permits: usize) -> Arc<Self> {
         NEXT.set(Next::Good);
         EXCHANGED.take();
+        SPENT.take();
         Arc::new(Self { gate: Semaphore::new(permits), minted: AtomicUsize::new(0) })
     }
 
@@ -51,15 +55,21 @@ impl Scripted {
 }
 
 impl Minter for Scripted {
-    fn mint<'a>(&'a self, _: &'a ConnectionId, exchange: &'a Exchange, now: UnixMillis) -> Exchanging<'a> {
+    fn mint<'a>(&'a self, wanted: Wanted<'a>, now: UnixMillis) -> Exchanging<'a> {
         Box::pin(async move {
             let nth = self.minted.fetch_add(1, Ordering::SeqCst) + 1;
-            EXCHANGED.with_borrow_mut(|all| all.push(exchange.credential.expose_secret().to_owned()));
+            EXCHANGED.with_borrow_mut(|all| all.push(wanted.exchange.credential.expose_secret().to_owned()));
+            SPENT.with_borrow_mut(|all| all.push(wanted.spent.map(|spent| spent.expose_secret().to_owned())));
             self.gate.acquire().await.unwrap().forget();
             let replacement = match NEXT.with_borrow(Clone::clone) {
                 Next::Good => None,
                 Next::Rotates => Some(SecretString::from(format!("refresh-{nth}"))),
                 Next::Fails => return Err(MintFailure::own(Outcome::AuthRefused, "no")),
+                Next::Void => {
+                    let void = MintFailure::own(Outcome::AuthRefused, "void");
+                    return Err(MintFailure { is_final: true, ..void });
+                }
+                Next::Away => return Err(MintFailure::own(Outcome::ConnectFailed, "away")),
                 Next::Panics => panic!("injected into the mint"),
                 Next::Hangs => std::future::pending().await,
             };
@@ -224,4 +234,49 @@ async fn a_credential_that_is_replaced_by_its_exchange_is_not_exchanged_twice() 
     ask(&rig, Some(2)).await.unwrap();
 
     assert_eq!(EXCHANGED.take(), ["key", "refresh-1", "refresh-2"]);
+}
+
+#[actix::test]
+async fn a_void_credential_ends_the_connection_at_once_and_a_new_one_brings_it_back() {
+    let minter = Scripted::new(10);
+    let rig = rig(&minter).await;
+    NEXT.set(Next::Void);
+
+    ask(&rig, None).await.unwrap_err();
+    let ended = rig.connection("a").remembered().terminal;
+    NEXT.set(Next::Good);
+    let apply = ApplyConfig(exchanging("other", 2));
+    rig.connection("a").address().unwrap().send(apply).await.unwrap().unwrap();
+
+    assert_eq!(ended, Some(Terminal::Expired));
+    assert_eq!(rig.connection("a").remembered().terminal, None);
+    assert!(ask(&rig, None).await.is_ok());
+}
+
+#[actix::test]
+async fn a_mint_that_fails_for_now_makes_the_connection_rest_unless_the_old_token_still_serves() {
+    let minter = Scripted::new(10);
+    let rig = rig(&minter).await;
+    let resting = || rig.connection("a").remembered().cooldown.map(|cooldown| cooldown.reason);
+
+    ask(&rig, None).await.unwrap();
+    NEXT.set(Next::Away);
+    ask(&rig, Some(1)).await.unwrap_err();
+    let while_it_serves = resting();
+    rig.clock.advance(Duration::from_secs(3_601));
+    ask(&rig, None).await.unwrap_err();
+
+    assert_eq!((while_it_serves, resting()), (None, Some(Outcome::ConnectFailed)));
+    assert_eq!(rig.connection("a").remembered().terminal, None);
+}
+
+#[actix::test]
+async fn the_minter_is_told_which_token_has_served_its_time() {
+    let minter = Scripted::new(10);
+    let rig = rig(&minter).await;
+
+    ask(&rig, None).await.unwrap();
+    ask(&rig, Some(1)).await.unwrap();
+
+    assert_eq!(SPENT.take(), [None, Some("Bearer t1".to_owned())]);
 }
