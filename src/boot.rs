@@ -268,7 +268,11 @@ fn upstream_settings(upstream: &Upstream, demo: Option<SocketAddr>) -> UpstreamS
 /// operator let it reach as a provider.
 fn web_settings(config: &Config) -> UpstreamSettings {
     let listed = config.routing.fetch_private_hosts.iter().map(ToString::to_string).collect();
-    UpstreamSettings { allow_private_hosts: listed, checked_addresses: true, ..upstream_settings(&config.upstream, None) }
+    UpstreamSettings {
+        allow_private_hosts: listed,
+        checked_addresses: true,
+        ..upstream_settings(&config.upstream, None)
+    }
 }
 
 fn recorder_options(config: &Config) -> RecorderOptions {

@@ -21,12 +21,12 @@ use super::plan_build::{self, Materials};
 use super::routing_rows::RoutingRows;
 use crate::config::ConfigHandle;
 use crate::demo;
+use crate::infra::crypto::Vault;
 use crate::providers::EnvironmentConnection;
 use crate::routes::api::effective_resilience;
 use crate::settings::{General, RunTimeSettings};
-use crate::upstream::ClientFactory;
-use crate::infra::crypto::Vault;
 use crate::store::{ComboRow, ComboStateRow, ConnectionRow, NodeRow, Store, StoreError};
+use crate::upstream::ClientFactory;
 
 /// A connection with where it comes from.
 #[derive(Debug, Clone)]

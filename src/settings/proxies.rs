@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_not_passed_by() {
-        let proxies = Proxies::of(Some(&json!({"global": {"type": "direct"}, "keys": {"c1": 7, "c2": {"type": "ftp"}}})));
+        let proxies =
+            Proxies::of(Some(&json!({"global": {"type": "direct"}, "keys": {"c1": 7, "c2": {"type": "ftp"}}})));
 
         let ways = proxies.ways(&vault(), HashMap::new());
 
@@ -265,7 +266,8 @@ mod tests {
     #[test]
     fn a_cleared_place_is_empty() {
         let mut proxies = Proxies::default();
-        let places = [Place::Global, Place::Provider("p".into()), Place::Combo("c".into()), Place::Connection("k".into())];
+        let places =
+            [Place::Global, Place::Provider("p".into()), Place::Combo("c".into()), Place::Connection("k".into())];
         for place in &places {
             proxies.set(place, Some(&entry()));
         }

@@ -96,7 +96,8 @@ mod tests {
     use crate::wire::openai;
 
     fn request() -> Request {
-        let body = br#"{"model":"m","messages":[{"role":"developer","content":"theirs"},{"role":"user","content":"hi"}]}"#;
+        let body =
+            br#"{"model":"m","messages":[{"role":"developer","content":"theirs"},{"role":"user","content":"hi"}]}"#;
         openai::decode_request(body).unwrap()
     }
 

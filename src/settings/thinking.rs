@@ -128,8 +128,7 @@ fn complexity(request: &Request) -> f64 {
         let text = message.parts.iter().filter(|part| !matches!(part.kind, PartKind::ToolResult(_)));
         text.filter_map(|part| part.as_text()).map(|text| text.chars().count() as u64).sum()
     });
-    let additions =
-        [(turns > MANY_MESSAGES, 0.5), (request.tools.len() > MANY_TOOLS, 0.5), (chars > MANY_CHARS, 0.3)];
+    let additions = [(turns > MANY_MESSAGES, 0.5), (request.tools.len() > MANY_TOOLS, 0.5), (chars > MANY_CHARS, 0.3)];
     additions.into_iter().filter(|(counts, _)| *counts).map(|(_, share)| share).sum()
 }
 

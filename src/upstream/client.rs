@@ -127,8 +127,7 @@ impl Kept {
 
     /// A held weak reference keeps its address from being used again, so equal addresses are equal things.
     fn is(&self, factory: &Arc<Inner>, proxy: Option<&Arc<Proxy>>) -> bool {
-        self.factory.as_ptr() == Arc::as_ptr(factory)
-            && self.proxy.as_ref().map(Weak::as_ptr) == proxy.map(Arc::as_ptr)
+        self.factory.as_ptr() == Arc::as_ptr(factory) && self.proxy.as_ref().map(Weak::as_ptr) == proxy.map(Arc::as_ptr)
     }
 }
 

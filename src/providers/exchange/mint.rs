@@ -36,7 +36,12 @@ impl TokenMinter {
         Self { clients }
     }
 
-    async fn ask(&self, connection: &ConnectionId, exchange: &Exchange, now: UnixMillis) -> Result<Minted, MintFailure> {
+    async fn ask(
+        &self,
+        connection: &ConnectionId,
+        exchange: &Exchange,
+        now: UnixMillis,
+    ) -> Result<Minted, MintFailure> {
         let unusable = |why: String| MintFailure::own(Outcome::AuthRefused, why);
         let question = question(exchange, now.0 / 1_000).map_err(unusable)?;
         let request = request(&exchange.token_url, &question).ok_or_else(|| {

@@ -43,9 +43,7 @@ async fn show(call: Call) -> Result<HttpResponse, Refusal> {
 fn view(call: &Call, stored: Option<&SettingRow>) -> Value {
     let (mut filter, now) = (IpFilter::of(stored.map(|row| &row.value)), call.now());
     filter.forget_past(now);
-    let ban = |ban: &Ban| {
-        json!({"ip": ban.ip, "until": iso(ban.until), "reason": ban.reason, "remainingMs": ban.until.saturating_sub(now)})
-    };
+    let ban = |ban: &Ban| json!({"ip": ban.ip, "until": iso(ban.until), "reason": ban.reason, "remainingMs": ban.until.saturating_sub(now)});
     let bans: Vec<_> = filter.temp_bans.iter().map(ban).collect();
     let mut view = json!(filter);
     put(&mut view, "tempBans", json!(bans));

@@ -186,11 +186,13 @@ pub(super) fn proxy(call: &Call, form: &mut Form, value: &Value, path: &str) -> 
 fn of_url(text: &str) -> Option<Map<String, Value>> {
     let text = text.replacen("socks5h://", "socks5://", 1);
     let url = Url::parse(&text).ok()?;
-    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+    let decoded =
+        |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
     let mut fields = Map::new();
     fields.insert("type".to_owned(), json!(url.scheme()));
     fields.insert("host".to_owned(), json!(url.host_str()?));
-    fields.insert("port".to_owned(), json!(url.port_or_known_default().or((url.scheme() == "socks5").then_some(1080))?));
+    fields
+        .insert("port".to_owned(), json!(url.port_or_known_default().or((url.scheme() == "socks5").then_some(1080))?));
     if !url.username().is_empty() {
         fields.insert("username".to_owned(), json!(decoded(url.username())?));
         fields.insert("password".to_owned(), json!(decoded(url.password().unwrap_or_default())?));

@@ -95,7 +95,8 @@ async fn ask(call: &Call, through: Proxy) -> Result<IpAddr, String> {
 fn address(body: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let json = serde_json::from_str::<Value>(text).ok();
-    let named = json.as_ref().and_then(|json| ["ip", "origin", "query"].iter().find_map(|name| json.get(*name)?.as_str()));
+    let named =
+        json.as_ref().and_then(|json| ["ip", "origin", "query"].iter().find_map(|name| json.get(*name)?.as_str()));
     named.unwrap_or(text).parse().ok()
 }
 

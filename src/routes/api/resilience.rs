@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::live;
 use super::resilience_numbers::{SETTING, effective_resilience, legacy, to_api};
-use super::stored::{Known, edit, with_version};
 use super::resilience_patch::{Changes, Clamped};
+use super::stored::{Known, edit, with_version};
 use crate::infra::stats::events::Event;
 use crate::routes::body::{iso, iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};

@@ -28,9 +28,7 @@ impl Known {
         let text = header.to_str().unwrap_or_default().trim().trim_start_matches("W/").trim_matches('"');
         let header = match text {
             "*" => None,
-            version => {
-                Some(version.parse().map_err(|_| Refusal::bad_request("If-Match must be a version"))?)
-            }
+            version => Some(version.parse().map_err(|_| Refusal::bad_request("If-Match must be a version"))?),
         };
         Ok(Self { header, field: None })
     }

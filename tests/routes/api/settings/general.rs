@@ -39,7 +39,10 @@ async fn what_is_set_has_its_effect_at_once_and_after_a_restart() {
         let wait = json!({"enabled": true, "maxRetries": 2, "maxRetryWaitSec": 7});
         assert_eq!(resilience["waitForCooldown"], wait);
         let defaults = site.admin.get("/api/settings/combo-defaults").await["comboDefaults"].clone();
-        assert_eq!((&defaults["fallbackStrategy"], &defaults["stickyRoundRobinLimit"]), (&json!("round-robin"), &json!(4)));
+        assert_eq!(
+            (&defaults["fallbackStrategy"], &defaults["stickyRoundRobinLimit"]),
+            (&json!("round-robin"), &json!(4))
+        );
         let health = site.admin.get("/api/monitoring/health").await;
         assert_eq!(health["system"]["instanceName"], "west");
     }

@@ -21,13 +21,17 @@ async fn a_blocked_address_is_refused_before_anything_else_in_the_form_of_its_cl
     let body = json!({"model": "a/m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
     let anthropic = site.gateway.ask(&from(Request::post("/v1/messages", &body), "2001:db8::7")).await;
     let mapped = site.gateway.ask(&from(Request::get("/v1/models"), "::ffff:203.0.113.9")).await;
-    let login = site.gateway.ask(&from(Request::post("/api/auth/login", &json!({"password": "x"})), "203.0.113.9")).await;
+    let login =
+        site.gateway.ask(&from(Request::post("/api/auth/login", &json!({"password": "x"})), "203.0.113.9")).await;
     let other = site.gateway.ask(&from(chat("a/m", false), "203.0.114.9")).await;
 
     let statuses = [&chat_answer, &anthropic, &mapped, &login].map(|answer| answer.status());
     assert_eq!((statuses, other.status()), ([403; 4], 200), "{}", chat_answer.text());
     assert_eq!(chat_answer.json()["error"]["code"], "ip_blocked");
-    assert_eq!((&anthropic.json()["type"], &anthropic.json()["error"]["type"]), (&json!("error"), &json!("permission_error")));
+    assert_eq!(
+        (&anthropic.json()["type"], &anthropic.json()["error"]["type"]),
+        (&json!("error"), &json!("permission_error"))
+    );
     assert_eq!(site.gateway.ask(&from(Request::get("/livez"), "203.0.113.9")).await.status(), 200);
 }
 

@@ -121,7 +121,10 @@ async fn wishes_are_checked_outlive_a_restart_and_know_their_version() {
         assert_eq!(refused(THINKING, body.clone()).await.0, 400, "{body}");
     }
     let first = site.admin.put(THINKING, &json!({"mode": "auto"})).await;
-    assert_eq!((&first["version"], &first["customBudget"], &first["effortLevel"]), (&json!(1), &json!(10_240), &json!("medium")));
+    assert_eq!(
+        (&first["version"], &first["customBudget"], &first["effortLevel"]),
+        (&json!(1), &json!(10_240), &json!("medium"))
+    );
     assert_eq!(refused(THINKING, json!({"mode": "custom", "version": 0})).await.0, 409);
     let stale = Request::new("PUT", THINKING).json(&json!({"mode": "custom"})).header("If-Match", "\"0\"");
     assert_eq!(site.admin.send(stale).await.status(), 412);
