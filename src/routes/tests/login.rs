@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::routes::testing::{PASSWORD, bare, bed, site};
+use crate::routes::testing::{PASSWORD, bare, bed, site, signed_in};
 
 #[actix_web::test]
 async fn signing_in_can_be_asked_for_and_not_switched_off() {
