@@ -50,6 +50,7 @@ mod resilience_numbers;
 mod resilience_patch;
 mod sessions;
 mod settings;
+mod settings_aliases;
 mod stored;
 mod system_prompt;
 mod telemetry;
@@ -88,6 +89,7 @@ pub fn routes() -> Vec<RouteSpec> {
         resilience::routes(),
         rate_limits::routes(),
         settings::routes(),
+        settings_aliases::routes(),
         ip_filter::routes(),
         proxy::routes(),
         system_prompt::routes(),

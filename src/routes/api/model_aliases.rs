@@ -145,12 +145,16 @@ async fn delete(call: Call, query: web::Query<Query>, body: JsonBody) -> Result<
         form.problem("alias", "Required");
     }
     form.finish()?;
-    let alias = alias.unwrap_or_default();
-    call.app.store.model_aliases().delete(&alias).await.map_err(|error| match error {
+    forget(&call, &alias.unwrap_or_default()).await?;
+    Ok(HttpResponse::Ok().json(json!({"success": true})))
+}
+
+/// Remove it and put that into force.
+pub(super) async fn forget(call: &Call, alias: &str) -> Result<(), Refusal> {
+    call.app.store.model_aliases().delete(alias).await.map_err(|error| match error {
         StoreError::NotFound => Refusal::not_found("There is no such alias"),
         other => other.into(),
     })?;
-    call.audit("model_alias.deleted", &alias, json!({})).await;
-    call.refresh().await?;
-    Ok(HttpResponse::Ok().json(json!({"success": true})))
+    call.audit("model_alias.deleted", alias, json!({})).await;
+    call.refresh().await
 }

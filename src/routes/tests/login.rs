@@ -4,7 +4,19 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::routes::testing::{PASSWORD, bare, bed, site};
+use crate::routes::testing::{PASSWORD, bare, bed, site, signed_in};
+
+#[actix_web::test]
+async fn signing_in_can_be_asked_for_and_not_switched_off() {
+    let site = signed_in().await;
+    let path = "/api/settings/require-login";
+
+    assert_eq!(site.ok("PUT", path, Some(json!({"requireLogin": true}))).await, json!({"success": true}));
+    for body in [json!({"requireLogin": false}), json!({}), json!({"requireLogin": "no"})] {
+        assert_eq!(site.ask("POST", path, Some(body.clone())).await.status, 400, "{body}");
+    }
+    assert_eq!(site.ok("GET", path, None).await["requireLogin"], json!(true));
+}
 
 #[actix_web::test]
 async fn the_password_opens_a_session_and_logging_out_ends_it() {

@@ -27,6 +27,28 @@ async fn an_alias_is_in_force_when_its_answer_comes() {
 }
 
 #[actix_web::test]
+async fn aliases_are_the_same_under_both_addresses() {
+    let site = signed_in().await;
+    let (path, other) = ("/api/settings/model-aliases", "/api/models/alias");
+    site.ok("POST", other, Some(json!({"model": "openai/gpt-5.5", "alias": "fast"}))).await;
+
+    let added = site.ok("POST", path, Some(json!({"from": "old-*", "to": "openai/gpt-5.4"}))).await;
+    let all = json!({"fast": "openai/gpt-5.5", "old-*": "openai/gpt-5.4"});
+    assert_eq!(added, json!({"success": true, "custom": all}));
+    assert_eq!(site.ok("GET", path, None).await, json!({"builtIn": {}, "custom": all, "all": all}));
+    assert_eq!(site.app_resolves("old-1"), "openai/gpt-5.4");
+
+    let wrong = json!({"aliases": {"fine": "openai/gpt-5.5", "bad": "nobody/x", "worse": 7}});
+    assert_eq!(site.ask("PUT", path, Some(wrong)).await.fields(), ["aliases.bad.model", "aliases.worse.model"]);
+    assert_eq!(site.ask("POST", path, Some(json!({"from": "x"}))).await.fields(), ["to"]);
+    let replaced = site.ok("PUT", path, Some(json!({"aliases": {"new": "openai/gpt-5.5"}}))).await;
+    assert_eq!(replaced["custom"], json!({"new": "openai/gpt-5.5"}));
+    assert_eq!(site.ok("GET", other, None).await["aliases"], replaced["custom"]);
+    site.ok("DELETE", path, Some(json!({"from": "new"}))).await;
+    assert_eq!(site.ask("DELETE", path, Some(json!({"from": "new"}))).await.status, 404);
+}
+
+#[actix_web::test]
 async fn an_alias_that_leads_nowhere_or_in_a_circle_is_refused() {
     let site = signed_in().await;
     let path = "/api/models/alias";

@@ -55,14 +55,15 @@ pub(in crate::upstream) async fn open(
 ) -> Result<Socket, ConnectFailure> {
     let dialled = timeout(limit, dial(proxy, addresses, tls)).await;
     let socket = dialled.unwrap_or_else(|_| Err(failed(proxy, "it did not answer in time")))?;
-    // From here on it may be the provider that keeps the proxy waiting.
     let tunnel = async {
         match proxy.kind {
             ProxyKind::Http | ProxyKind::Https => connect(proxy, socket, goal).await,
             ProxyKind::Socks5 => socks(proxy, socket, goal).await,
         }
     };
-    timeout(limit, tunnel).await.unwrap_or(Err(ConnectFailure::Timeout))
+    // It may be the provider that keeps the proxy waiting, or a proxy that speaks something else: what is not known is not
+    // held against the provider.
+    timeout(limit, tunnel).await.unwrap_or_else(|_| Err(failed(proxy, "it did not open the tunnel in time")))
 }
 
 fn failed(proxy: &Proxy, why: impl std::fmt::Display) -> ConnectFailure {
