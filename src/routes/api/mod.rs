@@ -38,6 +38,9 @@ mod openapi;
 mod policies;
 mod policy_form;
 mod probe;
+mod provider_batch;
+mod provider_import;
+mod provider_models;
 mod provider_nodes;
 mod providers;
 mod rate_limits;
@@ -59,6 +62,9 @@ pub fn routes() -> Vec<RouteSpec> {
         init::routes(),
         providers::routes(),
         connection_models::routes(),
+        provider_batch::routes(),
+        provider_import::routes(),
+        provider_models::routes(),
         oauth::routes(),
         oauth_callback::routes(),
         token_health::routes(),
