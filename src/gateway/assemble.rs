@@ -46,7 +46,7 @@ impl<'a> Assembler<'a> {
             return Err("its credential was sealed with another master key".into());
         }
         let spec = self.spec(row, source)?;
-        let plan = self.plan(&spec, row)?;
+        let plan = plan(&spec, row)?;
         let queue = &self.resilience.request_queue;
         let class = if row.auth_type == oauth::AUTH_TYPE { Class::Oauth } else { spec.class };
         let paced = row.rate_limit_protection
@@ -70,14 +70,6 @@ impl<'a> Assembler<'a> {
             credential_version: credential_version(row, plan.exchange.as_ref()),
             exchange: plan.exchange.map(Arc::new),
         })
-    }
-
-    /// What becomes of the credential: an account's, or the one that its provider's entry describes.
-    fn plan(&self, spec: &ProviderSpec, row: &ConnectionRow) -> Result<Plan, String> {
-        if row.auth_type == oauth::AUTH_TYPE {
-            return Ok(Plan { exchange: oauth::exchange(row.credential.as_ref())?, ..Plan::default() });
-        }
-        exchange::plan(spec, row.credential.as_ref(), &row.provider_specific_data)
     }
 
     fn spec(&self, row: &ConnectionRow, source: Source) -> Result<ProviderSpec, String> {
@@ -105,6 +97,14 @@ impl<'a> Assembler<'a> {
             terminal_probe: Duration::from_secs(cooldown.terminal_probe_interval_s),
         }
     }
+}
+
+/// What becomes of the credential: an account's, or the one that its provider's entry describes.
+fn plan(spec: &ProviderSpec, row: &ConnectionRow) -> Result<Plan, String> {
+    if row.auth_type == oauth::AUTH_TYPE {
+        return Ok(Plan { exchange: oauth::exchange(row.credential.as_ref())?, ..Plan::default() });
+    }
+    exchange::plan(spec, row.credential.as_ref(), &row.provider_specific_data)
 }
 
 /// The pace of a connection: its own numbers, or those for all where it is to be paced.
@@ -188,8 +188,8 @@ fn node_spec(node: &NodeRow) -> ProviderSpec {
         spec.chat_path.clone_from(path);
         spec.stream_path = None;
     }
-    if let Some(path) = &node.models_path {
-        spec.models_path.clone_from(path);
+    if let Some(path) = node.models_path.as_deref().or(kind.models_path()) {
+        path.clone_into(&mut spec.models_path);
     }
     spec
 }

@@ -1,28 +1,37 @@
 //! What is known about models: the table that is compiled in, what operators stored, what a connection says itself. The
 //! nearer word counts, field by field.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use omniroute_actors::router::facts::ModelFacts;
 use omniroute_actors::router::glob::Glob;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::directory::Listed;
 use super::routing_rows::RoutingRows;
 use crate::providers::ModelTable;
 use crate::providers::model_table::FactsText;
 
+/// The facts that an operator can state of a model, as they are stored.
+pub const FACT_NAMES: [&str; 6] = ["context", "maxOutput", "can", "price", "categories", "tier"];
+
+/// What is stored of a model's facts among the rest that is stored of it.
+pub fn facts_of(data: &Map<String, Value>) -> Map<String, Value> {
+    FACT_NAMES.into_iter().filter_map(|name| Some((name.to_owned(), data.get(name)?.clone()))).collect()
+}
+
 /// Everything that is known.
 pub struct Knowledge<'a> {
     /// Stored facts, the least exact pattern first, so that a more exact one is laid over it.
     stored: Vec<(Glob, FactsText)>,
-    /// What connections say about models of their provider.
-    own: Vec<(&'a str, &'a str, FactsText)>,
+    /// What operators and then connections say about a model of their provider.
+    own: HashMap<(&'a str, &'a str), Vec<FactsText>>,
 }
 
 impl<'a> Knowledge<'a> {
     /// From what is stored.
-    pub fn of(listed: &'a [Listed], routing: &RoutingRows) -> Self {
+    pub fn of(listed: &'a [Listed], routing: &'a RoutingRows) -> Self {
         let read = |data: &Value| serde_json::from_value::<FactsText>(data.clone());
         let mut stored: Vec<_> = routing
             .facts
@@ -41,11 +50,19 @@ impl<'a> Knowledge<'a> {
             let provider = entry.row.provider.as_str();
             models.into_iter().flatten().map(move |(model, data)| (provider, model.as_str(), data))
         };
-        let own = listed
-            .iter()
-            .flat_map(named)
-            .filter_map(|(provider, model, data)| Some((provider, model, serde_json::from_value(data.clone()).ok()?)));
-        Self { stored, own: own.collect() }
+        let mut own: HashMap<_, Vec<FactsText>> = HashMap::new();
+        for row in &routing.models {
+            let said = row.data.as_object().map(|data| Value::Object(facts_of(data))).unwrap_or_default();
+            if let Ok(facts) = serde_json::from_value(said) {
+                own.entry((row.provider.as_str(), row.model.as_str())).or_default().push(facts);
+            }
+        }
+        for (provider, model, data) in listed.iter().flat_map(named) {
+            if let Ok(facts) = serde_json::from_value(data.clone()) {
+                own.entry((provider, model)).or_default().push(facts);
+            }
+        }
+        Self { stored, own }
     }
 
     /// What is known about this model at this provider.
@@ -53,8 +70,8 @@ impl<'a> Knowledge<'a> {
         let mut facts = ModelTable::builtin().facts(provider, model);
         let full = if self.stored.is_empty() { String::new() } else { format!("{provider}/{model}") };
         let stored = self.stored.iter().filter(|(glob, _)| glob.matches(model) || glob.matches(&full));
-        let own = self.own.iter().filter(|(at, name, _)| *at == provider && *name == model);
-        for said in stored.map(|(_, facts)| facts).chain(own.map(|(_, _, facts)| facts)) {
+        let own = self.own.get(&(provider, model)).into_iter().flatten();
+        for said in stored.map(|(_, facts)| facts).chain(own) {
             if let Err((field, why)) = said.over(&mut facts) {
                 tracing::warn!(provider, model, field, why, "a stored fact about a model does not fit");
             }

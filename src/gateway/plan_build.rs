@@ -1,5 +1,6 @@
 //! From what is stored, found and built in to the plan that routing reads. Pure.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use omniroute_actors::connection::config::Source;
@@ -47,7 +48,12 @@ pub fn draw(from: &Materials<'_>, handles: Vec<Arc<ConnectionHandle>>) -> Routin
     for handle in handles {
         plan.providers.entry(handle.provider().clone()).or_default().connections.push(handle);
     }
+    add_told_models(&mut plan, from);
     add_own_models(&mut plan, from.listed);
+    for row in &from.routing.models {
+        let entry = plan.providers.entry(ProviderId::from(row.provider.as_str())).or_default();
+        entry.models.entry(row.model.as_str().into()).or_default();
+    }
     let knowledge = Knowledge::of(from.listed, from.routing);
     add_facts(&mut plan, &knowledge);
     add_accounts(&mut plan, from.combo_settings);
@@ -73,6 +79,21 @@ fn add_nodes(plan: &mut RoutingPlan, nodes: &[NodeRow]) {
         plan.prefixes.insert(node.id.clone(), id.clone());
         plan.prefixes.insert(node.prefix.clone(), id.clone());
         plan.providers.entry(id).or_default();
+    }
+}
+
+/// What providers told of themselves stands in the place of the catalogue's snapshot; of several accounts each may know
+/// more.
+fn add_told_models(plan: &mut RoutingPlan, from: &Materials<'_>) {
+    let mut told: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for row in &from.routing.synced {
+        if let Some(entry) = from.listed.iter().find(|entry| entry.row.id == row.connection_id) {
+            told.entry(&entry.row.provider).or_default().extend(row.names());
+        }
+    }
+    for (provider, names) in told.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let entry = plan.providers.entry(ProviderId::from(provider)).or_default();
+        entry.models = names.into_iter().map(|name| (name.into(), Arc::default())).collect();
     }
 }
 

@@ -20,12 +20,18 @@ pub struct NodeKind {
 
 impl NodeKind {
     /// All kinds; the first of a type is its default.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         kind("openai-compatible", Some("chat"), Wire::OpenaiChat, "https://api.openai.com/v1"),
         kind("openai-compatible", Some("responses"), Wire::OpenaiResponses, "https://api.openai.com/v1"),
         kind("anthropic-compatible", None, Wire::Anthropic, "https://api.anthropic.com/v1"),
         kind("gemini-compatible", None, Wire::Gemini, "https://generativelanguage.googleapis.com/v1beta"),
         kind("ollama-compatible", None, Wire::Ollama, "http://localhost:11434"),
+        kind("cohere-compatible", None, Wire::Cohere, "https://api.cohere.com/v2"),
+        // Amazon's address holds a region: it has to be given.
+        kind("bedrock-compatible", None, Wire::Bedrock, ""),
+        kind("nlpcloud-compatible", None, Wire::Nlpcloud, "https://api.nlpcloud.io/v1"),
+        kind("gitlab-compatible", None, Wire::Gitlab, "https://gitlab.com/api/v4/code_suggestions"),
+        kind("petals-compatible", None, Wire::Petals, "https://chat.petals.dev/api/v1"),
     ];
 
     /// The kind of that type and interface; an interface that the type does not have is none.
@@ -45,7 +51,24 @@ impl NodeKind {
         match self.wire {
             Wire::Anthropic => plain("x-api-key"),
             Wire::Gemini => plain("x-goog-api-key"),
+            Wire::Nlpcloud => AuthHeader { scheme: Some("Token".into()), ..AuthHeader::default() },
             _ => AuthHeader::default(),
+        }
+    }
+
+    /// The address without what its format puts behind it: people paste the whole URL of a call.
+    pub fn base_of(self, url: &str) -> &str {
+        let url = url.trim().trim_end_matches('/');
+        let (call, ..) = self.wire.paths();
+        url.strip_suffix(call).filter(|base| !base.is_empty()).unwrap_or(url).trim_end_matches('/')
+    }
+
+    /// The path of the list of models, where the format has one.
+    pub const fn models_path(self) -> Option<&'static str> {
+        match self.wire {
+            // Cohere's list is in the version before that of its chat.
+            Wire::Cohere => Some("/../v1/models"),
+            _ => None,
         }
     }
 
@@ -53,6 +76,7 @@ impl NodeKind {
     pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self.wire {
             Wire::Anthropic => &[("anthropic-version", ANTHROPIC_VERSION)],
+            Wire::Petals => &[("content-type", "application/x-www-form-urlencoded")],
             _ => &[],
         }
     }
@@ -82,6 +106,24 @@ mod tests {
         #[case] wire: Option<Wire>,
     ) {
         assert_eq!(NodeKind::find(name, api_type).map(|kind| kind.wire), wire);
+    }
+
+    #[test]
+    fn every_format_that_providers_speak_can_be_an_own_endpoint() {
+        let offered: Vec<_> = NodeKind::ALL.iter().map(|kind| kind.wire).collect();
+
+        for spec in crate::providers::Catalog::builtin().iter() {
+            assert!(offered.contains(&spec.wire), "{:?}", spec.wire);
+        }
+    }
+
+    #[rstest]
+    #[case("anthropic-compatible", "https://x.example/v1/messages/", "https://x.example/v1")]
+    #[case("openai-compatible", "https://x.example/v1/chat/completions", "https://x.example/v1")]
+    #[case("openai-compatible", " https://x.example/v1/ ", "https://x.example/v1")]
+    #[case("gemini-compatible", "https://x.example/v1beta", "https://x.example/v1beta")]
+    fn the_address_of_a_call_is_taken_for_what_it_means(#[case] kind: &str, #[case] given: &str, #[case] base: &str) {
+        assert_eq!(NodeKind::find(kind, None).unwrap().base_of(given), base);
     }
 
     #[test]

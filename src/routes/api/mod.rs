@@ -40,6 +40,9 @@ mod openapi;
 mod policies;
 mod policy_form;
 mod probe;
+mod provider_batch;
+mod provider_import;
+mod provider_models;
 mod provider_nodes;
 mod providers;
 mod proxy;
@@ -68,6 +71,9 @@ pub fn routes() -> Vec<RouteSpec> {
         init::routes(),
         providers::routes(),
         connection_models::routes(),
+        provider_batch::routes(),
+        provider_import::routes(),
+        provider_models::routes(),
         oauth::routes(),
         oauth_callback::routes(),
         token_health::routes(),

@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 use super::model_aliases;
 use crate::app::App;
 use crate::providers::{Catalog, usd};
+use crate::routes::v1::models::kind_of;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
-use crate::store::ModelAliasRow;
+use crate::store::{ModelAliasRow, ProviderModelRow};
 
 /// Which table of models an answer was made from.
 pub(super) const CATALOG_VERSION: &str = "model-metadata-v1:static";
@@ -76,15 +77,16 @@ async fn name(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
 }
 
 async fn catalog(call: Call) -> HttpResponse {
-    let plan = call.app.plan.load_full();
+    let (plan, routing) = (call.app.plan.load_full(), call.app.directory.routing());
+    let of = |id: &ProviderId| routing.models.iter().filter(|row| row.provider == id.as_str()).collect::<Vec<_>>();
     let providers: Map<_, _> =
-        ordered(&plan).filter_map(|(id, _)| Some((id.to_string(), provider(&plan, id)?))).collect();
+        ordered(&plan).filter_map(|(id, _)| Some((id.to_string(), provider(&plan, id, &of(id))?))).collect();
     HttpResponse::Ok()
         .insert_header((CATALOG_HEADER, CATALOG_VERSION))
         .json(json!({"catalog": providers, "catalogVersion": CATALOG_VERSION}))
 }
 
-fn provider(plan: &RoutingPlan, id: &ProviderId) -> Option<Value> {
+fn provider(plan: &RoutingPlan, id: &ProviderId, said: &[&ProviderModelRow]) -> Option<Value> {
     let entry = plan.providers.get(id)?;
     let spec = Catalog::builtin().get(id.as_str());
     let own = |model: &str| spec.is_none_or(|spec| !spec.models.iter().any(|known| known == model));
@@ -93,12 +95,17 @@ fn provider(plan: &RoutingPlan, id: &ProviderId) -> Option<Value> {
     let models: Vec<_> = known
         .into_iter()
         .map(|(model, facts)| {
+            let data = said.iter().find(|row| row.model == model).map(|row| &row.data);
+            let told = |name: &str| data.and_then(|data| data.get(name)).cloned();
+            let format = told("apiFormat").and_then(|format| kind_of(format.as_str()?));
+            let endpoints = told("supportedEndpoints");
             json!({
-                "id": model, "name": model, "type": "chat", "custom": own(model),
+                "id": model, "name": told("name").unwrap_or_else(|| json!(model)), "type": format.unwrap_or("chat"),
+                "custom": data.is_some() || own(model), "hidden": told("isHidden") == Some(json!(true)),
                 "context_length": facts.context, "max_output_tokens": facts.max_output,
                 "capabilities": capabilities(facts), "price": price(facts), "categories": categories(facts),
                 "tier": facts.tier.map(Tier::as_str),
-                "supported_endpoints": ["chat/completions", "responses", "messages"],
+                "supported_endpoints": endpoints.unwrap_or_else(|| json!(["chat/completions", "responses", "messages"])),
             })
         })
         .collect();

@@ -1,5 +1,6 @@
 //! `/api/provider-nodes*`: endpoints of the operator's own.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 use url::Url;
@@ -55,6 +56,7 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
         created_at: now,
         updated_at: now,
     };
+    refuse_disguise(&mut form)?;
     fill(&call, &mut form, &mut node);
     form.finish()?;
     let interface = node.api_type.as_ref().map(|api_type| format!("-{api_type}")).unwrap_or_default();
@@ -123,6 +125,8 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
         updated_at: now,
     };
     let key = form.text("apiKey", 0..=10_000).filter(|key| !key.trim().is_empty());
+    let model = form.text("validationModelId", 1..=500);
+    refuse_disguise(&mut form)?;
     fill(&call, &mut form, &mut node);
     form.finish()?;
 
@@ -130,7 +134,7 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let mut row = blank("validation".into(), &node.id, now);
     row.credential = key.map(|key| key.trim().to_owned().into());
     let diagnosis = match call.app.directory.prepare_at(&node, &row) {
-        Ok(config) => probe::test(&Subject { app: &call.app, running: None, config }, None).await,
+        Ok(config) => probe::test(&Subject { app: &call.app, running: None, config }, model.as_deref()).await,
         Err(_) => Diagnosis {
             kind: "validation_error",
             source: "validation",
@@ -140,6 +144,17 @@ async fn validate(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     };
     let answer = json!({"valid": diagnosis.valid(), "error": diagnosis.message, "diagnosis": diagnosis.to_json()});
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Endpoints that only take requests which look like those of another client are not served.
+fn refuse_disguise(form: &mut Form) -> Result<(), Refusal> {
+    match form.text("compatMode", 0..=50).as_deref() {
+        Some("cc") => {
+            let message = "CC Compatible provider is disabled: requests are never disguised as another client's";
+            Err(Refusal::new(StatusCode::FORBIDDEN, "cc_compatible_disabled", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn fill(call: &Call, form: &mut Form, node: &mut NodeRow) {
@@ -152,7 +167,11 @@ fn fill(call: &Call, form: &mut Form, node: &mut NodeRow) {
         node.prefix = prefix;
     }
     if let Some(url) = form.text("baseUrl", 1..=2_000) {
-        node.base_url = url.trim().trim_end_matches('/').to_owned();
+        let kind = NodeKind::find(&node.kind, node.api_type.as_deref());
+        node.base_url = kind.map_or_else(|| url.trim().to_owned(), |kind| kind.base_of(&url).to_owned());
+    }
+    if node.base_url.is_empty() {
+        form.problem("baseUrl", "Required");
     }
     for (field, place) in [("chatPath", &mut node.chat_path), ("modelsPath", &mut node.models_path)] {
         if let Some(path) = form.nullable_text(field, 0..=500) {

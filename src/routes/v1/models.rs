@@ -1,16 +1,20 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: combos, then the models of providers that have a connection, as
 //! far as the caller's key may use them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use omniroute_actors::router::facts::ModelFacts as Facts;
 use omniroute_actors::router::plan::RoutingPlan;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, Problem};
 use crate::providers::Catalog;
+use crate::store::ProviderModelRow;
 use crate::wire::anthropic;
 use crate::wire::model_facts::ModelFacts;
 
@@ -26,6 +30,18 @@ pub struct Model {
     parent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     context_length: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u32>,
+    /// Set where an operator added it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom: Option<bool>,
+    /// What it is for, where that is not chat.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supported_endpoints: Option<Vec<String>>,
 }
 
 impl Model {
@@ -100,11 +116,12 @@ pub fn visible(request: &HttpRequest, app: &App) -> Vec<Model> {
     let principal = request.extensions().get::<Arc<Principal>>().cloned();
     let may_use = |model: &Model| principal.as_ref().is_some_and(|principal| principal.may_use_model(&model.id));
     let created = app.clock.wall().0 / 1_000;
-    models(&app.plan.load(), created).into_iter().filter(may_use).collect()
+    let own = OwnModels::of(&app.directory.routing().models);
+    models(&app.plan.load(), &own, created).into_iter().filter(may_use).collect()
 }
 
 /// Every model of a plan, in a stable order.
-pub fn models(plan: &RoutingPlan, created: i64) -> Vec<Model> {
+pub fn models(plan: &RoutingPlan, said: &OwnModels, created: i64) -> Vec<Model> {
     let mut combos: Vec<_> = plan.combos.keys().map(|name| combo(name.as_str(), created)).collect();
     combos.sort_by(|a, b| a.id.cmp(&b.id));
     let mut own: Vec<_> = plan
@@ -114,8 +131,14 @@ pub fn models(plan: &RoutingPlan, created: i64) -> Vec<Model> {
         .flat_map(|id| {
             let entry = plan.providers.get(id);
             let prefix = prefix(plan, id.as_str());
-            let models = entry.into_iter().flat_map(|entry| entry.models.keys());
-            models.map(move |model| provided(&prefix, id.as_str(), model.as_str(), created)).collect::<Vec<_>>()
+            let models = entry.into_iter().flat_map(|entry| &entry.models);
+            let shown = models.filter(|(model, _)| !said.hides(id.as_str(), model.as_str()));
+            shown
+                .map(|(model, facts)| {
+                    let model = provided(&prefix, model.as_str(), facts, created);
+                    said.describe(id.as_str(), model)
+                })
+                .collect::<Vec<_>>()
         })
         .collect();
     own.sort_by(|a, b| a.id.cmp(&b.id));
@@ -132,27 +155,75 @@ fn prefix(plan: &RoutingPlan, id: &str) -> String {
 }
 
 fn combo(name: &str, created: i64) -> Model {
+    plain(name.to_owned(), "combo", name, created)
+}
+
+fn provided(prefix: &str, model: &str, facts: &Facts, created: i64) -> Model {
     Model {
-        id: name.to_owned(),
-        object: "model",
-        created,
-        owned_by: "combo".into(),
-        permission: [],
-        root: name.to_owned(),
-        parent: None,
-        context_length: None,
+        context_length: facts.context,
+        max_output_tokens: facts.max_output,
+        ..plain(format!("{prefix}/{model}"), prefix, model, created)
     }
 }
 
-fn provided(prefix: &str, provider: &str, model: &str, created: i64) -> Model {
+fn plain(id: String, owner: &str, root: &str, created: i64) -> Model {
     Model {
-        id: format!("{prefix}/{model}"),
+        id,
         object: "model",
         created,
-        owned_by: prefix.to_owned(),
+        owned_by: owner.to_owned(),
         permission: [],
-        root: model.to_owned(),
+        root: root.to_owned(),
         parent: None,
-        context_length: Catalog::builtin().get(provider).and_then(|spec| spec.context),
+        context_length: None,
+        max_output_tokens: None,
+        custom: None,
+        kind: None,
+        api_format: None,
+        supported_endpoints: None,
     }
+}
+
+/// What operators say about models of their own, and which ones they hide.
+#[derive(Debug, Default)]
+pub struct OwnModels(HashMap<(String, String), Value>);
+
+impl OwnModels {
+    /// From what is stored.
+    pub fn of(rows: &[ProviderModelRow]) -> Self {
+        let entry = |row: &ProviderModelRow| ((row.provider.clone(), row.model.clone()), row.data.clone());
+        Self(rows.iter().map(entry).collect())
+    }
+
+    fn get(&self, provider: &str, model: &str) -> Option<&Value> {
+        // Most gateways have none: no key is made for the question then.
+        if self.0.is_empty() { None } else { self.0.get(&(provider.to_owned(), model.to_owned())) }
+    }
+
+    fn hides(&self, provider: &str, model: &str) -> bool {
+        self.get(provider, model).and_then(|data| data.get("isHidden")) == Some(&Value::Bool(true))
+    }
+
+    fn describe(&self, provider: &str, mut model: Model) -> Model {
+        let Some(data) = self.get(provider, &model.root) else { return model };
+        let format = data.get("apiFormat").and_then(Value::as_str);
+        let endpoints = data.get("supportedEndpoints").and_then(Value::as_array);
+        model.custom = Some(true);
+        model.kind = format.and_then(kind_of);
+        model.api_format = format.map(str::to_owned);
+        model.supported_endpoints =
+            endpoints.map(|list| list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect());
+        model
+    }
+}
+
+/// The word for what a model is for; none for chat.
+pub fn kind_of(api_format: &str) -> Option<&'static str> {
+    Some(match api_format {
+        "embeddings" => "embedding",
+        "rerank" => "rerank",
+        "audio-transcriptions" | "audio-speech" => "audio",
+        "images-generations" => "image",
+        _ => return None,
+    })
 }

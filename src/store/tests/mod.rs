@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL is used when `OMNIROUTE_TEST_POSTGRES` names a server, each test in a schema of its own.
 
+mod accounts;
 mod audit;
 mod backup;
 mod bed;

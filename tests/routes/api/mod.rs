@@ -7,6 +7,8 @@ mod db_backups;
 mod keys;
 mod monitoring;
 mod oauth;
+mod provider_import;
+mod provider_models;
 mod provider_nodes;
 mod providers;
 mod resilience;

@@ -66,3 +66,48 @@ async fn a_prefix_is_taken_once_and_never_hides_a_provider() {
         assert!([400, 409].contains(&answer.status()), "{prefix:?}: {} {}", answer.status(), answer.text());
     }
 }
+
+#[tokio::test]
+async fn every_format_can_be_an_own_endpoint_and_an_unknown_one_cannot() {
+    let site = Site::open(calm()).await;
+    let types = [
+        "openai-compatible",
+        "anthropic-compatible",
+        "gemini-compatible",
+        "ollama-compatible",
+        "cohere-compatible",
+        "bedrock-compatible",
+        "nlpcloud-compatible",
+        "gitlab-compatible",
+        "petals-compatible",
+    ];
+
+    for (nth, kind) in types.into_iter().enumerate() {
+        let node = json!({"name": kind, "prefix": format!("p{nth}"), "type": kind, "baseUrl": site.a.base_url()});
+        let made = site.admin.post("/api/provider-nodes", &node).await;
+        let id = made["node"]["id"].as_str().unwrap();
+        assert!(id.starts_with(kind), "{made}");
+        site.admin.create_connection(id, kind, "k:s").await;
+        let shown = site.admin.get("/api/providers").await;
+        let own =
+            shown["connections"].as_array().unwrap().iter().find(|entry| entry["provider"] == id).unwrap().clone();
+        assert_eq!(own["problem"], serde_json::Value::Null, "{own}");
+    }
+    let refused = |body: serde_json::Value| site.admin.send(Request::post("/api/provider-nodes", &body));
+    let unknown = json!({"name": "x", "prefix": "x", "type": "telepathy-compatible", "baseUrl": site.a.base_url()});
+    let nowhere = json!({"name": "x", "prefix": "x", "type": "bedrock-compatible"});
+    let disguised = json!({"name": "x", "prefix": "x", "type": "anthropic-compatible", "compatMode": "cc"});
+    assert_eq!((refused(unknown).await.status(), refused(nowhere).await.status()), (400, 400));
+    assert_eq!(refused(disguised).await.status(), 403);
+}
+
+#[tokio::test]
+async fn an_endpoint_without_a_list_of_models_is_tried_with_a_model() {
+    let site = Site::open(calm()).await;
+    let body = json!({"baseUrl": format!("{}/chat/completions", site.a.base_url()), "validationModelId": "m"});
+
+    let good = site.admin.post("/api/provider-nodes/validate", &body).await;
+
+    assert_eq!(good["valid"], json!(true), "{good}");
+    assert_eq!(site.a.control.requests().last().unwrap().path, "/v1/chat/completions");
+}
