@@ -8,10 +8,12 @@ use bytes::{Bytes, BytesMut};
 use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::router::plan::Combo;
 
+use super::affinity::shown;
 use super::assemble::quirk_bit;
 use super::background::Job;
 use super::client_format::ClientFormat;
 use super::combo_wish;
+use super::handoff;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
 use super::prefix;
@@ -86,6 +88,8 @@ pub struct Order<'a> {
     pub created: i64,
     /// The combo that the request goes through; it may want something else.
     pub combo: Option<&'a Combo>,
+    /// A summary of the session that is handed over to the target.
+    pub handoff: Option<&'a str>,
     /// The answer is written anew for the client even where its provider speaks the same format.
     pub anew: bool,
 }
@@ -259,7 +263,8 @@ impl Ask {
         let traits = provider_format::traits(target);
         let same = self.client.same_as() == Some(format);
         let combo = order.combo.filter(|combo| combo_wish::changes(combo));
-        let passes = same && combo.is_none() && self.made.is_none() && !self.must_mend(format, traits);
+        let asked_for = combo.is_none() && order.handoff.is_none() && self.made.is_none();
+        let passes = same && asked_for && !self.must_mend(format, traits);
         if passes && !order.anew {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
@@ -272,8 +277,11 @@ impl Ask {
         }
         let wanted = combo.map(|combo| Arc::new(combo_wish::applied(combo, request)));
         let request = wanted.as_ref().unwrap_or(request);
+        let told = order.handoff.map(|summary| Arc::new(handoff::told_of(request, summary)));
+        let request = told.as_ref().unwrap_or(request);
         let filled = self.fetched.fill(request, format, fetching).await?;
         let mut encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
+        encoded.body = self.named_cache(encoded.body, format, target);
         if self.made.is_some_and(|made| made.continues) {
             encoded.body = prefix::marked(encoded.body, prefix::of(target));
         }
@@ -307,7 +315,9 @@ impl Ask {
     }
 
     fn passed(&self, format: Format, target: &UpstreamTarget, model: &str) -> Bytes {
-        let Some(chat) = &self.chat else { return provider_format::rewrite(format, &self.body, model) };
+        let Some(chat) = &self.chat else {
+            return self.named_cache(provider_format::rewrite(format, &self.body, model), format, target);
+        };
         let traits = provider_format::traits(target);
         let options = RewriteOptions {
             ask_usage: true,
@@ -316,6 +326,20 @@ impl Ask {
             cache_key: self.cache_key.filter(|_| has(target, Quirk::PromptCacheKey)),
         };
         chat.rewrite(model, options)
+    }
+
+    /// The body with a name for the prompt cache of its session, where the provider takes one and the client gives none.
+    fn named_cache(&self, body: Bytes, format: Format, target: &UpstreamTarget) -> Bytes {
+        let takes =
+            matches!(format, Format::OpenAiChat | Format::OpenAiResponses) && has(target, Quirk::PromptCacheKey);
+        let Some(session) = self.cache_key.filter(|_| takes) else { return body };
+        let is_named = || self.neutral().map_or(true, |request| request.cache_name().is_some());
+        match body.trim_ascii_end().strip_suffix(b"}") {
+            Some(members) if members.len() > 1 && !is_named() => {
+                [members, format!(",\"prompt_cache_key\":\"{}\"}}", shown(session)).as_bytes()].concat().into()
+            }
+            _ => body,
+        }
     }
 
     /// What an encoder of the client's format knows of the request.

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::header::HeaderMap;
+use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use awc::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use omniroute_actors::clock::{Clock, UnixMillis};
+use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::connection::token::Token;
 use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
@@ -23,13 +24,15 @@ use super::ask::{Order, Outgoing, Translation};
 use super::assemble::quirk_bit;
 use super::continuation::is_trunk;
 use super::fault::Fault;
-use super::inbound::Inbound;
+use super::handoff::Handoffs;
+use super::inbound::{Inbound, TIMEOUT_HEADER};
 use super::keeper::KeptRelay;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Trunk, Way};
 use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
+use super::tally::millis;
 use super::upstream_call::UpstreamCall;
 use crate::config::Config;
 use crate::providers::Quirk;
@@ -97,6 +100,8 @@ pub struct Means<'a> {
     pub now: UnixMillis,
     /// The clock of the connections.
     pub clock: &'a dyn Clock,
+    /// Summaries of sessions that were handed over.
+    pub handoffs: &'a Handoffs,
 }
 
 impl<'a> Means<'a> {
@@ -111,12 +116,14 @@ impl<'a> Means<'a> {
 /// How it failed; nothing has been sent to the client then.
 pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) -> Result<Answered, Fault> {
     let itinerary = Arc::clone(&lease.itinerary);
+    let handoff = inbound.handoff.borrow().clone();
     let order = Order {
         target: lease.target(),
         model: lease.model().as_str(),
         id: &inbound.id,
         created: inbound.created,
         combo: itinerary.combo.as_deref(),
+        handoff: handoff.as_deref(),
         anew: is_trunk(&inbound.ask, itinerary.combo.as_deref()),
     };
     let trunk = order.anew;
@@ -174,7 +181,9 @@ impl Calling<'_> {
         let Self { means, inbound, outgoing, head_by, .. } = *self;
         let (target, model) = (Arc::clone(self.lease.target()), self.lease.model().clone());
         // Of a client's headers, only a provider of its own format understands some.
-        let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
+        let theirs = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
+        let told = deadline_for(&target, inbound).map(|told| [theirs, &[told]].concat());
+        let headers = told.as_deref().unwrap_or(theirs);
         let (stream, now) = (inbound.ask.stream, inbound.created);
         let call = UpstreamCall { target: &target, model: model.as_str(), stream, token, headers, now };
         let request = call.with(outgoing.body.clone())?;
@@ -190,6 +199,14 @@ impl Calling<'_> {
         Err(if in_words { fault.with_limits_in_words() } else { fault })
     }
 }
+
+/// What another gateway of this kind is told of the time that is left.
+fn deadline_for(target: &UpstreamTarget, inbound: &Inbound) -> Option<(HeaderName, HeaderValue)> {
+    let takes = target.quirks & quirk_bit(Quirk::TakesDeadline) != 0;
+    let left = inbound.deadlines().total.saturating_duration_since(Instant::now());
+    takes.then(|| (HeaderName::from_static(TIMEOUT_HEADER), millis(left).into()))
+}
+
 const fn end_rules(quirks: u32) -> EndRules {
     EndRules {
         finish_reason_optional: quirks & quirk_bit(Quirk::FinishReasonOptional) != 0,

@@ -26,6 +26,7 @@ pub mod ensemble;
 pub mod fault;
 pub mod features;
 mod frames;
+pub mod handoff;
 pub mod inbound;
 pub mod keeper;
 pub mod ledger;

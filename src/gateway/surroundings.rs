@@ -30,6 +30,7 @@ impl Surroundings {
             config: &self.config,
             now: self.app.clock.wall(),
             clock: self.app.clock.as_ref(),
+            handoffs: &self.app.handoffs,
         }
     }
 }

@@ -164,6 +164,14 @@ async fn read(
     waiting: Waiting,
 ) -> Result<Read, Failed> {
     let dispatched = call(around, (inbound, &mut tally), start, waiting).await?;
+    conclude(&mut tally, dispatched)
+}
+
+/// An answer that the gateway reads is over: it is booked, its slot is free.
+///
+/// # Errors
+/// It says nothing.
+pub fn conclude(tally: &mut Tally, dispatched: Dispatched) -> Result<Read, Failed> {
     let Dispatched { answer: Answer::Read { answer, usage }, mut lease, place, .. } = dispatched else {
         return Err(failed(Fault::own(Outcome::GatewayFault, "an answer was not read")));
     };
