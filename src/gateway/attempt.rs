@@ -7,14 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{HeaderName, HeaderValue};
 use awc::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use omniroute_actors::clock::{Clock, UnixMillis};
 use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::connection::token::Token;
-use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use tokio::time::{Instant, timeout_at};
@@ -27,6 +26,7 @@ use super::fault::Fault;
 use super::handoff::Handoffs;
 use super::inbound::{Inbound, TIMEOUT_HEADER};
 use super::keeper::KeptRelay;
+use super::limits::limits_in;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Trunk, Way};
@@ -41,7 +41,6 @@ use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
 use crate::wire::openai_error::UpstreamErrorBody;
-use crate::wire::rate_limits::{Counted, Limit, RateLimits};
 use crate::wire::retry_hint::RetryHint;
 use crate::wire::usage::Usage;
 
@@ -72,7 +71,7 @@ pub enum Answer {
     /// Whole and checked, for the gateway itself.
     Read {
         /// What was said.
-        answer: chat::Answer,
+        answer: Box<chat::Answer>,
         /// What was used, or a guess.
         usage: Usage,
     },
@@ -249,27 +248,6 @@ async fn instead_of_stream(format: Format, first: Bytes, rest: Body, secret: &st
     }
 }
 
-/// What the headers of an answer say about the provider's limits, in the actors' words.
-fn limits_in(headers: &HeaderMap, now: UnixMillis) -> Vec<Reported> {
-    let named = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let Some(said) = RateLimits::read(named, now.0) else { return Vec::new() };
-    let reported = |(counted, limit): (Counted, &Limit)| Reported {
-        kind: match counted {
-            Counted::Requests => Kind::Requests,
-            Counted::Tokens => Kind::Tokens,
-            Counted::InputTokens => Kind::InputTokens,
-            Counted::OutputTokens => Kind::OutputTokens,
-            Counted::RequestsPerDay => Kind::RequestsPerDay,
-            Counted::TokensPerDay => Kind::TokensPerDay,
-        },
-        limit: limit.limit,
-        remaining: limit.remaining,
-        reset: limit.reset,
-        per_minute: limit.is_per_minute(),
-    };
-    said.iter().map(reported).collect()
-}
-
 /// Some servers put a byte order mark before their JSON; it is no part of it, and not every client takes it.
 fn without_mark(body: Bytes) -> Bytes {
     const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -326,7 +304,7 @@ impl Reading<'_> {
                 let all = Some(usage.and(&ask.spent()));
                 let answer = chat::Answer { usage: all, took, ..way_back.restore(answer) };
                 if ask.is_inner() {
-                    return Ok(Answer::Read { answer, usage });
+                    return Ok(Answer::Read { answer: Box::new(answer), usage });
                 }
                 ask.client.encode_answer(&answer, &reply)
             }

@@ -100,11 +100,13 @@ async fn summary(to: &mut Step<'_, '_>, lease: &Lease, combo: &Combo) -> Option<
     // A dispatch inside of one: without a box it would have no size.
     let answered = Box::pin(dispatch(step, start, Waiting::NONE)).await;
     to.tally.upstream_took(began.elapsed());
-    let read = answered.and_then(|dispatched| conclude(&mut tally, dispatched));
-    if read.is_err() {
-        tracing::warn!(combo.name = %combo.name, connection.id = %lease.config.id, "a session is handed over without a summary");
+    let read = answered.ok().and_then(|dispatched| conclude(&mut tally, dispatched).ok());
+    if read.is_none() {
+        tracing::warn!(
+            combo.name = %combo.name, connection.id = %lease.config.id, "a session is handed over without a summary"
+        );
     }
-    read.ok().map(|read| Arc::from(read.text().trim()))
+    read.map(|read| Arc::from(read.text().trim()))
 }
 
 /// The last messages, as a text.

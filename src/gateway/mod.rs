@@ -30,6 +30,7 @@ pub mod handoff;
 pub mod inbound;
 pub mod keeper;
 pub mod ledger;
+mod limits;
 pub mod media;
 pub mod model_knowledge;
 pub mod note;
