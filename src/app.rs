@@ -12,6 +12,7 @@ use omniroute_actors::supervisor::Registry;
 use crate::auth::{KeyRing, LoginThrottle};
 use crate::config::ConfigHandle;
 use crate::gateway::directory::Directory;
+use crate::gateway::handoff::Handoffs;
 use crate::gateway::seals::Seals;
 use crate::infra::crypto::Vault;
 use crate::infra::lifecycle::Lifecycle;
@@ -57,6 +58,8 @@ pub struct App {
     pub stats: Stats,
     /// What providers sealed, for clients that do not send it back.
     pub seals: Seals,
+    /// Summaries of sessions that were handed over.
+    pub handoffs: Handoffs,
     /// What is made in the background.
     pub runs: Addr<BackgroundRuns>,
     /// Starting, ready, draining.

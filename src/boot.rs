@@ -36,6 +36,7 @@ use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Sou
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::background;
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts, Egress};
+use crate::gateway::handoff::Handoffs;
 use crate::gateway::seals::Seals;
 use crate::infra::backups::Shelf;
 use crate::infra::lifecycle::Lifecycle;
@@ -180,6 +181,7 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
         logins: Arc::new(LoginThrottle::new(config.clone(), Arc::clone(&clock))),
         seals: Seals::default(),
+        handoffs: Handoffs::default(),
         lifecycle: Arc::new(Lifecycle::new(clock.now())),
         overload: Arc::default(),
         config,

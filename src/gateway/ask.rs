@@ -7,9 +7,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use omniroute_actors::connection::config::UpstreamTarget;
 
+use super::affinity::shown;
 use super::assemble::quirk_bit;
 use super::background::Job;
 use super::client_format::ClientFormat;
+use super::handoff;
 use super::keeper::Keeper;
 use super::media::{Fetched, Fetching};
 use super::prefix;
@@ -85,6 +87,8 @@ pub struct Order<'a> {
     pub created: i64,
     /// What others than the client want of the request.
     pub wishes: Wishes<'a>,
+    /// A summary of the session that is handed over to the target.
+    pub handoff: Option<&'a str>,
     /// The answer is written anew for the client even where its provider speaks the same format.
     pub anew: bool,
 }
@@ -258,26 +262,24 @@ impl Ask {
         let traits = provider_format::traits(target);
         let same = self.client.same_as() == Some(format);
         let mends = self.must_mend(format, traits);
-        let untouched = same && self.made.is_none() && !order.wishes.may_change();
-        if untouched && !order.anew && !mends {
+        let own = same && self.made.is_none() && order.handoff.is_none();
+        if own && !order.wishes.may_change() && !order.anew && !mends {
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation: None });
         }
         let request =
             self.neutral().map_err(|bad| CannotCarry { field: bad.param, message: bad.message, hopeless: true })?;
-        let mut wanted = order.wishes.applied(request, format);
-        if let Some(wanted) = wanted.as_mut().filter(|_| same && has(target, Quirk::PromptCacheKey)) {
-            let named = || self.cache_key.map(|session| format!("{session:016x}"));
-            wanted.cache_key = wanted.cache_key.take().or_else(named);
-        }
-        let wanted = wanted.map(Arc::new);
-        if same && self.made.is_none() && wanted.is_none() && !mends {
+        let wanted = order.wishes.applied(request, format).map(Arc::new);
+        if own && wanted.is_none() && !mends {
             let reply = || self.reply(order.id, order.created, request);
             let translation = order.anew.then(|| Translation { way_back: WayBack::default(), reply: reply() });
             return Ok(Outgoing { body: self.passed(format, target, model), dropped: Vec::new(), translation });
         }
         let request = wanted.as_ref().unwrap_or(request);
+        let told = order.handoff.map(|summary| Arc::new(handoff::told_of(request, summary)));
+        let request = told.as_ref().unwrap_or(request);
         let filled = self.fetched.fill(request, format, fetching).await?;
         let mut encoded = self.encoded(filled.as_ref().unwrap_or(request), order)?;
+        encoded.body = self.named_cache(encoded.body, format, target);
         if self.made.is_some_and(|made| made.continues) {
             encoded.body = prefix::marked(encoded.body, prefix::of(target));
         }
@@ -311,7 +313,9 @@ impl Ask {
     }
 
     fn passed(&self, format: Format, target: &UpstreamTarget, model: &str) -> Bytes {
-        let Some(chat) = &self.chat else { return provider_format::rewrite(format, &self.body, model) };
+        let Some(chat) = &self.chat else {
+            return self.named_cache(provider_format::rewrite(format, &self.body, model), format, target);
+        };
         let traits = provider_format::traits(target);
         let options = RewriteOptions {
             ask_usage: true,
@@ -320,6 +324,20 @@ impl Ask {
             cache_key: self.cache_key.filter(|_| has(target, Quirk::PromptCacheKey)),
         };
         chat.rewrite(model, options)
+    }
+
+    /// The body with a name for the prompt cache of its session, where the provider takes one and the client gives none.
+    fn named_cache(&self, body: Bytes, format: Format, target: &UpstreamTarget) -> Bytes {
+        let takes =
+            matches!(format, Format::OpenAiChat | Format::OpenAiResponses) && has(target, Quirk::PromptCacheKey);
+        let Some(session) = self.cache_key.filter(|_| takes) else { return body };
+        let is_named = || self.neutral().map_or(true, |request| request.cache_name().is_some());
+        match body.trim_ascii_end().strip_suffix(b"}") {
+            Some(members) if members.len() > 1 && !is_named() => {
+                [members, format!(",\"prompt_cache_key\":\"{}\"}}", shown(session)).as_bytes()].concat().into()
+            }
+            _ => body,
+        }
     }
 
     /// What an encoder of the client's format knows of the request.

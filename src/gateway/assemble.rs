@@ -222,7 +222,7 @@ fn plain_target(spec: &ProviderSpec, row: &ConnectionRow, plan: &Plan) -> Result
             (name.to_owned(), value)
         }),
         headers,
-        quirks: prefix::overruled(quirk_bits(&spec.quirks), data),
+        quirks: prefix::overruled(quirk_bits(&spec.quirks), data) | own_kind(data),
         wire: spec.wire.number(),
         by_model: Vec::new(),
     })
@@ -231,6 +231,12 @@ fn plain_target(spec: &ProviderSpec, row: &ConnectionRow, plan: &Plan) -> Result
 fn variables(data: &Value) -> BTreeMap<String, String> {
     let members = data.as_object().into_iter().flatten();
     members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// An operator says that another gateway of this kind is behind a connection.
+fn own_kind(data: &Value) -> u32 {
+    let is_one = data.get("omniroute").and_then(Value::as_bool).unwrap_or(false);
+    if is_one { quirk_bit(Quirk::TakesDeadline) } else { 0 }
 }
 
 /// The catalogue's oddities as the bits that a lease carries.

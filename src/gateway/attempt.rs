@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::header::HeaderMap;
+use actix_http::header::{HeaderName, HeaderValue};
 use awc::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use omniroute_actors::clock::{Clock, UnixMillis};
+use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::connection::token::Token;
-use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
 use omniroute_actors::router::features::Needs;
@@ -24,13 +24,16 @@ use super::ask::{Order, Outgoing, Translation};
 use super::assemble::quirk_bit;
 use super::continuation::is_trunk;
 use super::fault::Fault;
-use super::inbound::Inbound;
+use super::handoff::Handoffs;
+use super::inbound::{Inbound, TIMEOUT_HEADER};
 use super::keeper::KeptRelay;
+use super::limits::limits_in;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Trunk, Way};
 use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
+use super::tally::millis;
 use super::upstream_call::UpstreamCall;
 use super::wishes::Wishes;
 use crate::config::Config;
@@ -45,7 +48,6 @@ use crate::wire::chat::{self, Dropped, Format};
 use crate::wire::openai_chat_answer::check_answer;
 use crate::wire::openai_chat_stream::EndRules;
 use crate::wire::openai_error::UpstreamErrorBody;
-use crate::wire::rate_limits::{Counted, Limit, RateLimits};
 use crate::wire::retry_hint::RetryHint;
 use crate::wire::usage::Usage;
 
@@ -76,7 +78,7 @@ pub enum Answer {
     /// Whole and checked, for the gateway itself.
     Read {
         /// What was said.
-        answer: chat::Answer,
+        answer: Box<chat::Answer>,
         /// What was used, or a guess.
         usage: Usage,
     },
@@ -106,6 +108,8 @@ pub struct Means<'a> {
     pub now: UnixMillis,
     /// The clock of the connections.
     pub clock: &'a dyn Clock,
+    /// Summaries of sessions that were handed over.
+    pub handoffs: &'a Handoffs,
 }
 
 impl<'a> Means<'a> {
@@ -125,12 +129,14 @@ impl<'a> Means<'a> {
 /// How it failed; nothing has been sent to the client then.
 pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) -> Result<Answered, Fault> {
     let itinerary = Arc::clone(&lease.itinerary);
+    let handoff = inbound.handoff.borrow().clone();
     let order = Order {
         target: lease.target(),
         model: lease.model().as_str(),
         id: &inbound.id,
         created: inbound.created,
         wishes: Wishes { combo: itinerary.combo.as_deref(), settings: &means.settings, thinks: thinks(lease) },
+        handoff: handoff.as_deref(),
         anew: is_trunk(&inbound.ask, itinerary.combo.as_deref()),
     };
     let trunk = order.anew;
@@ -194,7 +200,9 @@ impl Calling<'_> {
         let Self { means, inbound, outgoing, by, .. } = *self;
         let (target, model) = (Arc::clone(self.lease.target()), self.lease.model().clone());
         // Of a client's headers, only a provider of its own format understands some.
-        let headers = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
+        let theirs = if outgoing.translation.is_none() { inbound.forwarded.as_slice() } else { &[] };
+        let told = deadline_for(&target, inbound).map(|told| [theirs, &[told]].concat());
+        let headers = told.as_deref().unwrap_or(theirs);
         let (stream, now) = (inbound.ask.stream, inbound.created);
         let call = UpstreamCall { target: &target, model: model.as_str(), stream, token, headers, now };
         let request = call.with(outgoing.body.clone())?;
@@ -221,6 +229,14 @@ impl Calling<'_> {
         Err(if in_words { fault.with_limits_in_words() } else { fault })
     }
 }
+
+/// What another gateway of this kind is told of the time that is left.
+fn deadline_for(target: &UpstreamTarget, inbound: &Inbound) -> Option<(HeaderName, HeaderValue)> {
+    let takes = target.quirks & quirk_bit(Quirk::TakesDeadline) != 0;
+    let left = inbound.deadlines().total.saturating_duration_since(Instant::now());
+    takes.then(|| (HeaderName::from_static(TIMEOUT_HEADER), millis(left).into()))
+}
+
 const fn end_rules(quirks: u32) -> EndRules {
     EndRules {
         finish_reason_optional: quirks & quirk_bit(Quirk::FinishReasonOptional) != 0,
@@ -267,27 +283,6 @@ async fn instead_of_stream(format: Format, first: Bytes, rest: Body, secret: &st
         Err(bad) => Fault::in_format(bad, &[secret]),
         Ok(_) => Fault::own(Outcome::BrokenAnswer, "the provider answered whole where a stream was asked for"),
     }
-}
-
-/// What the headers of an answer say about the provider's limits, in the actors' words.
-fn limits_in(headers: &HeaderMap, now: UnixMillis) -> Vec<Reported> {
-    let named = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let Some(said) = RateLimits::read(named, now.0) else { return Vec::new() };
-    let reported = |(counted, limit): (Counted, &Limit)| Reported {
-        kind: match counted {
-            Counted::Requests => Kind::Requests,
-            Counted::Tokens => Kind::Tokens,
-            Counted::InputTokens => Kind::InputTokens,
-            Counted::OutputTokens => Kind::OutputTokens,
-            Counted::RequestsPerDay => Kind::RequestsPerDay,
-            Counted::TokensPerDay => Kind::TokensPerDay,
-        },
-        limit: limit.limit,
-        remaining: limit.remaining,
-        reset: limit.reset,
-        per_minute: limit.is_per_minute(),
-    };
-    said.iter().map(reported).collect()
 }
 
 /// Some servers put it before their JSON; it is no part of it, and not every client takes it.
@@ -352,7 +347,7 @@ impl Reading<'_> {
                 let all = Some(usage.and(&ask.spent()));
                 let answer = chat::Answer { usage: all, took, ..way_back.restore(answer) };
                 if ask.is_inner() {
-                    return Ok(Answer::Read { answer, usage });
+                    return Ok(Answer::Read { answer: Box::new(answer), usage });
                 }
                 ask.client.encode_answer(&answer, &reply)
             }

@@ -368,6 +368,7 @@ mod tests {
             "contextRequirements": {"minContextWindow": 5_000, "preferLargeContext": true, "contextFilterMode": "strict"},
             "budgetCap": 0.5, "budgetFallback": "strict", "handoffThreshold": 0.6, "handoffModel": "a/b",
             "weights": {"health": 0.9}, "explorationRate": 0.0, "candidatePool": ["openai/*"], "judgeModel": "a/j",
+            "fusionTuning": {"minAnswers": 2, "maxPanel": 5, "panelTimeoutMs": 7_000, "judgePrompt": "Choose."},
             "routerStrategy": "eco", "timeoutMs": 9_000, "queueTimeoutMs": 1_000, "concurrencyPerModel": 3,
         });
         let settings = settings.as_object().unwrap();
@@ -384,6 +385,14 @@ mod tests {
         assert_eq!((weights.health, weights.quota), (0.9, Weights::default().quota));
         assert_eq!((found.auto.mode.as_deref(), found.auto.exploration), (Some("cost-saver"), 0.0));
         assert_eq!((found.timeouts.total, found.concurrency), (Some(Duration::from_secs(9)), Some(3)));
+        let ensemble = Ensemble {
+            judge: Some("a/j".into()),
+            prompt: Some("Choose.".into()),
+            quorum: 2,
+            panel: Some(5),
+            patience: Some(Duration::from_secs(7)),
+        };
+        assert_eq!((found.ensemble, found.continuation), (ensemble, true));
         assert_eq!(config(&Map::new(), Strategy::Priority), ComboConfig::default());
     }
 

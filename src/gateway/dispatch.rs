@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Answer, Means};
 use super::fault::Fault;
+use super::handoff::hand_over;
 use super::inbound::Inbound;
 use super::ledger::Place;
 use super::prefix;
@@ -106,6 +107,7 @@ pub async fn dispatch(mut to: Step<'_, '_>, start: Route, waiting: Waiting) -> R
         inbound.narrow(combo.as_deref());
         let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, |most| most as usize);
         last = Some(Arc::clone(lease.permit.handle()));
+        hand_over(&mut to, &lease).await;
         let Lost { fault, onward: next } = match step(&mut to, lease).await {
             Ok(dispatched) => {
                 dispatched.lease.answered();

@@ -1,6 +1,6 @@
 //! A request as the dispatch sees it: checked, with its deadlines.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub struct Inbound {
     pub max_attempts: usize,
     /// Who asks.
     pub caller: Caller,
+    /// What the next place is told of the session that is handed over to it.
+    pub handoff: RefCell<Option<Arc<str>>>,
 }
 
 impl Inbound {
@@ -75,7 +77,17 @@ impl Inbound {
             narrowed: OnceCell::from(self.deadlines()),
             max_attempts: self.max_attempts,
             caller: self.caller.clone(),
+            handoff: RefCell::new(self.handoff.borrow().clone()),
         }
+    }
+
+    /// The same, over by this time at the latest.
+    #[must_use]
+    pub fn ending(mut self, by: Instant) -> Self {
+        let deadlines = self.deadlines();
+        self.deadlines = Deadlines { total: deadlines.total.min(by), ..deadlines };
+        self.narrowed = OnceCell::from(self.deadlines);
+        self
     }
 
     /// Its deadlines.

@@ -4,7 +4,7 @@
 //! admit -> body -> read (the format's own) -> may this key use this model? -> tally -> dispatch -> deliver
 //! ```
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,6 +191,7 @@ impl Call {
             narrowed: OnceCell::new(),
             max_attempts: config.routing.max_attempts as usize,
             caller: Caller { key: Arc::from(owner(&principal)), retries: Arc::clone(&principal.retries) },
+            handoff: RefCell::default(),
         };
         (Self { inbound, config, tally }, pass)
     }

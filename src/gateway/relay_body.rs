@@ -1,6 +1,8 @@
 //! The response body of a stream. It carries the lease: when the client leaves, the body is dropped, and with it
 //! the upstream connection, the slot and the open tally, in that one step.
 
+mod onward;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,9 +19,8 @@ use omniroute_actors::router::Lease;
 use omniroute_actors::usage::record::Tokens;
 use tokio::time::{Instant, Sleep};
 
-use super::attempt::{Answer, OpenStream, release};
-use super::continuation::{Broken, GoOn, Search, note};
-use super::dispatch::Dispatched;
+use super::attempt::{OpenStream, release};
+use super::continuation::{GoOn, Search};
 use super::fault::Fault;
 use super::inbound::Deadlines;
 use super::ledger::Place;
@@ -190,69 +191,6 @@ impl RunningStream {
             }
             Err(fault) => self.broke(fault, cx),
         }
-    }
-
-    /// It broke off: somebody else goes on with it, or the client reads why it ends.
-    fn broke(&mut self, fault: Fault, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        match self.begin_search(&fault) {
-            Some(search) => {
-                self.search = Some((search, fault));
-                self.look(cx)
-            }
-            None => Poll::Ready(Some(self.fail(&fault))),
-        }
-    }
-
-    /// What broke off is booked at once, so that nothing is lost whatever comes of the search.
-    fn begin_search(&mut self, fault: &Fault) -> Option<Search> {
-        let used = self.relay.usage(self.prompt_chars);
-        let (go_on, lease) = self.go_on.as_ref().zip(self.lease.as_ref())?;
-        let text = self.relay.trunk()?.so_far()?;
-        let search = go_on.search(&Broken { lease, fault, text, used, tally: &self.tally })?;
-        tracing::warn!(
-            connection.id = %lease.config.id, outcome = fault.outcome.as_str(),
-            "a stream broke off and is to go on elsewhere"
-        );
-        self.upstream = None;
-        let used = tokens(&used);
-        self.end_attempt(fault.outcome, fault.status);
-        self.tally.ledger_mut().spent(self.place, used);
-        self.settle_lease(used, fault.settlement(Some(self.first_content)));
-        Some(search)
-    }
-
-    fn look(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Some((search, _)) = self.search.as_mut() else { return Poll::Pending };
-        let Poll::Ready(found) = search.as_mut().poll(cx) else { return Poll::Pending };
-        let Some((_, fault)) = self.search.take() else { return Poll::Pending };
-        match found {
-            Ok((dispatched, tally)) => match self.resume(*dispatched, tally) {
-                true if self.relay.waiting() > 0 && self.upstream.is_some() => Poll::Ready(Some(self.relay.take_out())),
-                true => self.pull(cx),
-                false => Poll::Ready(Some(self.fail(&fault))),
-            },
-            Err(_) => Poll::Ready(Some(self.fail(&fault))),
-        }
-    }
-
-    /// Go on with what was found.
-    fn resume(&mut self, found: Dispatched, tally: Tally) -> bool {
-        let Dispatched { answer: Answer::Stream(stream), lease, attempt_started, place, .. } = found else {
-            return false;
-        };
-        let Some(trunk) = self.relay.trunk() else { return false };
-        trunk.splice(stream.relay, stream.upstream.is_none(), &note(&lease));
-        let now = Instant::now();
-        self.upstream = stream.upstream;
-        self.lease = Some(lease);
-        self.tally.join(tally);
-        (self.attempt_started, self.place) = (attempt_started, place);
-        self.first_content = now.duration_since(attempt_started);
-        (self.last_content, self.last_write) = (now, now);
-        self.pace = Pace::new(self.deadlines.min_tokens_per_s, self.deadlines.idle, now);
-        let alarm = self.next_alarm();
-        self.timer.as_mut().reset(alarm);
-        true
     }
 
     /// The answer is whole. Its usage is on disk before the client reads the end of it.

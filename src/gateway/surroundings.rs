@@ -31,6 +31,7 @@ impl Surroundings {
             settings: self.app.directory.settings(),
             now: self.app.clock.wall(),
             clock: self.app.clock.as_ref(),
+            handoffs: &self.app.handoffs,
         }
     }
 }

@@ -15,8 +15,8 @@ use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::resilience::retry_budget::RetryBudget;
 use omniroute_actors::resilience::settings::HealthSettings;
 use omniroute_actors::router::config::ComboConfig;
-use omniroute_actors::router::plan::{Combo, ReadyPlan, RoutingPlan, Step, Strategy};
-use omniroute_actors::router::{Only, PublishedPlan, Router};
+use omniroute_actors::router::plan::{self, Combo, ReadyPlan, RoutingPlan, Strategy};
+use omniroute_actors::router::{Only, PublishedPlan, Route, Router};
 use omniroute_actors::supervisor::{ApplyConnections, Registry};
 use omniroute_actors::usage::journal::{self, JournalReader};
 use omniroute_actors::usage::record::UsageRecord;
@@ -26,9 +26,12 @@ use tokio::time::Instant;
 use super::ask::Ask;
 use super::attempt::{Answer, Means};
 use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::handoff::Handoffs;
 use super::inbound::{Caller, Deadlines, Inbound};
+use super::race::Step;
 use super::refusal::refusal;
 use super::relay_body::{RelayBody, StreamParts};
+use super::retries::Retries;
 use super::tally::{Opening, Tally};
 use crate::config::Config;
 use crate::infra::lifecycle::Lifecycle;
@@ -108,6 +111,7 @@ impl Rig {
             narrowed: Default::default(),
             max_attempts: 3,
             caller: Caller { key: "".into(), retries: Arc::clone(&self.retries) },
+            handoff: Default::default(),
         }
     }
 
@@ -134,9 +138,12 @@ impl Rig {
             settings: Arc::default(),
             now: self.clock.wall(),
             clock: self.clock.as_ref(),
+            handoffs: &Handoffs::default(),
         };
-        let waiting = Waiting { times: 0, longest: Duration::ZERO };
-        dispatch(&self.router, &means, inbound, tally, waiting).await
+        let start = Route::of(&inbound.ask.model, inbound.features.clone(), inbound.only.clone());
+        let retries = Retries::of(&inbound.caller.retries, &self.config);
+        let to = Step { router: &self.router, means: &means, inbound, tally, retries };
+        dispatch(to, start, Waiting::NONE).await
     }
 
     /// Ask, read the whole stream, and return the status-like verdict with the text that went out.
@@ -164,6 +171,7 @@ impl Rig {
             prompt_chars: inbound.ask.prompt_chars,
             attempt_started: dispatched.attempt_started,
             place: dispatched.place,
+            go_on: None,
         })
     }
 
@@ -222,7 +230,7 @@ fn plan(handles: &[Arc<ConnectionHandle>]) -> ReadyPlan {
 
 fn plan_with(handles: &[Arc<ConnectionHandle>], config: ComboConfig) -> ReadyPlan {
     let mut plan = RoutingPlan { max_combo_depth: 5, ..RoutingPlan::default() };
-    let step = |handle: &Arc<ConnectionHandle>| Step::model(handle.provider().clone(), "m");
+    let step = |handle: &Arc<ConnectionHandle>| plan::Step::model(handle.provider().clone(), "m");
     let steps = handles.iter().map(step).collect();
     for handle in handles {
         plan.providers.entry(handle.provider().clone()).or_default().connections.push(Arc::clone(handle));

@@ -129,6 +129,8 @@ pub enum Quirk {
     PrefixFlag,
     /// The same where that message says `partial: true`.
     PartialFlag,
+    /// Another gateway of this kind: it is told how much time is left, so that it gives up when we do.
+    TakesDeadline,
 }
 
 /// The header that carries the key, and the word before it.

@@ -117,6 +117,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         plan,
         registry,
         seals: Default::default(),
+        handoffs: Default::default(),
         runs: BackgroundRuns::default().start(),
         lifecycle,
         overload: Arc::default(),

@@ -131,6 +131,12 @@ impl Itinerary {
         parts.into_iter().map(|(_, legs)| Arc::new(self.with(legs))).collect()
     }
 
+    /// What a fallback chain adds, for when no part of it has an answer.
+    pub fn chain(&self) -> Option<Arc<Self>> {
+        let legs: Vec<Leg> = self.legs.iter().filter(|leg| leg.root().is_none()).cloned().collect();
+        (!legs.is_empty()).then(|| Arc::new(self.with(legs)))
+    }
+
     fn with(&self, legs: Vec<Leg>) -> Self {
         Self {
             resolution: self.resolution.clone(),

@@ -18,7 +18,7 @@ mod steps;
 use std::sync::Arc;
 
 use omniroute_actors::connection::lease::Settlement;
-use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::resilience::outcome::{Next, Outcome};
 use omniroute_actors::router::features::RequestFeatures;
 use omniroute_actors::router::itinerary::Itinerary;
 use omniroute_actors::router::plan::Strategy;
@@ -109,14 +109,28 @@ impl Ensemble<'_> {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn run(self) -> Result<Ending, Failed> {
+    pub async fn run(mut self) -> Result<Ending, Failed> {
         let Some(combo) = self.itinerary.combo.clone() else { return Err(self.nothing_fits()) };
         self.inbound.narrow(Some(&combo));
         self.tally.through(combo.name.as_str());
-        match combo.strategy {
+        let failed = match combo.strategy {
             Strategy::Pipeline => self.pipeline().await,
             _ => self.fusion(&combo).await,
+        };
+        match failed {
+            Err(failed) if !ends_all(&failed) => self.chain().await.unwrap_or(Err(failed)),
+            ended => ended,
         }
+    }
+
+    /// What an operator named for when the combo has no answer, asked like a single model.
+    async fn chain(&mut self) -> Option<Result<Ending, Failed>> {
+        let start = Route::along(self.itinerary.chain()?, self.inbound.only.clone());
+        let inbound = self.making((*self.request().ok()?).clone(), Made::default());
+        let mut tally = self.tally.branch(Some("fallback chain"));
+        let dispatched = call(self.around, (&inbound, &mut tally), start, self.waiting).await.ok()?;
+        self.tally.join(tally);
+        Some(Ok(Ending::Answered(Box::new(inbound), Box::new(dispatched))))
     }
 
     fn nothing_fits(&self) -> Failed {
@@ -124,13 +138,9 @@ impl Ensemble<'_> {
     }
 
     /// The client's request, read.
-    fn request(&self) -> Result<Arc<Request>, Failed> {
-        let bad = |bad: crate::wire::bad_request::BadRequest| {
-            let mut fault = Fault::own(Outcome::ClientFault, bad.message);
-            fault.status = 400;
-            failed(fault)
-        };
-        self.inbound.ask.neutral().cloned().map_err(bad)
+    fn request(&self) -> Result<Arc<Request>, Fault> {
+        let request = self.inbound.ask.neutral().cloned();
+        request.map_err(|bad| Fault { status: 400, ..Fault::own(Outcome::ClientFault, bad.message) })
     }
 
     /// A request on the way to the answer, as it is sent and routed.
@@ -164,8 +174,16 @@ async fn read(
     waiting: Waiting,
 ) -> Result<Read, Failed> {
     let dispatched = call(around, (inbound, &mut tally), start, waiting).await?;
+    conclude(&mut tally, dispatched).map_err(failed)
+}
+
+/// An answer that the gateway reads is over: it is booked, its slot is free.
+///
+/// # Errors
+/// It says nothing.
+pub fn conclude(tally: &mut Tally, dispatched: Dispatched) -> Result<Read, Fault> {
     let Dispatched { answer: Answer::Read { answer, usage }, mut lease, place, .. } = dispatched else {
-        return Err(failed(Fault::own(Outcome::GatewayFault, "an answer was not read")));
+        return Err(Fault::own(Outcome::GatewayFault, "an answer was not read"));
     };
     let (used, now) = (tokens(&usage), Instant::now());
     let ended = Ended { outcome: Outcome::Success, status: 200, class: RetryClass::Answered, at: now };
@@ -174,11 +192,16 @@ async fn read(
     lease.permit.true_up(used.prompt.saturating_add(used.completion));
     let first_content = Some(now.duration_since(dispatched.attempt_started));
     lease.permit.settle(Settlement { first_content, ..Outcome::Success.into() });
-    let read = Read { answer, usage, place, by: Speaker::of(&lease) };
+    let read = Read { answer: *answer, usage, place, by: Speaker::of(&lease) };
     if read.text().trim().is_empty() {
-        return Err(failed(Fault::own(Outcome::BrokenAnswer, "the answer has no text")));
+        return Err(Fault::own(Outcome::BrokenAnswer, "the answer has no text"));
     }
     Ok(read)
+}
+
+/// Nobody else would do better.
+fn ends_all(failure: &Failed) -> bool {
+    matches!(failure, Failed::Attempts { fault, .. } if fault.outcome.verdict().next == Next::Stop)
 }
 
 /// Nothing but this fault.

@@ -13,7 +13,7 @@ use omniroute_actors::router::itinerary::Itinerary;
 use omniroute_actors::router::plan::Combo;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Ending, Ensemble, Read, call, prompt, read};
+use super::{Ending, Ensemble, Read, call, failed, prompt, read};
 use crate::gateway::ask::Made;
 use crate::gateway::dispatch::{Failed, Waiting};
 use crate::gateway::inbound::Inbound;
@@ -26,9 +26,9 @@ const MOST: usize = 20;
 const LATE: &str = "panel_late";
 
 impl Ensemble<'_> {
-    pub(super) async fn fusion(self, combo: &Combo) -> Result<Ending, Failed> {
+    pub(super) async fn fusion(&mut self, combo: &Combo) -> Result<Ending, Failed> {
         let config = &combo.config.ensemble;
-        let request = self.request()?;
+        let request = self.request().map_err(failed)?;
         let mut parts = self.itinerary.parts();
         parts.truncate(config.panel.map_or(MOST, |most| (most as usize).min(MOST)));
         if parts.is_empty() {
@@ -87,7 +87,7 @@ impl Ensemble<'_> {
         if answers.is_empty() { Err(worst.unwrap_or_else(|| self.nothing_fits())) } else { Ok(answers) }
     }
 
-    async fn judge(&self, asked: Request, model: Option<&str>, spent: Usage) -> Result<Ending, Failed> {
+    async fn judge(&mut self, asked: Request, model: Option<&str>, spent: Usage) -> Result<Ending, Failed> {
         let inbound = self.making(asked, Made { inner: false, continues: false, spent });
         let only = inbound.only.clone();
         let start = match model {
@@ -95,8 +95,9 @@ impl Ensemble<'_> {
             None => Route::along(Arc::clone(&self.itinerary), only),
         };
         let mut tally = self.tally.branch(Some("judge"));
-        let dispatched = call(self.around, (&inbound, &mut tally), start, Waiting::NONE).await;
-        Ok(Ending::Answered(Box::new(inbound), Box::new(dispatched?)))
+        let dispatched = call(self.around, (&inbound, &mut tally), start, Waiting::NONE).await?;
+        self.tally.join(tally);
+        Ok(Ending::Answered(Box::new(inbound), Box::new(dispatched)))
     }
 }
 

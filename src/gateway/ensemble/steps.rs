@@ -13,14 +13,14 @@ use crate::gateway::dispatch::Failed;
 use crate::wire::usage::Usage;
 
 impl Ensemble<'_> {
-    pub(super) async fn pipeline(self) -> Result<Ending, Failed> {
+    pub(super) async fn pipeline(&mut self) -> Result<Ending, Failed> {
         let parts = self.itinerary.parts();
         let all = self.itinerary.combo.as_ref().map_or(0, |combo| combo.steps.len());
         // A step that cannot serve this request cannot be left out either.
         if parts.is_empty() || parts.len() < all {
             return Err(self.nothing_fits());
         }
-        let request = self.request()?;
+        let request = self.request().map_err(failed)?;
         let (mut before, mut spent): (Option<String>, Usage) = (None, Usage::default());
         for (index, part) in parts.iter().enumerate() {
             let asked = before.as_deref().map_or_else(|| (*request).clone(), |text| prompt::step(&request, text));

@@ -178,6 +178,7 @@ fn check_data(part: &mut Form, data: &Map<String, Value>) {
         part.problem("", "Is too large");
     }
     part.word("prefill", &prefix::WORDS);
+    part.flag("omniroute");
     part.text("baseUrl", 1..=2_000);
     part.text("tokenUrl", 1..=2_000);
     part.text("scope", 1..=500);

@@ -177,12 +177,9 @@ async fn what_asks_all_of_its_steps_is_checked_when_it_is_stored_and_explained()
     let fusion = json!({"name": "f", "strategy": "fusion", "models": ["a/m", "b/m"], "config": config});
     site.admin.create_combo_with(&fusion).await;
 
-    let lost = refused(
-        &site,
-        &json!({"name": "x", "strategy": "fusion", "models": ["a/m"], "config": {"judgeModel": "no/x"}}),
-    );
-    let nested = refused(&site, &json!({"name": "y", "models": ["f"]}));
-    let (lost, nested) = (lost.await, nested.await);
+    let ghost = json!({"name": "x", "strategy": "fusion", "models": ["a/m"], "config": {"judgeModel": "no/x"}});
+    let lost = refused(&site, &ghost).await;
+    let nested = refused(&site, &json!({"name": "y", "models": ["f"]})).await;
     let explained = site.admin.post("/api/explain", &json!({"model": "f"})).await;
     let tested = site.admin.post("/api/combos/test", &json!({"comboName": "f"})).await;
 

@@ -219,3 +219,38 @@ async fn a_step_has_the_fallbacks_of_its_own() {
     assert_eq!((answer.status(), text(&answer).as_str()), (200, "the draft"));
     assert_eq!(answer.header("x-omniroute-attempts"), Some("3"));
 }
+
+#[tokio::test]
+async fn a_fallback_chain_answers_where_no_step_can() {
+    let (site, judge) = panel(json!({})).await;
+    site.a.control.always("status code=500");
+    site.b.control.always("status code=500");
+    let chain = json!({"model": "panel", "chain": [{"provider": "c", "model": "m"}]});
+    site.admin.post("/api/fallback/chains", &chain).await;
+
+    let answer = ask(&site, &json!({})).await;
+
+    assert_eq!(text(&answer), "the verdict");
+    let (tried, _) = attempts(&site, &answer).await;
+    assert_eq!(tried.last().unwrap()["role"], "fallback chain");
+    assert_eq!(judge.control.settled().await.total.started, 1);
+}
+
+#[tokio::test]
+async fn the_stream_of_a_judge_goes_on_elsewhere_too() {
+    let site = Site::open(calm()).await;
+    let config = json!({"continuation": true});
+    let combo = json!({"name": "both", "strategy": "fusion", "models": ["a/m", "b/m"], "config": config});
+    site.admin.create_combo_with(&combo).await;
+    let path = format!("/api/providers/{}", site.at_b.connections[0]);
+    site.admin.patch(&path, &json!({"providerSpecificData": {"prefill": "assistant"}})).await;
+    site.a.control.script(["ok text=alpha+says prompt_tokens=1", "rst_after n=2 text=one+verdict+follows"]);
+    site.b.control.script(["ok text=beta+says prompt_tokens=2", "ok text=follows prompt_tokens=9"]);
+
+    let answer = site.gateway.ask(&chat_with("both", &json!({"stream": true}))).await;
+
+    assert_eq!(content(&answer.events()), "one verdict follows");
+    let (tried, _) = attempts(&site, &answer).await;
+    let roles: Vec<_> = tried.iter().map(|one| one["role"].as_str().unwrap_or_default()).collect();
+    assert_eq!(roles, ["panel 1", "panel 2", "judge", "continuation"]);
+}

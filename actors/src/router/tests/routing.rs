@@ -161,3 +161,22 @@ fn an_explanation_shows_the_way_the_order_and_what_would_serve() {
     assert_eq!((explained.legs[2].connections.len(), explained.legs[2].more), (50, 150));
     assert_eq!(explained.would_serve().unwrap().0.model.as_str(), "x");
 }
+
+#[test]
+fn a_combo_that_asks_all_of_its_steps_gives_each_of_them_in_its_order() {
+    let combos = vec![
+        combo("line", Strategy::Pipeline, &["groq/a", "inner", "groq/a"]),
+        combo("inner", Strategy::Priority, &["openai/x", "groq/y"]),
+    ];
+    let mut router = router(plan(two(), combos));
+
+    let Err(NoRoute::Ensemble { itinerary }) = route(&mut router, "line") else { panic!("no single candidate") };
+
+    let parts = itinerary.parts();
+    let models = |part: &Arc<Itinerary>| part.legs.iter().map(|leg| leg.target.model.to_string()).collect::<Vec<_>>();
+    assert_eq!(parts.iter().map(models).collect::<Vec<_>>(), [vec!["a"], vec!["x", "y"], vec!["a"]]);
+    let second = router.route(Route::along(Arc::clone(&parts[1]), Only::default())).unwrap();
+    let fallback = router.route(second.next(Only::default())).unwrap();
+    assert_eq!((id(&second), id(&fallback)), ("o".to_owned(), "g".to_owned()));
+    assert!(itinerary.chain().is_none() && router.route(fallback.next(Only::default())).is_err());
+}
