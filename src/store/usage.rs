@@ -12,8 +12,11 @@ use super::db::Db;
 use super::schema::usage_records;
 use super::{Store, StoreError};
 
-/// SQLite takes at most 32,766 parameters a statement, PostgreSQL 65,535; beyond some hundred rows nothing is gained.
+/// PostgreSQL takes at most 65,535 parameters a statement; beyond some hundred rows nothing is gained.
 const ROWS_PER_STATEMENT: usize = 500;
+/// SQLite: a statement of so many rows and one of a single row, whose texts never change. Each is written and parsed once
+/// per connection and then only bound; a statement for whatever number there is costs more to parse than to run.
+const ROWS_OF_ONE_TEXT: usize = 50;
 
 /// What one request used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Insertable)]
@@ -89,18 +92,20 @@ impl Usage<'_> {
 }
 
 fn insert_batch(db: &mut Db, rows: &[UsageRow]) -> QueryResult<usize> {
-    rows.chunks(ROWS_PER_STATEMENT).map(|rows| insert(db, rows)).sum()
-}
-
-fn insert(db: &mut Db, rows: &[UsageRow]) -> QueryResult<usize> {
     match db {
         Db::Sqlite(connection) => insert_sqlite(connection, rows),
-        Db::Postgres(connection) => insert_postgres(connection, rows),
+        Db::Postgres(connection) => rows.chunks(ROWS_PER_STATEMENT).map(|rows| insert_postgres(connection, rows)).sum(),
     }
 }
 
+/// `OR IGNORE` and not `ON CONFLICT`, because Diesel knows no fixed text for the latter. It would pass over a missing value,
+/// too, but a row has none.
 fn insert_sqlite(connection: &mut SqliteConnection, rows: &[UsageRow]) -> QueryResult<usize> {
-    diesel::insert_into(usage_records::table).values(rows).on_conflict_do_nothing().execute(connection)
+    let into = diesel::insert_or_ignore_into(usage_records::table);
+    let (many, rest) = rows.as_chunks::<ROWS_OF_ONE_TEXT>();
+    let many = many.iter().map(|rows| into.values(rows).execute(connection)).sum::<QueryResult<usize>>()?;
+    let rest = rest.iter().map(|row| into.values(row).execute(connection)).sum::<QueryResult<usize>>()?;
+    Ok(many + rest)
 }
 
 fn insert_postgres(connection: &mut PgConnection, rows: &[UsageRow]) -> QueryResult<usize> {

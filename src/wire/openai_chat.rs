@@ -4,6 +4,7 @@
 //! members spliced, so unknown fields, key order and number spelling survive and prompt caches keep hitting.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 mod check;
 mod opening;
@@ -34,7 +35,7 @@ pub struct RewriteOptions {
 /// A checked chat request: the body as it came, and what routing needs to know of it.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
-    body: Bytes,
+    body: ByteString,
     keys: Keys,
     /// The model the client named.
     pub model: String,
@@ -61,6 +62,8 @@ pub struct ChatRequest {
 impl ChatRequest {
     /// Reads and checks a body.
     pub fn parse(body: Bytes) -> Result<Self, BadRequest> {
+        let no_text = |_| read::invalid("The request body is not valid UTF-8".to_owned());
+        let body = ByteString::try_from(body).map_err(no_text)?;
         let facts = check::facts(read::Draft::read(&body)?)?;
         Ok(Self {
             keys: facts.keys,
@@ -80,13 +83,12 @@ impl ChatRequest {
 
     /// The body as the client sent it.
     pub fn body(&self) -> &Bytes {
-        &self.body
+        self.body.as_bytes()
     }
 
     /// The first member of that name, as it is written; none when it is null.
     pub fn member(&self, name: &str) -> Option<&str> {
-        let text = std::str::from_utf8(&self.body).unwrap_or_default();
-        let object = Object::new(text, &self.keys);
+        let object = Object::new(&self.body, &self.keys);
         let found = (0..self.keys.len()).find(|index| read::unescaped(object.name(*index)) == name)?;
         Some(object.value(found)).filter(|value| *value != "null")
     }
@@ -108,11 +110,9 @@ impl ChatRequest {
 
     /// The body for the upstream: the client's bytes with only the needed members changed.
     pub fn rewrite(&self, upstream_model: &str, options: RewriteOptions) -> Bytes {
-        // It was UTF-8 when it was parsed.
-        let text = std::str::from_utf8(&self.body).unwrap_or_default();
-        let object = Object::new(text, &self.keys);
+        let object = Object::new(&self.body, &self.keys);
         let plan = Plan { request: self, object: &object, upstream_model, options };
-        object.rebuild(|index| plan.edit(index), &plan.added()).map_or_else(|| self.body.clone(), Bytes::from)
+        object.rebuild(|index| plan.edit(index), &plan.added()).map_or_else(|| self.body().clone(), Bytes::from)
     }
 }
 

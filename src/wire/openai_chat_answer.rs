@@ -5,27 +5,15 @@
 
 use bytes::Bytes;
 
-use super::{
-    lenient::Any,
-    openai_chat_parts::FinishReason,
-    openai_chat_stream::{Chunk, label},
-    openai_error::UpstreamErrorBody,
-    usage::Usage,
-};
+use super::{lenient::Any, openai_chat_stream::Chunk, openai_error::UpstreamErrorBody, usage::Usage};
 
 /// What a good answer tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerFacts {
     /// The reported usage.
     pub usage: Option<Usage>,
-    /// Per choice: its index and why it ended.
-    pub finish_reasons: Vec<(u32, FinishReason)>,
     /// Characters of text, reasoning and tool arguments, for an estimate.
     pub chars_out: u64,
-    /// The id of the answer.
-    pub id: Option<String>,
-    /// The model that the upstream says answered.
-    pub model: Option<String>,
 }
 
 /// Why a body with a good status is no answer.
@@ -86,10 +74,7 @@ fn facts(answer: &Chunk<'_>) -> AnswerFacts {
     let chars = |sum: u64, body: u64| sum.saturating_add(body);
     AnswerFacts {
         usage: answer.usage.and_then(Usage::from_openai),
-        finish_reasons: choices.iter().filter_map(|choice| Some((choice.index, choice.finish?))).collect(),
         chars_out: choices.iter().map(|choice| chars(choice.body.chars, choice.body.reasoning_chars)).fold(0, chars),
-        id: answer.id.and_then(label),
-        model: answer.model.and_then(label),
     }
 }
 
@@ -111,8 +96,6 @@ mod tests {
         )
         .unwrap();
 
-        assert_eq!((facts.id.as_deref(), facts.model.as_deref()), (Some("c7"), Some("m")));
-        assert_eq!(facts.finish_reasons, [(0, FinishReason::Stop), (1, FinishReason::Length)]);
         assert_eq!((facts.chars_out, facts.usage.unwrap().input_fresh), (10, 3));
     }
 

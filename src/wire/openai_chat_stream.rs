@@ -328,7 +328,7 @@ fn framed(parts: &[&str]) -> Bytes {
 }
 
 /// A label given as text, or as whatever else but null.
-pub(super) fn label(raw: &RawValue) -> Option<String> {
+fn label(raw: &RawValue) -> Option<String> {
     let text = serde_json::from_str::<String>(raw.get()).ok()?;
     Some(text.chars().filter(|c| !c.is_control()).take(MAX_LABEL).collect()).filter(|text: &String| !text.is_empty())
 }

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use memchr::memmem;
+
 use super::retry_hint::{number, reset_in};
 
 /// Counts beyond this are no counts.
@@ -76,7 +78,7 @@ impl RateLimits {
     pub fn read<'h>(headers: impl Iterator<Item = (&'h str, &'h str)>, now: i64) -> Option<Self> {
         let mut limits = Self::default();
         for (name, value) in headers {
-            let Some(at) = name.find("ratelimit") else { continue };
+            let Some(at) = memmem::find(name.as_bytes(), b"ratelimit") else { continue };
             limits.take(name, name.get(at + "ratelimit".len()..).unwrap_or_default(), value.trim(), now);
         }
         limits.0.iter().any(|limit| *limit != Limit::default()).then_some(limits)

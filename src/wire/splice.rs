@@ -41,7 +41,7 @@ impl<'a> Object<'a> {
     /// The name of a member as it is written, without quotes.
     pub(crate) fn name(&self, index: usize) -> &'a str {
         let key = self.keys.get(index).cloned().unwrap_or_default();
-        self.text.get(key).unwrap_or_default().trim_matches('"')
+        unquoted(self.text.get(key).unwrap_or_default())
     }
 
     /// The value of a member, as text.
@@ -134,6 +134,11 @@ pub(crate) fn keys_of(text: &str) -> Result<Keys, serde_json::Error> {
     let keys = deserializer.deserialize_map(KeyPlaces { text })?;
     deserializer.end()?;
     Ok(keys)
+}
+
+/// A string as it is written, without its quotes.
+pub(crate) fn unquoted(text: &str) -> &str {
+    text.get(1..text.len().saturating_sub(1)).unwrap_or_default()
 }
 
 /// Where a piece of `text` lies in it. `piece` must have been borrowed from `text`.

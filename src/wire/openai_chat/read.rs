@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -66,7 +66,7 @@ impl Field {
 
 /// A key without its escapes: `"mod\u0065l"` is the model to every other parser, so it is to us.
 pub(super) fn unescaped(key: &str) -> Cow<'_, str> {
-    if !key.contains('\\') {
+    if memchr(b'\\', key.as_bytes()).is_none() {
         return Cow::Borrowed(key);
     }
     serde_json::from_str(&format!("\"{key}\"")).map_or(Cow::Borrowed(key), Cow::Owned)
@@ -83,10 +83,8 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn read(body: &'a [u8]) -> Result<Self, BadRequest> {
-        let invalid = |message: String| BadRequest { message, param: None, code: "invalid_json" };
-        let text = std::str::from_utf8(body).map_err(|_| invalid("The request body is not valid UTF-8".to_owned()))?;
-        if !depth_within(body, MAX_DEPTH) {
+    pub(super) fn read(text: &'a str) -> Result<Self, BadRequest> {
+        if !depth_within(text.as_bytes(), MAX_DEPTH) {
             return Err(invalid(format!("The request body is nested deeper than {MAX_DEPTH} levels")));
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -109,6 +107,11 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// A body that is no JSON object, in words.
+pub(super) fn invalid(message: String) -> BadRequest {
+    BadRequest { message, param: None, code: "invalid_json" }
+}
+
 struct BodyVisitor<'t> {
     text: &'t str,
 }
@@ -125,7 +128,7 @@ impl<'de> Visitor<'de> for BodyVisitor<'de> {
         let mut seen: SmallVec<[Field; 16]> = SmallVec::new();
         while let Some(key) = members.next_key::<&'de RawValue>()? {
             draft.keys.push(splice::place_of(key.get(), self.text));
-            let name = key.get().trim_matches('"');
+            let name = splice::unquoted(key.get());
             let field = Field::of(name);
             if field != Field::Other && seen.contains(&field) {
                 draft.duplicate.get_or_insert(name);
