@@ -32,6 +32,7 @@ const NONCE_BYTES: usize = 12;
 const CREDENTIAL_LABEL: &[u8] = b"omniroute/1/credential-aead";
 const CLIENT_KEY_LABEL: &[u8] = b"omniroute/1/client-key-pepper";
 const SESSION_LABEL: &[u8] = b"omniroute/1/session-id";
+const AUDIT_LABEL: &[u8] = b"omniroute/1/audit-chain";
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -40,6 +41,7 @@ pub struct Vault {
     cipher: Aes256Gcm,
     client_keys: KeyHasher,
     sessions: KeyHasher,
+    audit: KeyHasher,
 }
 
 impl std::fmt::Debug for Vault {
@@ -56,6 +58,7 @@ impl Vault {
             cipher: Aes256Gcm::new(&(*credential).into()),
             client_keys: KeyHasher::new(hmac_sha256(master.bytes(), &[CLIENT_KEY_LABEL])),
             sessions: KeyHasher::new(hmac_sha256(master.bytes(), &[SESSION_LABEL])),
+            audit: KeyHasher::new(hmac_sha256(master.bytes(), &[AUDIT_LABEL])),
         }
     }
 
@@ -90,6 +93,11 @@ impl Vault {
     /// The hasher under which session ids are stored and looked up.
     pub fn sessions(&self) -> &KeyHasher {
         &self.sessions
+    }
+
+    /// The hasher that chains the audit log: who has the database alone cannot write a chain that holds.
+    pub fn audit(&self) -> &KeyHasher {
+        &self.audit
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the gateway needs from the machine beneath it.
 
+pub mod alarms;
 pub mod backups;
 pub mod crypto;
 pub mod drain;
@@ -7,6 +8,7 @@ pub mod lifecycle;
 pub mod memory;
 pub mod metrics;
 pub mod notify;
+pub mod orders;
 pub mod overload;
 pub mod recorder;
 pub mod signals;

@@ -41,7 +41,7 @@ mod usage;
 mod writer;
 
 pub use api_keys::{ApiKeyRow, ApiKeys};
-pub use audit::{Audit, AuditEntry, AuditRow, AuditVerdict};
+pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow, AuditVerdict};
 pub use backup::{Backups, Contents, Take};
 pub use combo_states::{ComboStateRow, ComboStates};
 pub use combos::{ComboRow, Combos};
@@ -73,6 +73,9 @@ use damage::Damage;
 use db::{Access, Db, Target};
 use reader::Readers;
 use writer::Writer;
+
+/// How the version of the migration ends from which on the audit log is chained under a key.
+const KEYED_AUDIT: &str = "000008";
 
 /// What the store needs to know at start.
 #[derive(Clone)]
@@ -155,8 +158,11 @@ impl Store {
             db::prepare_sqlite_file(path, &options.data_dir)?;
         }
         let mut db = target.connect(Access::Write)?;
-        migrate::run(&mut db)?;
+        let migrated = migrate::run(&mut db)?;
         meta::check_vault(&mut db, &options.vault)?;
+        if migrated.iter().any(|version| version.ends_with(KEYED_AUDIT)) {
+            audit::adopt(&mut db, &options.vault)?;
+        }
         let file = match &target {
             Target::Sqlite { path, .. } => Some(path.clone()),
             Target::Postgres { .. } => None,

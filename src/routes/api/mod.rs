@@ -3,6 +3,8 @@
 mod audit;
 mod auth;
 mod availability;
+mod cli_tools;
+mod cloud;
 mod combo_builder;
 mod combo_check;
 mod combo_config;
@@ -37,7 +39,9 @@ pub mod resilience;
 mod resilience_numbers;
 mod resilience_patch;
 mod sessions;
+mod system;
 mod telemetry;
+mod tool_settings;
 
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
@@ -70,8 +74,11 @@ pub fn routes() -> Vec<RouteSpec> {
         sessions::routes(),
         monitoring::routes(),
         config::routes(),
+        system::routes(),
         db_backups::routes(),
         audit::routes(),
+        cli_tools::routes(),
+        cloud::routes(),
         openapi::routes(),
     ]
     .concat()
