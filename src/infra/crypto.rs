@@ -33,6 +33,8 @@ const CREDENTIAL_LABEL: &[u8] = b"omniroute/1/credential-aead";
 const CLIENT_KEY_LABEL: &[u8] = b"omniroute/1/client-key-pepper";
 const SESSION_LABEL: &[u8] = b"omniroute/1/session-id";
 const AUDIT_LABEL: &[u8] = b"omniroute/1/audit-chain";
+const BUNDLE_LABEL: &[u8] = b"omniroute/1/bundle-signature";
+const SHARED_LABEL: &[u8] = b"omniroute/1/shared-between-instances";
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -42,6 +44,7 @@ pub struct Vault {
     client_keys: KeyHasher,
     sessions: KeyHasher,
     audit: KeyHasher,
+    bundles: KeyHasher,
 }
 
 impl std::fmt::Debug for Vault {
@@ -59,6 +62,7 @@ impl Vault {
             client_keys: KeyHasher::new(hmac_sha256(master.bytes(), &[CLIENT_KEY_LABEL])),
             sessions: KeyHasher::new(hmac_sha256(master.bytes(), &[SESSION_LABEL])),
             audit: KeyHasher::new(hmac_sha256(master.bytes(), &[AUDIT_LABEL])),
+            bundles: KeyHasher::new(hmac_sha256(master.bytes(), &[BUNDLE_LABEL])),
         }
     }
 
@@ -93,6 +97,17 @@ impl Vault {
     /// The hasher under which session ids are stored and looked up.
     pub fn sessions(&self) -> &KeyHasher {
         &self.sessions
+    }
+
+    /// What two instances seal and sign with: the key is the operators' own text, the same on both sides.
+    pub fn shared(key: &SecretString) -> Self {
+        let derived = hmac_sha256(key.expose_secret().as_bytes(), &[SHARED_LABEL]);
+        Self::new(&MasterKey::from_bytes(derived))
+    }
+
+    /// The hasher that signs configurations on their way to another instance.
+    pub fn bundles(&self) -> &KeyHasher {
+        &self.bundles
     }
 
     /// The hasher that chains the audit log: who has the database alone cannot write a chain that holds.

@@ -14,4 +14,5 @@ pub mod recorder;
 pub mod signals;
 pub mod state_saver;
 pub mod stats;
+pub mod sync;
 pub mod telemetry;

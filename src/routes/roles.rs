@@ -35,7 +35,6 @@ const EXCEPTIONS: &[(&str, &str, Role)] = &[
     // Copies of the database that leave, and who else may come in.
     ("GET", "/api/db-backups/export", Role::Admin),
     ("GET", "/api/db-backups/exportAll", Role::Admin),
-    ("GET", "/api/sync/bundle", Role::Admin),
     ("GET", "/api/sync/tokens", Role::Admin),
 ];
 

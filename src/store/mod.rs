@@ -12,6 +12,7 @@
 mod api_keys;
 mod audit;
 mod backup;
+mod bundle;
 mod combo_states;
 mod combos;
 mod connection_state;
@@ -35,6 +36,7 @@ mod responses;
 mod schema;
 mod sessions;
 mod settings;
+mod sync_tokens;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -43,6 +45,7 @@ mod writer;
 pub use api_keys::{ApiKeyRow, ApiKeys};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow, AuditVerdict};
 pub use backup::{Backups, Contents, Take};
+pub use bundle::{Applied, Bundles, CarriedConnection, Change, Changes, Configuration};
 pub use combo_states::{ComboStateRow, ComboStates};
 pub use combos::{ComboRow, Combos};
 pub use connection_state::{ConnectionStateRow, ConnectionStates};
@@ -60,6 +63,7 @@ pub use policies::{Policies, PolicyRow};
 pub use responses::{KeptResponse, ResponseRow, Responses, RunStatus};
 pub use sessions::{SessionRow, Sessions};
 pub use settings::{SettingRow, Settings};
+pub use sync_tokens::{SyncTokenRow, SyncTokens};
 pub use usage::{Usage, UsageRow};
 
 use std::path::PathBuf;
@@ -272,6 +276,16 @@ impl Store {
     /// The audit log.
     pub fn audit(&self) -> Audit<'_> {
         Audit(self)
+    }
+
+    /// The configuration as a whole.
+    pub fn bundles(&self) -> Bundles<'_> {
+        Bundles(self)
+    }
+
+    /// Tokens of other instances.
+    pub fn sync_tokens(&self) -> SyncTokens<'_> {
+        SyncTokens(self)
     }
 
     /// Copies of the whole database.

@@ -39,6 +39,8 @@ pub mod resilience;
 mod resilience_numbers;
 mod resilience_patch;
 mod sessions;
+mod sync;
+mod sync_tokens;
 mod system;
 mod telemetry;
 mod tool_settings;
@@ -79,6 +81,8 @@ pub fn routes() -> Vec<RouteSpec> {
         audit::routes(),
         cli_tools::routes(),
         cloud::routes(),
+        sync::routes(),
+        sync_tokens::routes(),
         openapi::routes(),
     ]
     .concat()

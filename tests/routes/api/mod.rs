@@ -10,3 +10,5 @@ mod provider_nodes;
 mod providers;
 mod resilience;
 mod scopes;
+mod sync;
+mod system;
