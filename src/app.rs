@@ -14,6 +14,7 @@ use crate::config::ConfigHandle;
 use crate::gateway::directory::Directory;
 use crate::gateway::handoff::Handoffs;
 use crate::gateway::seals::Seals;
+use crate::infra::alarms::Alarms;
 use crate::infra::crypto::Vault;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::overload::Overload;
@@ -36,6 +37,8 @@ pub struct App {
     pub keys: KeyRing,
     /// Counts failed logins.
     pub logins: Arc<LoginThrottle>,
+    /// Which security events are news for the audit log.
+    pub alarms: Arc<Alarms>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// The routing plan.

@@ -26,13 +26,14 @@ use omniroute_actors::ports::{Minter, Ports, StateRecord};
 use omniroute_actors::router::PublishedPlan;
 use omniroute_actors::supervisor::Registry;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 
 use self::banner::{SignIn, Welcome};
 use self::reload::LiveReload;
 use self::upkeep::Upkeep;
 use crate::app::App;
 use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, client_keys};
-use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
+use crate::config::{Config, ConfigHandle, ConfigProblems, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
 use crate::gateway::background;
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts, Egress};
@@ -41,6 +42,7 @@ use crate::gateway::seals::Seals;
 use crate::infra::backups::Shelf;
 use crate::infra::lifecycle::Lifecycle;
 use crate::infra::metrics::{Metrics, MetricsError};
+use crate::infra::orders::{OrderBook, orders};
 use crate::infra::recorder::{Recorder, RecorderOptions, Replay};
 use crate::infra::refused_addresses;
 use crate::infra::state_saver::{self, StateSaver};
@@ -50,7 +52,7 @@ use crate::providers::exchange::odd_hosts;
 use crate::providers::oauth::{BookError, Oauth, OauthBook};
 use crate::providers::{Catalog, EnvironmentConnection, TokenMinter, discover};
 use crate::routes::Management;
-use crate::store::{Store, StoreError};
+use crate::store::{AuditEntry, Store, StoreError};
 use crate::upstream::{ClientFactory, FactoryError, Outside, UpstreamSettings};
 
 /// How long the last records may take on their way into the store; the journal has them anyway.
@@ -61,6 +63,9 @@ const LAST_REPORTS: Duration = Duration::from_millis(100);
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
+    /// The configuration.
+    #[error(transparent)]
+    Configuration(ConfigProblems),
     /// The ground it stands on.
     #[error(transparent)]
     Foundation(#[from] FoundationError),
@@ -99,6 +104,15 @@ pub enum BootError {
     Died(#[from] tokio::task::JoinError),
 }
 
+/// What goes over from one start to the next in the same process, because there can only be one of it: the journal's
+/// directory is locked, and runs in the background must stay within reach of who cancels them.
+#[derive(Clone)]
+pub struct Heirloom {
+    recorder: Arc<Recorder>,
+    journal: PathBuf,
+    runs: Addr<BackgroundRuns>,
+}
+
 /// Everything that runs, without the listener.
 pub struct Booted {
     /// What handlers share.
@@ -113,15 +127,29 @@ pub struct Booted {
     provider_keys: Vec<String>,
     demo: Option<DemoServer>,
     saver: StateSaver,
-    replay: JoinHandle<()>,
-    _upkeep: Upkeep,
+    /// Carries the journal into the store, once [`Booted::carry_usage`] has been called.
+    replay: Option<JoinHandle<()>>,
+    upkeep: Upkeep,
+    /// What is asked of the whole process.
+    pub orders: OrderBook,
+    heirloom: Heirloom,
+    /// Whether the next start has taken over.
+    succeeded: bool,
+    /// Carries the actors of this start.
+    control: ArbiterHandle,
+    log: LogControl,
 }
 
 /// Build everything. Must run inside an actix system, whose thread then carries the tasks beside the requests.
 ///
 /// # Errors
 /// Why it does not start.
-pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Booted, BootError> {
+pub async fn build(
+    loader: Loader,
+    loaded: Loaded,
+    log: LogControl,
+    heirloom: Option<Heirloom>,
+) -> Result<Booted, BootError> {
     let password_source = loaded.source("auth.initial_password");
     let (config, opened) = open(loaded.config, &loader).await?;
     let Foundation { store, vault, .. } = opened;
@@ -135,7 +163,14 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let outside = Outside { refused, ..Outside::default() };
     let clients = ClientFactory::with_outside(upstream_settings(&config.upstream, demo_address), outside.clone())?;
     let web = ClientFactory::with_outside(web_settings(&config), outside)?;
-    let recorder = Recorder::new(recorder_options(&config)).map_err(BootError::Journal)?;
+    let journal = recorder_options(&config);
+    let heirloom = heirloom.filter(|heirloom| heirloom.journal == journal.dir);
+    let inherits = heirloom.is_some();
+    let heirloom = match heirloom {
+        Some(heirloom) => heirloom,
+        None => first_of_its_kind(journal)?,
+    };
+    let Heirloom { recorder, runs, .. } = heirloom.clone();
     let initial_password = config.auth.initial_password.resolve_in(loader.environment())?;
 
     let metrics = Arc::new(Metrics::new()?);
@@ -154,7 +189,6 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     };
     let control = Arbiter::new().handle();
     let registry = start_registry(&control, ports, remembered(&store).await?);
-    let runs = Supervisor::start_in_arbiter(&control, |_| BackgroundRuns::default());
 
     let config = ConfigHandle::new(config);
     let plan = PublishedPlan::default();
@@ -168,18 +202,21 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         egress: Some(Egress { clients: clients.clone(), web: web.clone(), vault: Arc::clone(&vault) }),
     }));
     let admin = Arc::new(Admin::new(store.clone(), &vault, Arc::clone(&clock)));
+    let (orders, book) = orders();
     let management = Management {
+        orders,
         backups: Arc::new(Shelf::new(config.clone(), store.clone(), Arc::clone(&clock))),
         sessions: Sessions::new(store.clone(), &vault, config.clone(), Arc::clone(&clock)),
         admin: Arc::clone(&admin),
         reloader: Arc::new(
-            LiveReload::new(config.clone(), loader, [&clients, &web].map(Clone::clone), demo_address, log)
+            LiveReload::new(config.clone(), loader, [&clients, &web].map(Clone::clone), demo_address, log.clone())
                 .with_sign_ins(Arc::clone(&oauth)),
         ),
     };
     let app = App {
         keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
         logins: Arc::new(LoginThrottle::new(config.clone(), Arc::clone(&clock))),
+        alarms: Arc::default(),
         seals: Seals::default(),
         handoffs: Handoffs::default(),
         lifecycle: Arc::new(Lifecycle::new(clock.now())),
@@ -200,15 +237,40 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         stats,
     };
 
-    background::give_up_abandoned(&app).await?;
+    if !inherits {
+        background::give_up_abandoned(&app).await?;
+    }
     app.directory.recall().await?;
     app.directory.refresh().await?;
     let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;
     let first_key = first_key(&app).await?;
     app.keys.reload(&app.store).await?;
-    let replay = actix_rt::spawn(Replay::new(Arc::clone(&app.recorder), app.store.clone()).run());
     let upkeep = upkeep::start(&app, &metrics, &management.backups);
-    Ok(Booted { app, management, metrics, sign_in, first_key, provider_keys, demo, saver, replay, _upkeep: upkeep })
+    Ok(Booted {
+        app,
+        management,
+        metrics,
+        sign_in,
+        first_key,
+        provider_keys,
+        demo,
+        saver,
+        replay: None,
+        upkeep,
+        orders: book,
+        heirloom,
+        succeeded: false,
+        control,
+        log,
+    })
+}
+
+fn first_of_its_kind(journal: RecorderOptions) -> Result<Heirloom, BootError> {
+    let dir = journal.dir.clone();
+    let recorder = Recorder::new(journal).map_err(BootError::Journal)?;
+    // A thread of its own: the control arbiter goes with its start, runs outlive it.
+    let runs = Supervisor::start_in_arbiter(&Arbiter::new().handle(), |_| BackgroundRuns::default());
+    Ok(Heirloom { recorder, journal: dir, runs })
 }
 
 /// Opening migrates, and waits for locks: not on the thread that listens to signals.
@@ -329,7 +391,13 @@ async fn first_key(app: &App) -> Result<Option<SecretString>, BootError> {
     }
     let (row, secret) = client_keys::fresh(&app.vault, client_keys::FIRST_KEY, app.clock.wall().0)?;
     app.store.api_keys().insert(&row).await?;
+    note(app, "apikey.created", &row.id, json!({"name": row.name, "prefix": row.prefix})).await?;
     Ok(Some(secret))
+}
+
+/// What the gateway does by itself is written down like everything else.
+async fn note(app: &App, action: &str, target: &str, particulars: Value) -> Result<(), StoreError> {
+    app.store.audit().append(AuditEntry::by_system(app.clock.wall().0, action, target, particulars)).await.map(drop)
 }
 
 impl Booted {
@@ -376,21 +444,49 @@ impl Booted {
         }
     }
 
+    /// Build the next start while this one still serves.
+    ///
+    /// # Errors
+    /// Why the next one does not start; this one goes on.
+    pub async fn successor(&self, loader: &Loader) -> Result<Self, BootError> {
+        let reread = loader.clone();
+        let loaded = tokio::task::spawn_blocking(move || reread.load()).await?.map_err(BootError::Configuration)?;
+        self.saver.flush().await;
+        self.app.directory.keep(self.app.clock.wall().0).await?;
+        build(loader.clone(), loaded, self.log.clone(), Some(self.heirloom.clone())).await
+    }
+
+    /// Carry usage from the journal into the store. Only one start at a time may do so with the same journal.
+    pub fn carry_usage(&mut self) {
+        self.replay = Some(actix_rt::spawn(Replay::new(Arc::clone(&self.app.recorder), self.app.store.clone()).run()));
+    }
+
+    /// The next start serves: from now on this one only ends what it carries. It tells nobody about itself any more, and
+    /// its usage reaches the store by the next one.
+    pub async fn hand_over(&mut self, next: &mut Self) {
+        self.upkeep = Upkeep::default();
+        self.succeeded = true;
+        if Arc::ptr_eq(&next.app.recorder, &self.app.recorder)
+            && let Some(replay) = self.replay.take()
+        {
+            replay.abort();
+            // It ends at its next step; an error says that it was aborted.
+            let _ = replay.await;
+        }
+        next.carry_usage();
+    }
+
     /// Write down what is still in memory. The listener is closed by now.
-    pub async fn finish(self) {
+    pub async fn finish(mut self) {
         tokio::time::sleep(LAST_REPORTS).await;
         self.saver.flush().await;
-        self.replay.abort();
-        let mut last = Replay::new(Arc::clone(&self.app.recorder), self.app.store.clone());
-        match tokio::time::timeout(LAST_PASS, last.pass()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "usage stays in the journal for the next start"),
-            Err(_) => tracing::warn!("usage stays in the journal for the next start: the store takes too long"),
-        }
+        self.replay_the_rest().await;
         if let Err(error) = self.app.keys.flush_uses(&self.app.store).await {
             tracing::warn!(%error, "the times of last use are lost");
         }
-        if let Err(error) = self.app.directory.keep(self.app.clock.wall().0).await {
+        if !self.succeeded
+            && let Err(error) = self.app.directory.keep(self.app.clock.wall().0).await
+        {
             tracing::warn!(%error, "combos begin their turns where they last were stored");
         }
         if let Err(error) = self.app.store.flush().await {
@@ -399,6 +495,19 @@ impl Booted {
         if let Some(demo) = self.demo {
             demo.stop().await;
         }
+        self.control.stop();
         tracing::info!("everything is written, good bye");
+    }
+
+    async fn replay_the_rest(&mut self) {
+        // Without one the journal is another start's by now.
+        let Some(replay) = self.replay.take() else { return };
+        replay.abort();
+        let mut last = Replay::new(Arc::clone(&self.app.recorder), self.app.store.clone());
+        match tokio::time::timeout(LAST_PASS, last.pass()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "usage stays in the journal for the next start"),
+            Err(_) => tracing::warn!("usage stays in the journal for the next start: the store takes too long"),
+        }
     }
 }

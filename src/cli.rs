@@ -60,6 +60,9 @@ pub enum Command {
     /// Client keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Ask the running gateway whether it is ready
     Healthcheck {
         /// Ask there instead of at the configured address
@@ -72,6 +75,17 @@ pub enum Command {
     Completions {
         /// Shell to print them for
         shell: Shell,
+    },
+}
+
+/// What can be done with the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum AuditCommand {
+    /// Prove that no row was changed, removed or put in; names the first that was
+    Verify {
+        /// Hash of a row that was noted earlier and must still be there
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
     },
 }
 

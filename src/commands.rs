@@ -1,5 +1,6 @@
 //! The commands that do their work and end. Serving is not among them: that is `main`'s.
 
+pub mod audit;
 pub mod explain;
 pub mod healthcheck;
 pub mod keys;
@@ -42,6 +43,10 @@ pub fn run(command: Command, loader: &Loader, json: bool, out: &mut dyn Write) -
         Command::Keys(command) => {
             let foundation = existing(&loader.load()?, loader.environment())?;
             actix_rt::System::new().block_on(keys::run(command, &foundation, json, out))
+        }
+        Command::Audit(command) => {
+            let foundation = existing(&loader.load()?, loader.environment())?;
+            actix_rt::System::new().block_on(audit::run(command, &foundation, json, out))
         }
         Command::Explain { model } => {
             let loaded = loader.load()?;

@@ -37,11 +37,11 @@ pub struct Bound {
     pub address: SocketAddr,
 }
 
-/// Bind the configured address. Must be called inside an actix system.
+/// Bind the configured address, or take the place of another server at this door. Must be called inside an actix system.
 ///
 /// # Errors
 /// When the address cannot be had; the message names it.
-pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>) -> io::Result<Bound> {
+pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>, door: Option<Door>) -> io::Result<Bound> {
     let settings = app.config.load().server.clone();
     let (app, management, metrics) = (app.clone(), management.clone(), Arc::clone(metrics));
     let workers = workers(&settings);
@@ -73,7 +73,8 @@ pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>) -> io::R
         .disable_signals();
     let place = format!("{}:{}", settings.host, settings.port);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"));
-    let door = Door::open((settings.host.as_str(), settings.port)).map_err(named)?;
+    let opened = door.map_or_else(|| Door::open((settings.host.as_str(), settings.port)), Ok);
+    let door = opened.map_err(named)?;
     for listener in door.listeners().map_err(named)? {
         server = server.listen(listener).map_err(named)?;
     }

@@ -64,7 +64,7 @@ impl KeyRing {
     /// An empty ring; [`KeyRing::reload`] fills it.
     pub fn new(vault: &Vault, config: ConfigHandle, clock: Arc<dyn Clock>) -> Self {
         let free = |kind, clock: &Arc<dyn Clock>| {
-            Arc::new(Principal::free(kind, Scopes { inference: true, management: false }, Arc::clone(clock)))
+            Arc::new(Principal::free(kind, Scopes { inference: true, management: None }, Arc::clone(clock)))
         };
         Self(Arc::new(Inner {
             hasher: vault.client_keys().clone(),

@@ -15,6 +15,7 @@ mod csrf;
 mod keyring;
 mod limits;
 mod principal;
+mod role;
 mod sessions;
 mod throttle;
 
@@ -25,5 +26,6 @@ pub use csrf::{CsrfFailure, check_csrf, is_json, is_safe};
 pub use keyring::KeyRing;
 pub use limits::LimitReached;
 pub use principal::{Kind, ModelPatterns, Principal, Scopes};
-pub use sessions::{COOKIE, Session, SessionToken, Sessions};
+pub use role::Role;
+pub use sessions::{ADMINISTRATOR, COOKIE, Session, SessionToken, Sessions, SignIn};
 pub use throttle::{Attempt, LoginThrottle};

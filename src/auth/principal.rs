@@ -9,6 +9,8 @@ use omniroute_actors::resilience::retry_budget::RetryBudget;
 use serde_json::Value;
 
 use super::limits::{LimitReached, Limits};
+use super::role::Role;
+use super::sessions::Session;
 use crate::infra::overload::KeyLoad;
 use crate::store::ApiKeyRow;
 
@@ -22,10 +24,12 @@ pub enum Kind {
         /// Its name.
         name: String,
     },
-    /// The administrator in a browser.
+    /// A person in a browser.
     Session {
         /// The stored hash of the session's id.
         id_hash: String,
+        /// Who signed in.
+        subject: String,
     },
     /// The key from the configuration.
     Service,
@@ -38,20 +42,20 @@ pub enum Kind {
 pub struct Scopes {
     /// The data plane.
     pub inference: bool,
-    /// The management API.
-    pub management: bool,
+    /// The management API, and how far.
+    pub management: Option<Role>,
 }
 
 impl Scopes {
     /// The words that a key may carry; none of them means inference only.
-    pub const WORDS: [&'static str; 3] = ["inference", "manage", "admin"];
+    pub const WORDS: [&'static str; 5] = ["inference", "manage", "viewer", "operator", "admin"];
 
     /// From the words of a key. A word of another version grants nothing.
     pub fn of(words: &Value) -> Self {
         let words: Vec<&str> = words.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         Self {
             inference: words.is_empty() || words.contains(&"inference"),
-            management: words.contains(&"manage") || words.contains(&"admin"),
+            management: words.iter().filter_map(|word| Role::of(word)).max(),
         }
     }
 }
@@ -155,9 +159,11 @@ impl Principal {
         }
     }
 
-    /// The administrator in a browser.
-    pub fn session(id_hash: String, clock: Arc<dyn Clock>) -> Self {
-        Self::free(Kind::Session { id_hash }, Scopes { inference: true, management: true }, clock)
+    /// A person in a browser. A viewer calls no models: that costs money.
+    pub fn session(session: Session, clock: Arc<dyn Clock>) -> Self {
+        let Session { id_hash, subject, role, .. } = session;
+        let scopes = Scopes { inference: role >= Role::Operator, management: Some(role) };
+        Self::free(Kind::Session { id_hash, subject }, scopes, clock)
     }
 
     /// The owner of a stored key. `before` is the same key as it was: its counters go on.
@@ -197,7 +203,7 @@ impl Principal {
     pub fn label(&self) -> String {
         match &self.kind {
             Kind::Key { id, name } => format!("key:{name} ({id})"),
-            Kind::Session { .. } => "admin".to_owned(),
+            Kind::Session { subject, .. } => subject.clone(),
             Kind::Service => "service".to_owned(),
             Kind::Anonymous => "anonymous".to_owned(),
         }
@@ -233,9 +239,10 @@ mod tests {
     fn a_key_without_scopes_infers_and_a_manage_key_only_manages() {
         let of = |words: Value| Scopes::of(&words);
 
-        assert_eq!(of(json!([])), Scopes { inference: true, management: false });
-        assert_eq!(of(json!(["manage"])), Scopes { inference: false, management: true });
-        assert_eq!(of(json!(["inference", "admin"])), Scopes { inference: true, management: true });
+        assert_eq!(of(json!([])), Scopes { inference: true, management: None });
+        assert_eq!(of(json!(["manage"])), Scopes { inference: false, management: Some(Role::Admin) });
+        assert_eq!(of(json!(["inference", "admin"])), Scopes { inference: true, management: Some(Role::Admin) });
+        assert_eq!(of(json!(["viewer", "operator"])), Scopes { inference: false, management: Some(Role::Operator) });
         assert_eq!(of(json!(["self:usage"])), Scopes::default());
     }
 }

@@ -10,6 +10,7 @@ use omniroute_actors::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::client_ip::Origin;
+use super::role::Role;
 use crate::config::{ConfigHandle, When};
 use crate::infra::crypto::{KeyHasher, Vault, random_token};
 use crate::store::{SessionRow, Store, StoreError};
@@ -25,6 +26,8 @@ const NOTE_EVERY_MS: i64 = 30_000;
 /// The length of a session id: 256 bits in base64url.
 const ID_CHARS: usize = 43;
 const USER_AGENT_CHARS: usize = 200;
+/// Who signs in with the password.
+pub const ADMINISTRATOR: &str = "admin";
 
 /// A session that is alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,30 @@ pub struct Session {
     pub last_seen: i64,
     /// When it ends unless it is used.
     pub expires_at: i64,
+    /// Who signed in.
+    pub subject: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// Who signs in, from where.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// Who.
+    pub subject: String,
+    /// What they may do.
+    pub role: Role,
+    /// The address.
+    pub ip: Option<String>,
+    /// The browser.
+    pub user_agent: Option<String>,
+}
+
+impl SignIn {
+    /// The administrator, by the password.
+    pub fn administrator(ip: Option<String>, user_agent: Option<String>) -> Self {
+        Self { subject: ADMINISTRATOR.to_owned(), role: Role::Admin, ip, user_agent }
+    }
 }
 
 /// The id of a new session, for the cookie.
@@ -69,7 +96,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When it cannot be stored.
-    pub async fn open(&self, ip: Option<String>, user_agent: Option<&str>) -> Result<SessionToken, StoreError> {
+    pub async fn open(&self, who: SignIn) -> Result<SessionToken, StoreError> {
         let token = random_token()?;
         let now = self.clock.wall().0;
         self.store.sessions().delete_expired(now).await?;
@@ -78,8 +105,10 @@ impl Sessions {
             created_at: now,
             last_seen: now,
             expires_at: self.end(now, now),
-            client_ip: ip,
-            user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_CHARS).collect()),
+            client_ip: who.ip,
+            user_agent: who.user_agent.map(|text| text.chars().take(USER_AGENT_CHARS).collect()),
+            subject: who.subject,
+            role: who.role.as_str().to_owned(),
         };
         self.store.sessions().insert(&row).await?;
         Ok(token)
@@ -183,7 +212,15 @@ impl Sessions {
 
 impl From<SessionRow> for Session {
     fn from(row: SessionRow) -> Self {
-        Self { id_hash: row.id_hash, created_at: row.created_at, last_seen: row.last_seen, expires_at: row.expires_at }
+        Self {
+            id_hash: row.id_hash,
+            created_at: row.created_at,
+            last_seen: row.last_seen,
+            expires_at: row.expires_at,
+            subject: row.subject,
+            // A word of another version grants the least.
+            role: Role::of(&row.role).unwrap_or(Role::Viewer),
+        }
     }
 }
 
@@ -216,7 +253,7 @@ mod tests {
 
     impl Bed {
         async fn open(&self) -> SessionToken {
-            self.sessions.open(None, Some("test")).await.unwrap()
+            self.sessions.open(SignIn::administrator(None, Some("test".into()))).await.unwrap()
         }
 
         async fn lives(&self, token: &SessionToken) -> bool {

@@ -45,6 +45,10 @@ fn named(keys: &[String]) -> String {
 }
 
 impl Reloader for LiveReload {
+    fn check(&self) -> Result<(), ConfigProblems> {
+        self.loader.load().map(drop)
+    }
+
     fn reload(&self) -> Result<ReloadReport, ConfigProblems> {
         let report = self.config.reload(&self.loader)?;
         let config = self.config.load_full();

@@ -7,23 +7,28 @@ use std::time::Duration;
 use actix_rt::task::JoinHandle;
 use omniroute_actors::supervisor::GetSnapshots;
 
+use serde_json::json;
+
 use crate::app::App;
 use crate::infra::backups::{LOOK_EVERY, Shelf};
 use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
 use crate::infra::notify::ServiceManager;
-use crate::store::Engine;
+use crate::store::{AuditEntry, Engine, StoreError};
 
+const DAY_MS: i64 = 86_400_000;
 /// Keys made or revoked by another process, the command line or another instance, are taken up after this.
 const NEWS_EVERY: Duration = Duration::from_secs(10);
 /// What combos remember is stored this often while it changes; a crash loses so many turns.
 const COMBOS_EVERY: Duration = Duration::from_secs(5);
 const USES_EVERY: Duration = Duration::from_secs(60);
 const SESSIONS_EVERY: Duration = Duration::from_secs(600);
+const AUDIT_EVERY: Duration = Duration::from_secs(3_600);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// A flood of large answers takes a hundred megabytes in this time.
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
 
 /// Tasks that end when this is dropped.
+#[derive(Default)]
 pub struct Upkeep(Vec<JoinHandle<()>>);
 
 impl Drop for Upkeep {
@@ -42,6 +47,7 @@ pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>) -> Upkeep 
         with(app, COMBOS_EVERY, combos),
         with(app, USES_EVERY, uses),
         with(app, SESSIONS_EVERY, expired),
+        with(app, AUDIT_EVERY, cut_audit),
         with(app, STATUS_EVERY, status),
         with(app, MEMORY_EVERY, memory),
     ];
@@ -110,6 +116,33 @@ async fn expired(app: App) {
             Err(error) => tracing::warn!(what, %error, "what expired cannot be cleared away"),
         }
     }
+}
+
+/// The point from which the rest can be verified stays.
+async fn cut_audit(app: App) {
+    let days = i64::from(app.config.load().audit.retention_days);
+    if days == 0 {
+        return;
+    }
+    let now = app.clock.wall().0;
+    let (before, mut rows) = (now.saturating_sub(days.saturating_mul(DAY_MS)), 0);
+    loop {
+        match app.store.audit().cut(before, now).await {
+            Ok(0) => break,
+            Ok(gone) => rows += gone,
+            Err(error) => return tracing::warn!(%error, "old rows of the audit log cannot be cut away"),
+        }
+    }
+    if rows > 0
+        && let Err(error) = note_cut(&app, now, rows, days).await
+    {
+        tracing::warn!(%error, rows, "the audit log was cut and did not take that");
+    }
+}
+
+async fn note_cut(app: &App, now: i64, rows: i64, days: i64) -> Result<(), StoreError> {
+    let particulars = json!({"rows": rows, "retentionDays": days});
+    app.store.audit().append(AuditEntry::by_system(now, "audit.cut", "audit", particulars)).await.map(drop)
 }
 
 async fn memory(app: App) {

@@ -5,6 +5,7 @@ use std::io::Write;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use super::audit;
 use crate::auth::{ModelPatterns, Scopes, client_keys};
 use crate::boot::Foundation;
 use crate::cli::{CliError, CreateKey, KeysCommand};
@@ -39,6 +40,8 @@ async fn create(wish: CreateKey, foundation: &Foundation, json: bool, out: &mut 
     row.expires_at = wish.expires_days.map(|days| now.saturating_add(i64::from(days) * DAY_MS));
     row.max_requests_per_minute = wish.rpm.and_then(|rpm| i32::try_from(rpm).ok());
     foundation.store.api_keys().insert(&row).await?;
+    let particulars = json!({"name": row.name, "prefix": row.prefix, "scopes": row.scopes});
+    audit::note(&foundation.store, "apikey.created", &row.id, particulars).await?;
     let secret = secret.expose_secret();
     let made = foundation.made.as_ref().map(|path| path.display().to_string());
     if json {
@@ -93,6 +96,7 @@ async fn revoke(id: &str, foundation: &Foundation, json: bool, out: &mut dyn Wri
     row.is_active = false;
     row.revoked_at = row.revoked_at.or_else(|| Some(now()));
     keys.update(&row).await?;
+    audit::note(&foundation.store, "apikey.revoked", &row.id, json!({"name": row.name, "prefix": row.prefix})).await?;
     if json {
         return Ok(writeln!(out, "{}", masked(&row))?);
     }

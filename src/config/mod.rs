@@ -3,6 +3,7 @@
 //! Each section is declared once with the `section!` macro, which also makes the text of `config.toml`.
 //! Nothing here is global: the loader is given its file and its environment, and hands out one value.
 
+pub mod admin;
 pub mod backups;
 pub mod environment;
 mod hint;
@@ -23,6 +24,7 @@ pub mod setting;
 pub mod upstream;
 mod validate;
 
+pub use admin::{Audit, Oidc, Sync};
 pub use backups::Backups;
 pub use environment::Environment;
 pub use loader::{Loaded, Loader};
@@ -49,6 +51,12 @@ section! {
         server: Server = Server::default();
         /// Who may call, and how the management session behaves.
         auth: Auth = Auth::default();
+        /// The audit log: every management write and security event, chained so that a change of it shows.
+        audit: Audit = Audit::default();
+        /// Signing in with an account of an OpenID Connect provider, beside the password.
+        oidc: Oidc = Oidc::default();
+        /// Keeping the configuration of two instances alike, by signed bundles.
+        sync: Sync = Sync::default();
         /// Where everything durable lives.
         storage: Storage = Storage::default();
         /// Copies of the embedded database. A PostgreSQL server has its own ways (`pg_dump`).

@@ -14,6 +14,9 @@ section! {
         host: String = "127.0.0.1".to_owned();
         /// Port to listen on; 0 takes a free one.
         port: u16 = 20128;
+        /// Where clients and browsers find the gateway, for example `https://gateway.example.org`; empty takes what a
+        /// request names.
+        public_url: String = String::new();
         /// Worker threads; 0 takes one per core.
         workers: usize = 0, within 0..=1024;
         /// Client connections at a time over all workers; more wait to be accepted.

@@ -21,6 +21,7 @@ impl Config {
         self.check("", &mut found);
         self.check_server(&mut found);
         self.check_secrets(environment, &mut found);
+        self.check_admin(environment, &mut found);
         self.check_storage(environment, &mut found);
         self.check_upstream(&mut found);
         self.check_deadlines(&mut found);
@@ -49,8 +50,11 @@ impl Config {
         }
     }
 
-    fn secrets(&self) -> [(&'static str, &Secret); 4] {
+    fn secrets(&self) -> [(&'static str, &Secret); 7] {
         [
+            ("oidc.client_secret", &self.oidc.client_secret),
+            ("sync.peer_token", &self.sync.peer_token),
+            ("sync.shared_key", &self.sync.shared_key),
             ("auth.initial_password", &self.auth.initial_password),
             ("auth.service_key", &self.auth.service_key),
             ("storage.database_url", &self.storage.database_url),
@@ -63,6 +67,38 @@ impl Config {
             if let Err(error) = secret.resolve_in(environment) {
                 found.push(Violation::new(key, error.to_string()));
             }
+        }
+    }
+
+    fn check_admin(&self, environment: &Environment, found: &mut Vec<Violation>) {
+        let addresses = [
+            ("server.public_url", &self.server.public_url),
+            ("oidc.issuer", &self.oidc.issuer),
+            ("sync.peer_url", &self.sync.peer_url),
+        ];
+        for (key, address) in addresses.into_iter().filter(|(_, address)| !address.is_empty() && !is_address(address)) {
+            found.push(Violation::new(
+                key,
+                format!("`{address}` is no address; write it like https://example.org/path"),
+            ));
+        }
+        if !self.oidc.issuer.is_empty() && self.oidc.client_id.is_empty() {
+            found.push(Violation::new("oidc.client_id", "must be set when oidc.issuer is"));
+        }
+        if !self.oidc.issuer.is_empty() && self.server.public_url.is_empty() {
+            found.push(Violation::new(
+                "server.public_url",
+                "must be set when oidc.issuer is: the provider sends browsers there",
+            ));
+        }
+        if let Ok(Some(key)) = self.sync.shared_key.resolve_in(environment)
+            && !key.expose_secret().is_empty()
+            && key.expose_secret().chars().count() < 32
+        {
+            found.push(Violation::new("sync.shared_key", "must have at least 32 characters"));
+        }
+        if !self.sync.peer_url.is_empty() && self.sync.shared_key.is_empty() {
+            found.push(Violation::new("sync.shared_key", "must be set when sync.peer_url is"));
         }
     }
 
@@ -142,6 +178,18 @@ fn check_cooldown(path: &str, cooldown: &Cooldown, found: &mut Vec<Violation>) {
     if cooldown.base_cooldown_ms > cooldown.max_cooldown_ms {
         found.push(Violation::new(format!("{path}.base_cooldown_ms"), "is longer than max_cooldown_ms"));
     }
+}
+
+/// An address that a path can be appended to.
+fn is_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "https" | "http")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
 }
 
 fn is_origin(text: &str) -> bool {

@@ -32,6 +32,9 @@ const NONCE_BYTES: usize = 12;
 const CREDENTIAL_LABEL: &[u8] = b"omniroute/1/credential-aead";
 const CLIENT_KEY_LABEL: &[u8] = b"omniroute/1/client-key-pepper";
 const SESSION_LABEL: &[u8] = b"omniroute/1/session-id";
+const AUDIT_LABEL: &[u8] = b"omniroute/1/audit-chain";
+const BUNDLE_LABEL: &[u8] = b"omniroute/1/bundle-signature";
+const SHARED_LABEL: &[u8] = b"omniroute/1/shared-between-instances";
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -40,6 +43,8 @@ pub struct Vault {
     cipher: Aes256Gcm,
     client_keys: KeyHasher,
     sessions: KeyHasher,
+    audit: KeyHasher,
+    bundles: KeyHasher,
 }
 
 impl std::fmt::Debug for Vault {
@@ -56,6 +61,8 @@ impl Vault {
             cipher: Aes256Gcm::new(&(*credential).into()),
             client_keys: KeyHasher::new(hmac_sha256(master.bytes(), &[CLIENT_KEY_LABEL])),
             sessions: KeyHasher::new(hmac_sha256(master.bytes(), &[SESSION_LABEL])),
+            audit: KeyHasher::new(hmac_sha256(master.bytes(), &[AUDIT_LABEL])),
+            bundles: KeyHasher::new(hmac_sha256(master.bytes(), &[BUNDLE_LABEL])),
         }
     }
 
@@ -90,6 +97,22 @@ impl Vault {
     /// The hasher under which session ids are stored and looked up.
     pub fn sessions(&self) -> &KeyHasher {
         &self.sessions
+    }
+
+    /// What two instances seal and sign with: the key is the operators' own text, the same on both sides.
+    pub fn shared(key: &SecretString) -> Self {
+        let derived = hmac_sha256(key.expose_secret().as_bytes(), &[SHARED_LABEL]);
+        Self::new(&MasterKey::from_bytes(derived))
+    }
+
+    /// The hasher that signs configurations on their way to another instance.
+    pub fn bundles(&self) -> &KeyHasher {
+        &self.bundles
+    }
+
+    /// The hasher that chains the audit log: who has the database alone cannot write a chain that holds.
+    pub fn audit(&self) -> &KeyHasher {
+        &self.audit
     }
 }
 

@@ -85,8 +85,13 @@ impl Schedule {
 
 /// Walk through the steps. `stop_accepting` is called once, before `Finish`.
 pub async fn run(schedule: Schedule, lifecycle: &Lifecycle, clock: &Arc<dyn Clock>, stop_accepting: impl FnOnce()) {
-    lifecycle.drain();
     ServiceManager.stopping(schedule.longest() + FLUSHING);
+    follow(schedule, lifecycle, clock, stop_accepting).await;
+}
+
+/// [`run`] for a part of the process: the service manager need not know.
+pub async fn follow(schedule: Schedule, lifecycle: &Lifecycle, clock: &Arc<dyn Clock>, stop_accepting: impl FnOnce()) {
+    lifecycle.drain();
     let mut stop_accepting = Some(stop_accepting);
     let (mut at, mut told) = (Step::Accept, clock.now());
     tracing::info!(in_flight = lifecycle.in_flight(), delay_ms = millis(schedule.delay), "going away");

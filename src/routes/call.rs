@@ -4,12 +4,14 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header::HOST;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Value, json};
 
-use super::{Management, Refusal, RequestId, guard};
+use super::{Form, Management, Refusal, RequestId, guard};
 use crate::app::App;
-use crate::auth::{Origin, Principal};
+use crate::auth::{Origin, Principal, Role};
 use crate::store::AuditEntry;
 
 /// The call as its handler sees it.
@@ -34,20 +36,50 @@ impl FromRequest for Call {
     type Future = Ready<Result<Self, Refusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+/// Stands in the extensions of a request that left its trace.
+struct Audited;
+
+impl Call {
+    /// Of this request.
+    ///
+    /// # Errors
+    /// Outside of the gateway.
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, Refusal> {
         let app = request.app_data::<web::Data<App>>().cloned();
         let management = request.app_data::<web::Data<Management>>().cloned();
-        ready(app.zip(management).ok_or_else(Refusal::internal).map(|(app, management)| Self {
+        app.zip(management).ok_or_else(Refusal::internal).map(|(app, management)| Self {
             origin: Origin::of(request, &app.config.load().server.trusted_proxies),
             app,
             management,
             principal: guard::principal(request),
             request_id: RequestId::of(request).map(|id| id.as_str().to_owned()).unwrap_or_default(),
             request: request.clone(),
-        }))
+        })
     }
-}
 
-impl Call {
+    /// Where clients find the gateway, without a slash at the end: as configured, or as this request names it.
+    pub fn public_url(&self) -> String {
+        let configured = self.app.config.load().server.public_url.trim_end_matches('/').to_owned();
+        if !configured.is_empty() {
+            return configured;
+        }
+        let scheme = if self.origin.secure { "https" } else { "http" };
+        let host = self.request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:20128");
+        // It stands in a text that people copy: nothing but a host and a port.
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
+        let host = if host.contains(odd) { "127.0.0.1:20128" } else { host };
+        format!("{scheme}://{host}")
+    }
+
+    /// Whether the caller has this role.
+    pub fn has_role(&self, role: Role) -> bool {
+        self.principal.as_ref().is_some_and(|principal| principal.scopes.management >= Some(role))
+    }
+
     /// The wall time in milliseconds.
     pub fn now(&self) -> i64 {
         self.app.clock.wall().0
@@ -68,6 +100,7 @@ impl Call {
 
     /// [`Call::audit`] with another status than success.
     pub async fn audit_as(&self, action: &str, target: &str, status: &str, particulars: Value) {
+        self.request.extensions_mut().insert(Audited);
         let detail = json!({
             "status": status,
             "ip": self.ip(),
@@ -85,6 +118,31 @@ impl Call {
         if let Err(error) = self.app.store.audit().append(entry).await {
             tracing::error!(%error, action, target, "the audit log did not take an entry");
         }
+    }
+
+    /// Whether the call left its trace already.
+    pub(super) fn is_audited(&self) -> bool {
+        self.request.extensions().contains::<Audited>()
+    }
+
+    /// A security event that a stranger can cause as often as they like: the first of its kind is written down.
+    pub async fn alarm(&self, action: &str, target: &str, particulars: Value) {
+        let who = self.principal.as_ref().map(|principal| principal.label()).or_else(|| self.ip());
+        if self.app.alarms.is_news(&format!("{action} {}", who.unwrap_or_default())) {
+            self.audit_as(action, target, "refused", particulars).await;
+        }
+    }
+
+    /// An operator switches things on and off; what else they are is the administrator's to say.
+    ///
+    /// # Errors
+    /// When an operator wants more.
+    pub fn check_switch(&self, form: &Form) -> Result<(), Refusal> {
+        if self.has_role(Role::Admin) || form.holds_only("isActive") {
+            return Ok(());
+        }
+        let message = "An operator may change `isActive` and nothing else";
+        Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", message).beside("needsRole", Role::Admin.as_str()))
     }
 
     /// Put what was stored into force.

@@ -102,6 +102,11 @@ impl Form {
         self.fields.keys().filter(|name| *name != "version").take(NAMED).cloned().collect()
     }
 
+    /// Whether this field is given and no other.
+    pub fn holds_only(&self, field: &str) -> bool {
+        self.fields.len() == 1 && self.has(field)
+    }
+
     /// Whether the field is given, be it null.
     pub fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)

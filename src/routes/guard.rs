@@ -11,25 +11,31 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
+use serde_json::json;
 
-use super::{Management, Refusal, Scope};
+use super::{Call, Management, Refusal, Scope};
 use crate::app::App;
-use crate::auth::{AuthFailure, COOKIE, Kind, Origin, Principal, check_csrf};
+use crate::auth::{ADMINISTRATOR, AuthFailure, COOKIE, Kind, Origin, Principal, Role, check_csrf};
 
 const ROUTE_CLASS: HeaderName = HeaderName::from_static("x-omniroute-route-class");
 
 /// Let the request pass to its handler, or answer it here.
 pub(super) async fn watch(
     scope: Scope,
+    role: Role,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut response = match admit(scope, request.request()).await {
+    let mut response = match admit(scope, role, request.request()).await {
         Ok(principal) => {
             if let Some(principal) = principal {
                 request.extensions_mut().insert(principal);
             }
-            next.call(request).await?
+            let response = next.call(request).await?;
+            if scope == Scope::Management && response.status().is_success() {
+                trace(response.request()).await;
+            }
+            response
         }
         Err(refusal) => request.error_response(refusal),
     };
@@ -37,21 +43,31 @@ pub(super) async fn watch(
     Ok(response)
 }
 
-/// Who sent the request, if they may use a route of this scope.
-///
-/// # Errors
-/// What to answer if they may not.
-pub async fn admit(scope: Scope, request: &HttpRequest) -> Result<Option<Arc<Principal>>, Refusal> {
-    match scope {
-        Scope::Public => Ok(None),
-        Scope::Inference => inference(request).await.map(Some),
-        Scope::Management => management(request).await.map(Some),
+/// A write that its handler did not write down leaves a trace nevertheless.
+async fn trace(request: &HttpRequest) {
+    let Ok(call) = Call::of(request) else { return };
+    if !request.method().is_safe() && !call.is_audited() {
+        let action = format!("management.{}", request.method().as_str().to_lowercase());
+        call.audit(&action, request.path(), json!({})).await;
     }
 }
 
-/// The administrator, if the request shows that it is them; nothing is refused.
-pub async fn administrator(request: &HttpRequest) -> Option<Arc<Principal>> {
-    management(request).await.ok()
+/// Who sent the request, if they may use a route of this scope, on the management API with this role.
+///
+/// # Errors
+/// What to answer if they may not.
+pub async fn admit(scope: Scope, role: Role, request: &HttpRequest) -> Result<Option<Arc<Principal>>, Refusal> {
+    match scope {
+        Scope::Public => Ok(None),
+        Scope::Inference => inference(request).await.map(Some),
+        Scope::Management => management(role, request).await.map(Some),
+    }
+}
+
+/// Who manages, if the request shows that it is somebody with this role; nothing is refused.
+pub async fn manager(role: Role, request: &HttpRequest) -> Option<Arc<Principal>> {
+    let caller = caller(request).await.ok()?;
+    Some(caller).filter(|caller| caller.scopes.management >= Some(role))
 }
 
 async fn inference(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
@@ -59,7 +75,8 @@ async fn inference(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
     if !brings_key(request.headers())
         && let Some(session) = session(request).await?
     {
-        return Ok(session);
+        let calls_models = session.scopes.inference;
+        return if calls_models { Ok(session) } else { Err(forbidden("AUTH_002", "A viewer may not call models")) };
     }
     match by_key(app, request).await? {
         Ok(principal) if principal.kind == Kind::Anonymous => from_own_page(app, request).map(|()| principal),
@@ -71,16 +88,33 @@ async fn inference(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
     }
 }
 
-async fn management(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
+async fn management(role: Role, request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
+    let caller = caller(request).await?;
+    if caller.scopes.management >= Some(role) {
+        return Ok(caller);
+    }
+    let held = caller.scopes.management;
+    if let Ok(mut call) = Call::of(request) {
+        call.principal = Some(caller);
+        call.alarm("access.refused", request.path(), json!({"method": request.method().as_str(), "needs": role})).await;
+    }
+    Err(match held {
+        // A key that is wrong and one that may not look alike from outside.
+        None => forbidden("AUTH_001", "Invalid management token"),
+        Some(_) => forbidden("AUTH_001", "Your role may not do this").beside("needsRole", role.as_str()),
+    })
+}
+
+/// Who asks for the management API, whatever they may do there.
+async fn caller(request: &HttpRequest) -> Result<Arc<Principal>, Refusal> {
     let app = app(request)?;
     if !brings_key(request.headers()) {
         let session = session(request).await?;
         return session.ok_or_else(|| unauthorized("AUTH_001", "Authentication required"));
     }
     match by_key(app, request).await? {
-        Ok(principal) if principal.scopes.management => Ok(principal),
+        Ok(principal) if principal.kind != Kind::Anonymous => Ok(principal),
         Err(AuthFailure::Conflicting) => Err(conflicting()),
-        // A key that is wrong and one that may not look alike from outside.
         _ => Err(forbidden("AUTH_001", "Invalid management token")),
     }
 }
@@ -101,7 +135,7 @@ async fn session(request: &HttpRequest) -> Result<Option<Arc<Principal>>, Refusa
     check_csrf(request.method(), request.headers(), secure).map_err(|failure| {
         forbidden("CSRF", "The request does not come from the gateway's own page").beside("reason", failure.to_string())
     })?;
-    Ok(Some(Arc::new(Principal::session(session.id_hash, Arc::clone(&app.clock)))))
+    Ok(Some(Arc::new(Principal::session(session, Arc::clone(&app.clock)))))
 }
 
 /// Nothing in such a request proves who sent it: any page that the user visits could have.
@@ -136,9 +170,9 @@ pub fn principal(request: &HttpRequest) -> Option<Arc<Principal>> {
     request.extensions().get::<Arc<Principal>>().cloned()
 }
 
-/// Whether this caller is the administrator in a browser.
-pub fn is_session(principal: &Principal) -> bool {
-    matches!(principal.kind, Kind::Session { .. })
+/// Whether this caller signed in with the password.
+pub fn is_administrator(principal: &Principal) -> bool {
+    matches!(&principal.kind, Kind::Session { subject, .. } if subject == ADMINISTRATOR)
 }
 
 fn unauthorized(code: &'static str, message: &'static str) -> Refusal {

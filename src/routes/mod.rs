@@ -19,6 +19,7 @@ pub mod metrics;
 mod ollama;
 pub mod openapi;
 mod refusal;
+mod roles;
 mod root;
 mod spec;
 #[cfg(test)]
@@ -44,9 +45,10 @@ use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::app::App;
-use crate::auth::{Admin, Sessions};
+use crate::auth::{Admin, Role, Sessions};
 use crate::config::{ConfigProblems, ReloadReport};
 use crate::infra::backups::Shelf;
+use crate::infra::orders::Orders;
 use edge::Family;
 
 /// Reads the configuration again. Blocking: it reads files.
@@ -56,6 +58,12 @@ pub trait Reloader: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the new configuration; the old one stays.
     fn reload(&self) -> Result<ReloadReport, ConfigProblems>;
+
+    /// Read and check, and change nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    fn check(&self) -> Result<(), ConfigProblems>;
 }
 
 /// What the management API needs beside [`App`].
@@ -69,6 +77,8 @@ pub struct Management {
     pub reloader: Arc<dyn Reloader>,
     /// Copies of the database.
     pub backups: Arc<Shelf>,
+    /// The way to whoever runs the process.
+    pub orders: Orders,
 }
 
 /// One line of the table of routes.
@@ -80,6 +90,9 @@ pub struct Row {
     pub path: &'static str,
     /// Who may use it.
     pub scope: Scope,
+    /// The least role, on the management API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// What it does.
     pub summary: &'static str,
 }
@@ -95,6 +108,7 @@ pub fn table() -> Vec<Row> {
         method: spec.method().to_string(),
         path: spec.path(),
         scope: spec.scope(),
+        role: spec.role(),
         summary: spec.summary(),
     };
     let mut rows: Vec<_> = routes().iter().map(row).collect();
@@ -140,7 +154,7 @@ async fn unmatched(request: HttpRequest) -> Result<HttpResponse, Refusal> {
         Family::Management => Scope::Management,
         Family::Other => Scope::Public,
     };
-    guard::admit(scope, &request).await?;
+    guard::admit(scope, Role::Viewer, &request).await?;
     Err(Refusal::not_found("There is nothing under this path"))
 }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::body::put;
 use super::{Call, RouteSpec, Scope, guard};
+use crate::auth::Role;
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     vec![RouteSpec::get("/", Scope::Public, "What this is and where to go on", show)]
@@ -24,7 +25,7 @@ async fn show(call: Call) -> HttpResponse {
             "health": "/readyz",
         },
     });
-    if guard::administrator(&call.request).await.is_some() {
+    if guard::manager(Role::Viewer, &call.request).await.is_some() {
         put(&mut answer, "version", env!("CARGO_PKG_VERSION"));
     }
     HttpResponse::Ok().json(answer)

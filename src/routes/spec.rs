@@ -7,7 +7,8 @@ use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, Responder, Route, guard as method_guard, web};
 
-use super::guard;
+use super::{guard, roles};
+use crate::auth::Role;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -17,7 +18,7 @@ pub enum Scope {
     Public,
     /// A client key, or the administrator.
     Inference,
-    /// The administrator, or a key with the scope `manage`.
+    /// A person who signed in, or a key with the scope `manage` or a role.
     Management,
 }
 
@@ -98,6 +99,11 @@ impl RouteSpec {
         self.scope
     }
 
+    /// The least role of the management API that may use it.
+    pub fn role(&self) -> Option<Role> {
+        (self.scope == Scope::Management).then(|| roles::least(&self.method, self.path))
+    }
+
     /// The line of meaning.
     pub const fn summary(&self) -> &'static str {
         self.summary
@@ -128,11 +134,11 @@ impl RouteSpec {
 
     /// The route as actix knows it, behind its guard.
     pub(super) fn route(&self) -> Route {
-        let scope = self.scope;
+        let (scope, role) = (self.scope, self.role().unwrap_or(Role::Viewer));
         let route = match self.method {
             Method::GET => (self.make)().guard(method_guard::Any(method_guard::Get()).or(method_guard::Head())),
             ref other => (self.make)().method(other.clone()),
         };
-        route.wrap(from_fn(move |request, next| guard::watch(scope, request, next)))
+        route.wrap(from_fn(move |request, next| guard::watch(scope, role, request, next)))
     }
 }

@@ -27,6 +27,7 @@ use crate::gateway::directory::{Directory, DirectoryParts, Egress};
 use crate::infra::backups::Shelf;
 use crate::infra::crypto::{MasterKey, Vault};
 use crate::infra::lifecycle::Lifecycle;
+use crate::infra::orders::{OrderBook, orders};
 use crate::infra::recorder::{Recorder, RecorderOptions};
 use crate::infra::stats::Stats;
 use crate::providers::oauth::{Oauth, OauthBook};
@@ -41,12 +42,17 @@ pub(super) struct Bed {
     pub(super) app: App,
     pub(super) management: Management,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) orders: RefCell<OrderBook>,
     _dir: tempfile::TempDir,
 }
 
 struct NothingNew;
 
 impl Reloader for NothingNew {
+    fn check(&self) -> Result<(), ConfigProblems> {
+        Ok(())
+    }
+
     fn reload(&self) -> Result<ReloadReport, ConfigProblems> {
         Ok(ReloadReport { applied: vec![], unchanged: 1, needs_restart: vec![] })
     }
@@ -96,15 +102,18 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     .unwrap();
     let lifecycle = Arc::new(Lifecycle::new(shared.now()));
     lifecycle.ready();
+    let (orders, book) = orders();
     let management = Management {
         backups: Arc::new(Shelf::new(config.clone(), store.clone(), shared.clone())),
         sessions: Sessions::new(store.clone(), &vault, config.clone(), shared.clone()),
         admin: Arc::new(Admin::new(store.clone(), &vault, shared.clone())),
         reloader: Arc::new(NothingNew),
+        orders,
     };
     let app = App {
         keys: KeyRing::new(&vault, config.clone(), shared.clone()),
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
+        alarms: Arc::default(),
         clients,
         minter,
         oauth,
@@ -126,7 +135,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     };
     app.directory.refresh().await.unwrap();
     app.keys.reload(&app.store).await.unwrap();
-    Bed { app, management, clock, _dir: dir }
+    Bed { app, management, clock, orders: RefCell::new(book), _dir: dir }
 }
 
 /// A bed whose administrator has the usual password.
@@ -179,10 +188,19 @@ impl Answer {
 pub(super) async fn site(
     bed: Bed,
 ) -> Site<impl Service<Request, Response = ServiceResponse<Answering>, Error = Error>> {
+    site_of(bed, Vec::new()).await
+}
+
+/// A site with more routes than the built-in ones.
+pub(super) async fn site_of(
+    bed: Bed,
+    more: Vec<RouteSpec>,
+) -> Site<impl Service<Request, Response = ServiceResponse<Answering>, Error = Error>> {
     let (app, management) = (bed.app.clone(), bed.management.clone());
+    let routes = [all_routes(), more].concat();
     let service = actix_web::App::new()
         .wrap(from_fn(edge))
-        .configure(|config| mount(config, app.clone(), management.clone(), all_routes()));
+        .configure(|config| mount(config, app.clone(), management.clone(), routes.clone()));
     Site { service: test::init_service(service).await, bed, credential: RefCell::default() }
 }
 

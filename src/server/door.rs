@@ -50,6 +50,14 @@ impl Door {
         }
     }
 
+    /// The same door for another server: whoever waits before it is let in by either.
+    ///
+    /// # Errors
+    /// Without a file descriptor to spare.
+    pub fn shared(&self) -> io::Result<Self> {
+        self.listeners().map(Self)
+    }
+
     /// The same sockets, for the server that accepts from them.
     ///
     /// # Errors

@@ -1,21 +1,23 @@
-//! The audit log: append-only, each row chained to the one before it by SHA-256.
+//! The audit log: append-only, each row chained to the one before it.
 //!
-//! Triggers refuse changes; the chain shows the ones made around them. Cutting off the newest rows leaves a valid
-//! chain, so `verify` also takes a head that was written down elsewhere.
+//! Triggers refuse changes; the chain shows the ones made around them (see [`chain`]). Old rows may be cut away: an anchor
+//! under the gateway's key takes their place, and the triggers let nothing go that it does not cover.
+
+mod chain;
 
 use diesel::prelude::*;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use self::chain::{Anchors, Kind, Point, Record, Walk};
 use super::db::{Db, take_turns};
-use super::json::JsonText;
 use super::schema::audit;
 use super::{Store, StoreError};
+use crate::infra::crypto::{KeyHasher, Vault};
 
-/// What the first row is chained to.
-const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const VERIFY_PAGE: i64 = 1_000;
+/// Rows that are cut away in one transaction: writers wait for it.
+const CUT_AT_ONCE: i64 = 5_000;
 
 /// Something that was done, to be logged.
 #[derive(Debug, Clone)]
@@ -32,8 +34,17 @@ pub struct AuditEntry {
     pub detail: Value,
 }
 
+impl AuditEntry {
+    /// Something that the gateway did by itself.
+    pub fn by_system(at: i64, action: &str, target: &str, particulars: Value) -> Self {
+        let resource = action.rsplit_once('.').map_or(action, |(noun, _)| noun);
+        let detail = json!({"status": "success", "resourceType": resource, "metadata": particulars});
+        Self { at, actor: "system".to_owned(), action: action.to_owned(), target: target.to_owned(), detail }
+    }
+}
+
 /// One row of the log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Queryable)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRow {
     /// Its number; they have no gaps.
@@ -47,12 +58,50 @@ pub struct AuditRow {
     /// To what.
     pub target: String,
     /// The particulars.
-    #[diesel(deserialize_as = JsonText)]
     pub detail: Value,
     /// The hash of the row before.
     pub prev_hash: String,
     /// This row's hash.
     pub hash: String,
+}
+
+impl From<Record> for AuditRow {
+    fn from(record: Record) -> Self {
+        let Record { id, at, actor, action, target, detail, prev_hash, hash, .. } = record;
+        Self {
+            id,
+            at,
+            actor,
+            action,
+            target,
+            detail: serde_json::from_str(&detail).unwrap_or_default(),
+            prev_hash,
+            hash,
+        }
+    }
+}
+
+/// Which rows are asked for; what is absent lets everything pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// What was done.
+    pub action: Option<String>,
+    /// Who did it.
+    pub actor: Option<String>,
+    /// To what.
+    pub target: Option<String>,
+    /// To what kind of thing.
+    pub resource_type: Option<String>,
+    /// How it ended.
+    pub status: Option<String>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// Not before this time.
+    pub from: Option<i64>,
+    /// Not after this time.
+    pub to: Option<i64>,
+    /// Only rows older than the one with this number.
+    pub before: Option<i64>,
 }
 
 /// What a check of the chain found.
@@ -80,17 +129,60 @@ pub struct Audit<'a>(pub(super) &'a Store);
 impl Audit<'_> {
     /// Add an entry; answers with its row.
     pub async fn append(&self, entry: AuditEntry) -> Result<AuditRow, StoreError> {
-        self.0.write(move |db| append(db, entry)).await
+        let key = self.key();
+        self.0.write(move |db| append(db, &key, entry)).await
     }
 
     /// The newest rows, newest first.
     pub async fn list(&self, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
-        self.0.read(move |db| Ok(audit::table.order(audit::id.desc()).limit(limit.max(0)).load(db)?)).await
+        self.page(AuditFilter::default(), 0, limit).await
+    }
+
+    /// Some of the rows that fit, newest first.
+    pub async fn page(&self, filter: AuditFilter, skip: i64, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
+        let query = move |db: &mut Db| {
+            let rows = fitting(&filter).order(audit::id.desc()).offset(skip.max(0)).limit(limit.max(0));
+            Ok(rows.load::<Record>(db)?)
+        };
+        Ok(self.0.read(query).await?.into_iter().map(AuditRow::from).collect())
+    }
+
+    /// How many rows fit; nobody counts further than `most`.
+    pub async fn count(&self, filter: AuditFilter, most: i64) -> Result<usize, StoreError> {
+        let query = move |db: &mut Db| {
+            let ids = fitting(&filter).select(audit::id).order(audit::id.desc()).limit(most.max(0));
+            Ok(ids.load::<i64>(db)?.len())
+        };
+        self.0.read(query).await
     }
 
     /// Recompute the whole chain, and look for a head that was noted earlier if one is given.
     pub async fn verify(&self, noted_head: Option<&str>) -> Result<AuditVerdict, StoreError> {
-        let mut walk = Walk { next: 1, head: GENESIS.to_owned(), noted: noted_head.map(ToOwned::to_owned) };
+        loop {
+            let anchors = self.anchors().await?;
+            let began = anchors.start();
+            let verdict = self.walk(anchors, noted_head).await?;
+            // Rows that were cut away meanwhile are missing to a walk that did not know it.
+            let cut_meanwhile =
+                matches!(verdict, AuditVerdict::Broken { .. }) && self.anchors().await?.start() != began;
+            if !cut_meanwhile {
+                return Ok(verdict);
+            }
+        }
+    }
+
+    /// Cut away rows from before this time, some at a time; says how many. The newest row stays.
+    pub async fn cut(&self, before: i64, now: i64) -> Result<i64, StoreError> {
+        let key = self.key();
+        self.0.write(move |db| cut(db, &key, before, now)).await
+    }
+
+    async fn walk(&self, anchors: Anchors, noted_head: Option<&str>) -> Result<AuditVerdict, StoreError> {
+        let key = self.key();
+        let mut walk = Walk::new(&key, anchors, noted_head);
+        if let Some(forged) = walk.forged() {
+            return Ok(forged);
+        }
         loop {
             let from = walk.next;
             let page = self.0.read(move |db| load_page(db, from)).await?;
@@ -103,83 +195,107 @@ impl Audit<'_> {
             }
         }
     }
-}
 
-/// A row with its particulars as the text that was hashed.
-#[derive(Queryable, Insertable)]
-#[diesel(table_name = audit)]
-struct Record {
-    id: i64,
-    at: i64,
-    actor: String,
-    action: String,
-    target: String,
-    detail: String,
-    prev_hash: String,
-    hash: String,
-}
+    async fn anchors(&self) -> Result<Anchors, StoreError> {
+        let key = self.key();
+        self.0.read(move |db| Anchors::load(db, &key)).await
+    }
 
-impl Record {
-    /// A JSON list keeps the fields apart whatever they contain.
-    fn digest(&self) -> String {
-        let fields = (self.id, self.at, &self.actor, &self.action, &self.target, &self.detail, &self.prev_hash);
-        let canonical = serde_json::json!(fields).to_string();
-        hex::encode(Sha256::digest(canonical.as_bytes()))
+    fn key(&self) -> KeyHasher {
+        self.0.vault.audit().clone()
     }
 }
 
-fn append(db: &mut Db, entry: AuditEntry) -> Result<AuditRow, StoreError> {
-    take_turns(db, "audit")?;
-    let newest: Option<(i64, String)> =
-        audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(db).optional()?;
-    let (id, prev_hash) = newest.map_or((1, GENESIS.to_owned()), |(id, hash)| (id + 1, hash));
-    let AuditEntry { at, actor, action, target, detail } = entry;
+/// Vouch for a log that an older release wrote: from here on its rows are known under the key. Once, at the migration.
+pub(super) fn adopt(db: &mut Db, vault: &Vault) -> Result<(), StoreError> {
+    let Some(newest) = newest(db)? else { return Ok(()) };
+    tracing::info!(rows = newest.id, "the audit log of an older release is taken on");
+    for kind in [Kind::Legacy, Kind::Head] {
+        chain::anchor(db, vault.audit(), kind, newest.clone(), 0)?;
+    }
+    Ok(())
+}
 
-    let mut record =
-        Record { id, at, actor, action, target, detail: detail.to_string(), prev_hash, hash: String::new() };
-    record.hash = record.digest();
+type Boxed<'a> = audit::BoxedQuery<'a, <Db as diesel::Connection>::Backend>;
+
+fn fitting(filter: &AuditFilter) -> Boxed<'_> {
+    let mut query = audit::table.into_boxed();
+    if let Some(action) = &filter.action {
+        query = query.filter(audit::action.eq(action));
+    }
+    if let Some(actor) = &filter.actor {
+        query = query.filter(audit::actor.eq(actor));
+    }
+    if let Some(target) = &filter.target {
+        query = query.filter(audit::target.eq(target));
+    }
+    if let Some(resource_type) = &filter.resource_type {
+        query = query.filter(audit::resource_type.eq(resource_type));
+    }
+    if let Some(status) = &filter.status {
+        query = query.filter(audit::status.eq(status));
+    }
+    if let Some(request_id) = &filter.request_id {
+        query = query.filter(audit::request_id.eq(request_id));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(audit::at.ge(from));
+    }
+    if let Some(to) = filter.to {
+        query = query.filter(audit::at.le(to));
+    }
+    match filter.before {
+        Some(before) => query.filter(audit::id.lt(before)),
+        None => query,
+    }
+}
+
+fn append(db: &mut Db, key: &KeyHasher, entry: AuditEntry) -> Result<AuditRow, StoreError> {
+    take_turns(db, "audit")?;
+    let newest = newest(db)?;
+    let (tail, vouched) = Anchors::load(db, key)?.tail(newest);
+    let AuditEntry { at, actor, action, target, detail } = entry;
+    let mut record = Record {
+        id: tail.id + 1,
+        at,
+        actor,
+        action,
+        target,
+        detail: detail.to_string(),
+        prev_hash: tail.hash,
+        hash: String::new(),
+        status: String::new(),
+        resource_type: String::new(),
+        request_id: String::new(),
+    };
+    record.index();
+    record.hash = record.digest(key);
     diesel::insert_into(audit::table).values(&record).execute(db)?;
-    let Record { at, actor, action, target, prev_hash, hash, .. } = record;
-    Ok(AuditRow { id, at, actor, action, target, detail, prev_hash, hash })
+    if vouched {
+        chain::anchor(db, key, Kind::Head, Point { id: record.id, hash: record.hash.clone() }, at)?;
+    }
+    Ok(record.into())
+}
+
+fn cut(db: &mut Db, key: &KeyHasher, before: i64, now: i64) -> Result<i64, StoreError> {
+    take_turns(db, "audit")?;
+    let Some(newest) = newest(db)? else { return Ok(0) };
+    let start = Anchors::load(db, key)?.start();
+    let old = audit::table.filter(audit::at.lt(before)).filter(audit::id.lt(newest.id));
+    let bounded = old.filter(audit::id.le(start.id.saturating_add(CUT_AT_ONCE)));
+    let last =
+        bounded.select((audit::id, audit::hash)).order(audit::id.desc()).first::<(i64, String)>(db).optional()?;
+    let Some((id, hash)) = last else { return Ok(0) };
+    chain::anchor(db, key, Kind::Cut, Point { id, hash }, now)?;
+    let gone = diesel::delete(audit::table.filter(audit::id.le(id))).execute(db)?;
+    Ok(i64::try_from(gone).unwrap_or(i64::MAX))
+}
+
+fn newest(db: &mut Db) -> Result<Option<Point>, StoreError> {
+    let found = audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first::<(i64, String)>(db);
+    Ok(found.optional()?.map(|(id, hash)| Point { id, hash }))
 }
 
 fn load_page(db: &mut Db, from: i64) -> Result<Vec<Record>, StoreError> {
     Ok(audit::table.filter(audit::id.ge(from)).order(audit::id).limit(VERIFY_PAGE).load(db)?)
-}
-
-struct Walk {
-    next: i64,
-    head: String,
-    noted: Option<String>,
-}
-
-impl Walk {
-    fn step(&mut self, record: Record) -> Option<AuditVerdict> {
-        let broken = |id, reason: &str| Some(AuditVerdict::Broken { id, reason: reason.to_owned() });
-        if record.id != self.next {
-            return broken(self.next, "the row is missing");
-        }
-        if record.prev_hash != self.head {
-            return broken(record.id, "the row is not chained to the one before it");
-        }
-        if record.digest() != record.hash {
-            return broken(record.id, "the row was changed");
-        }
-        if self.noted.as_ref() == Some(&record.hash) {
-            self.noted = None;
-        }
-        self.next += 1;
-        self.head = record.hash;
-        None
-    }
-
-    fn finish(self) -> AuditVerdict {
-        match self.noted {
-            Some(noted) if noted != GENESIS => AuditVerdict::Broken {
-                id: self.next,
-                reason: "the row with the noted hash is gone: the end of the log was cut off".to_owned(),
-            },
-            _ => AuditVerdict::Intact { rows: self.next - 1, head: self.head },
-        }
-    }
 }

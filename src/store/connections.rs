@@ -78,6 +78,37 @@ pub struct TestNote {
     pub code: Option<String>,
 }
 
+impl ConnectionRow {
+    /// A connection that nothing is known of yet.
+    pub fn blank(id: String, at: i64) -> Self {
+        Self {
+            id,
+            provider: String::new(),
+            name: String::new(),
+            auth_type: "apikey".to_owned(),
+            credential: None,
+            credential_unreadable: false,
+            priority: 0,
+            global_priority: None,
+            is_active: true,
+            default_model: None,
+            max_concurrent: None,
+            rate_limit_protection: false,
+            group_name: None,
+            provider_specific_data: Value::Object(serde_json::Map::new()),
+            test_status: "unknown".to_owned(),
+            last_tested: None,
+            last_error: None,
+            last_error_type: None,
+            last_error_source: None,
+            last_error_at: None,
+            error_code: None,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+}
+
 /// Operations on connections.
 pub struct Connections<'a>(pub(super) &'a Store);
 
@@ -137,17 +168,38 @@ impl Connections<'_> {
 
     /// Remove a connection and what resilience remembered about it.
     pub async fn delete(&self, id: &str) -> Result<(), StoreError> {
-        use super::schema::connection_state;
         let id = id.to_owned();
-        self.0
-            .write(move |db| {
-                diesel::delete(connection_state::table.find(id.clone())).execute(db)?;
-                oauth_tokens::forget(db, &id)?;
-                provider_models::forget(db, &id)?;
-                one_row(diesel::delete(connections::table.find(id)).execute(db)?)
-            })
-            .await
+        self.0.write(move |db| remove(db, &id)).await
     }
+}
+
+/// Every connection, for those who read more than connections.
+pub(super) fn load_all(db: &mut super::db::Db, vault: &Vault) -> Result<Vec<ConnectionRow>, StoreError> {
+    let records = connections::table.order(connections::id).load::<Record>(db)?;
+    Ok(records.into_iter().map(|record| record.open(vault)).collect())
+}
+
+/// Store a connection as part of a larger transaction.
+pub(super) fn write(
+    db: &mut super::db::Db,
+    row: &ConnectionRow,
+    vault: &Vault,
+    is_new: bool,
+) -> Result<(), StoreError> {
+    let record = Record::seal(row, vault)?;
+    if is_new {
+        return Ok(diesel::insert_into(connections::table).values(record).execute(db).map(drop)?);
+    }
+    one_row(replace(db, record, row.credential_unreadable && row.credential.is_none())?)
+}
+
+/// Remove a connection and what resilience remembered about it, as part of a larger transaction.
+pub(super) fn remove(db: &mut super::db::Db, id: &str) -> Result<(), StoreError> {
+    use super::schema::connection_state;
+    diesel::delete(connection_state::table.find(id.to_owned())).execute(db)?;
+    oauth_tokens::forget(db, id)?;
+    provider_models::forget(db, id)?;
+    one_row(diesel::delete(connections::table.find(id.to_owned())).execute(db)?)
 }
 
 fn replace(db: &mut super::db::Db, mut record: Record, keep_credential: bool) -> QueryResult<usize> {

@@ -1,7 +1,7 @@
 //! Bringing the schema up to date at start, and refusing one from the future.
 
 use diesel::connection::SimpleConnection;
-use diesel::migration::{Migration, MigrationSource};
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
@@ -18,17 +18,18 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const LOCK: &str = "SET LOCAL lock_timeout = '5min'; SET LOCAL statement_timeout = 0; \
                     SELECT pg_advisory_xact_lock(7236018453)";
 
-/// Run what is pending, all of it or nothing; two instances starting at once take turns.
-pub(crate) fn run(db: &mut Db) -> Result<(), StoreError> {
+/// Run what is pending, all of it or nothing; two instances starting at once take turns. Answers with what was run.
+pub(crate) fn run(db: &mut Db) -> Result<Vec<String>, StoreError> {
+    let names = |run: Vec<MigrationVersion<'_>>| run.iter().map(ToString::to_string).collect();
     match db {
         Db::Sqlite(connection) => connection.immediate_transaction(|connection| {
             refuse_newer::<Sqlite, _>(connection, SQLITE)?;
-            connection.run_pending_migrations(SQLITE).map(drop).map_err(StoreError::Other)
+            connection.run_pending_migrations(SQLITE).map(names).map_err(StoreError::Other)
         }),
         Db::Postgres(connection) => connection.transaction(|connection| {
             connection.batch_execute(LOCK)?;
             refuse_newer::<Pg, _>(connection, POSTGRES)?;
-            connection.run_pending_migrations(POSTGRES).map(drop).map_err(StoreError::Other)
+            connection.run_pending_migrations(POSTGRES).map(names).map_err(StoreError::Other)
         }),
     }
 }

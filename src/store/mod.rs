@@ -12,6 +12,7 @@
 mod api_keys;
 mod audit;
 mod backup;
+mod bundle;
 mod combo_states;
 mod combos;
 mod connection_state;
@@ -38,14 +39,16 @@ mod responses;
 mod schema;
 mod sessions;
 mod settings;
+mod sync_tokens;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod writer;
 
 pub use api_keys::{ApiKeyRow, ApiKeys};
-pub use audit::{Audit, AuditEntry, AuditRow, AuditVerdict};
+pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow, AuditVerdict};
 pub use backup::{Backups, Contents, Take};
+pub use bundle::{Applied, Bundles, CarriedConnection, Change, Changes, Configuration};
 pub use combo_states::{ComboStateRow, ComboStates};
 pub use combos::{ComboRow, Combos};
 pub use connection_state::{ConnectionStateRow, ConnectionStates};
@@ -66,6 +69,7 @@ pub use provider_models::{ProviderModelRow, ProviderModels, SyncedModelsRow};
 pub use responses::{KeptResponse, ResponseRow, Responses, RunStatus};
 pub use sessions::{SessionRow, Sessions};
 pub use settings::{SettingRow, Settings};
+pub use sync_tokens::{SyncTokenRow, SyncTokens};
 pub use usage::{Usage, UsageRow};
 
 use std::path::PathBuf;
@@ -79,6 +83,9 @@ use damage::Damage;
 use db::{Access, Db, Target};
 use reader::Readers;
 use writer::Writer;
+
+/// How the version of the migration ends from which on the audit log is chained under a key.
+const KEYED_AUDIT: &str = "000008";
 
 /// What the store needs to know at start.
 #[derive(Clone)]
@@ -161,8 +168,11 @@ impl Store {
             db::prepare_sqlite_file(path, &options.data_dir)?;
         }
         let mut db = target.connect(Access::Write)?;
-        migrate::run(&mut db)?;
+        let migrated = migrate::run(&mut db)?;
         meta::check_vault(&mut db, &options.vault)?;
+        if migrated.iter().any(|version| version.ends_with(KEYED_AUDIT)) {
+            audit::adopt(&mut db, &options.vault)?;
+        }
         let file = match &target {
             Target::Sqlite { path, .. } => Some(path.clone()),
             Target::Postgres { .. } => None,
@@ -287,6 +297,16 @@ impl Store {
     /// The audit log.
     pub fn audit(&self) -> Audit<'_> {
         Audit(self)
+    }
+
+    /// The configuration as a whole.
+    pub fn bundles(&self) -> Bundles<'_> {
+        Bundles(self)
+    }
+
+    /// Tokens of other instances.
+    pub fn sync_tokens(&self) -> SyncTokens<'_> {
+        SyncTokens(self)
     }
 
     /// Copies of the whole database.

@@ -116,6 +116,8 @@ diesel::table! {
         expires_at -> BigInt,
         client_ip -> Nullable<Text>,
         user_agent -> Nullable<Text>,
+        subject -> Text,
+        role -> Text,
     }
 }
 
@@ -138,6 +140,31 @@ diesel::table! {
         detail -> Text,
         prev_hash -> Text,
         hash -> Text,
+        status -> Text,
+        resource_type -> Text,
+        request_id -> Text,
+    }
+}
+
+diesel::table! {
+    audit_anchors (kind) {
+        kind -> Text,
+        id -> BigInt,
+        hash -> Text,
+        at -> BigInt,
+        mac -> Text,
+    }
+}
+
+diesel::table! {
+    sync_tokens (id) {
+        id -> Text,
+        name -> Text,
+        secret_hash -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        last_used_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
     }
 }
 

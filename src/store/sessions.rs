@@ -21,6 +21,10 @@ pub struct SessionRow {
     pub client_ip: Option<String>,
     /// What opened it.
     pub user_agent: Option<String>,
+    /// Who signed in.
+    pub subject: String,
+    /// What they may do, as a word.
+    pub role: String,
 }
 
 /// Operations on sessions.

@@ -173,7 +173,7 @@ async fn the_service_key_of_the_configuration_is_valid_and_manages_nothing() {
     let principal = bed.ring.authenticate(&headers(&[("x-api-key", "the operators own text")]), "").unwrap();
 
     assert_eq!(principal.kind, Kind::Service);
-    assert_eq!(principal.scopes, Scopes { inference: true, management: false });
+    assert_eq!(principal.scopes, Scopes { inference: true, management: None });
     assert_eq!(bed.ask(&[("x-api-key", "another text")]), Err(AuthFailure::Malformed));
     assert!(bed.config.load().auth.require_api_key);
 }

@@ -3,8 +3,6 @@
 //! Every failed login takes the same time and gets the same answer; what an attacker may learn from outside is only
 //! whether the gateway has been set up, which `/api/init` says anyway.
 
-use std::time::Duration;
-
 use actix_web::HttpResponse;
 use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
@@ -12,7 +10,7 @@ use actix_web::http::header::USER_AGENT;
 use secrecy::SecretString;
 use serde_json::json;
 
-use crate::auth::{COOKIE, PASSWORD_CHARS, SetUp, check_csrf};
+use crate::auth::{Attempt, COOKIE, PASSWORD_CHARS, Role, SetUp, SignIn, check_csrf};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope, guard};
 
 pub(super) fn routes() -> Vec<RouteSpec> {
@@ -33,7 +31,7 @@ async fn login(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     form.finish()?;
     let password = SecretString::from(password.unwrap_or_default());
 
-    let attempt = call.app.logins.begin(call.origin.ip).map_err(locked_out)?;
+    let attempt = begin(&call).await?;
     match call.management.admin.check(password).await {
         Ok(true) => {
             attempt.succeeded();
@@ -51,9 +49,16 @@ async fn login(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     }
 }
 
-pub(super) fn locked_out(wait: Duration) -> Refusal {
-    let message = "Too many failed attempts. Try again later.";
-    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "login_locked", message).after(wait)
+/// Count an attempt to sign in.
+pub(super) async fn begin(call: &Call) -> Result<Attempt<'_>, Refusal> {
+    match call.app.logins.begin(call.origin.ip) {
+        Ok(attempt) => Ok(attempt),
+        Err(wait) => {
+            call.alarm("auth.login.locked", "dashboard-auth", json!({"seconds": wait.as_secs()})).await;
+            let message = "Too many failed attempts. Try again later.";
+            Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "login_locked", message).after(wait))
+        }
+    }
 }
 
 async fn wrong_password(call: &Call) -> Refusal {
@@ -78,9 +83,13 @@ async fn new_session(call: &Call) -> Result<Cookie<'static>, Refusal> {
     if let Some(old) = call.request.cookie(COOKIE) {
         sessions.close(old.value()).await?;
     }
-    let user_agent = call.request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let token = sessions.open(call.ip(), user_agent).await?;
+    let token = sessions.open(SignIn::administrator(call.ip(), user_agent(call))).await?;
     Ok(sessions.cookie(&token, call.origin))
+}
+
+/// What the browser calls itself.
+pub(super) fn user_agent(call: &Call) -> Option<String> {
+    call.request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(ToOwned::to_owned)
 }
 
 async fn logout(call: Call) -> Result<HttpResponse, Refusal> {
@@ -97,9 +106,14 @@ async fn logout(call: Call) -> Result<HttpResponse, Refusal> {
 }
 
 async fn status(call: Call) -> Result<HttpResponse, Refusal> {
-    let authenticated = guard::administrator(&call.request).await.is_some();
+    let caller = guard::manager(Role::Viewer, &call.request).await;
     let needs_setup = call.management.admin.set_up().await? == SetUp::AwaitsToken;
-    Ok(HttpResponse::Ok().json(json!({"authenticated": authenticated, "needsSetup": needs_setup})))
+    Ok(HttpResponse::Ok().json(json!({
+        "authenticated": caller.is_some(),
+        "user": caller.as_ref().map(|caller| caller.label()),
+        "role": caller.and_then(|caller| caller.scopes.management),
+        "needsSetup": needs_setup,
+    })))
 }
 
 async fn requirements(call: Call) -> Result<HttpResponse, Refusal> {
@@ -144,11 +158,11 @@ pub(super) async fn renewed(call: &Call, password: SecretString) -> Result<Cooki
 
 /// Whether the signed-in administrator knows the current password, under the same throttle as a login.
 pub(super) async fn password_of_session(call: &Call, current: SecretString) -> Result<bool, Refusal> {
-    if !call.principal.as_deref().is_some_and(guard::is_session) {
+    if !call.principal.as_deref().is_some_and(guard::is_administrator) {
         let message = "Only the signed-in administrator may change the password";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", message));
     }
-    let attempt = call.app.logins.begin(call.origin.ip).map_err(locked_out)?;
+    let attempt = begin(call).await?;
     match call.management.admin.check(current).await {
         Ok(true) => {
             attempt.succeeded();

@@ -76,6 +76,7 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     if form.is_empty() {
         return Err(Refusal::bad_request("No fields to update"));
     }
+    call.check_switch(&form)?;
     let before = combo.name.clone();
     form.let_pass_answer(&view(&combo));
     let warnings = fill(&call, &mut form, &mut combo);

@@ -5,8 +5,8 @@ use actix_web::http::StatusCode;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::auth::{locked_out, signed_in};
-use crate::auth::{PASSWORD_CHARS, SetUp};
+use super::auth::{begin, signed_in};
+use crate::auth::{PASSWORD_CHARS, Role, SetUp};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope, guard};
 
 pub(super) fn routes() -> Vec<RouteSpec> {
@@ -34,8 +34,8 @@ async fn set_up(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     if admin.set_up().await? == SetUp::Done {
         return Err(Refusal::conflict("A password is set already"));
     }
-    if guard::administrator(&call.request).await.is_none() {
-        let attempt = call.app.logins.begin(call.origin.ip).map_err(locked_out)?;
+    if guard::manager(Role::Admin, &call.request).await.is_none() {
+        let attempt = begin(&call).await?;
         if !token.is_some_and(|token| admin.take_token(&token)) {
             call.audit_as("auth.setup.failed", "dashboard-auth", "failed", json!({})).await;
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "AUTH_001", "Invalid set-up token"));

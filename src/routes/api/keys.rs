@@ -199,8 +199,7 @@ fn refuse_what_is_not_offered(form: &mut Form) {
 fn check_grant(granter: Option<&Principal>, row: &ApiKeyRow) -> Result<(), Refusal> {
     let Some(granter) = granter.filter(|granter| matches!(granter.kind, Kind::Key { .. })) else { return Ok(()) };
     let scopes = Scopes::of(&row.scopes);
-    let scopes_held =
-        (granter.scopes.inference || !scopes.inference) && (granter.scopes.management || !scopes.management);
+    let scopes_held = (granter.scopes.inference || !scopes.inference) && granter.scopes.management >= scopes.management;
     let models = row.allowed_models.as_array().map_or(&[][..], Vec::as_slice);
     let models_held = granter.allowed_models == ModelPatterns::All
         || !models.is_empty() && models.iter().filter_map(Value::as_str).all(|model| granter.may_use_model(model));

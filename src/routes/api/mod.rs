@@ -3,6 +3,8 @@
 mod audit;
 mod auth;
 mod availability;
+mod cli_tools;
+mod cloud;
 mod combo_builder;
 mod combo_check;
 mod combo_config;
@@ -55,10 +57,14 @@ mod sessions;
 mod settings;
 mod settings_aliases;
 mod stored;
+mod sync;
+mod sync_tokens;
+mod system;
 mod system_prompt;
 mod telemetry;
 mod thinking_budget;
 mod token_health;
+mod tool_settings;
 
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
@@ -104,8 +110,13 @@ pub fn routes() -> Vec<RouteSpec> {
         sessions::routes(),
         monitoring::routes(),
         config::routes(),
+        system::routes(),
         db_backups::routes(),
         audit::routes(),
+        cli_tools::routes(),
+        cloud::routes(),
+        sync::routes(),
+        sync_tokens::routes(),
         openapi::routes(),
     ]
     .concat()

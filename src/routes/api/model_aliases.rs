@@ -42,7 +42,7 @@ async fn show(call: Call, query: web::Query<Query>) -> Result<HttpResponse, Refu
 }
 
 /// Where requests for this name go.
-fn resolve(call: &Call, name: &str, rows: &[ModelAliasRow]) -> Result<Value, Refusal> {
+pub(super) fn resolve(call: &Call, name: &str, rows: &[ModelAliasRow]) -> Result<Value, Refusal> {
     if name.is_empty() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "MODEL_NOT_MAPPED", "The name is empty"));
     }

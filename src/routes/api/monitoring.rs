@@ -12,7 +12,7 @@ use omniroute_actors::supervisor::GetSnapshots;
 use serde_json::{Map, Value, json};
 
 use super::{live, resilience};
-use crate::auth::SetUp;
+use crate::auth::{Role, SetUp};
 use crate::infra::lifecycle::Phase;
 use crate::infra::memory;
 use crate::providers::Catalog;
@@ -74,7 +74,7 @@ async fn show(call: Call) -> Result<HttpResponse, Refusal> {
     let asked = tokio::time::timeout(STORE_WITHIN, call.app.registry.send(GetSnapshots)).await;
     let snapshots = asked.ok().and_then(Result::ok).unwrap_or_default();
     let mut answer = public(&call, &snapshots).await;
-    if guard::administrator(&call.request).await.is_some()
+    if guard::manager(Role::Viewer, &call.request).await.is_some()
         && let (Value::Object(answer), Value::Object(more)) = (&mut answer, details(&call, &snapshots).await)
     {
         answer.extend(more);

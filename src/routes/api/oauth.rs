@@ -140,7 +140,7 @@ pub(super) fn check_ready(spec: &OauthSpec, flow: Flow) -> Result<(), Refusal> {
 pub(super) fn caller(call: &Call) -> String {
     match call.principal.as_ref().map(|principal| &principal.kind) {
         Some(Kind::Key { id, .. }) => format!("key:{id}"),
-        Some(Kind::Session { id_hash }) => format!("session:{id_hash}"),
+        Some(Kind::Session { id_hash, .. }) => format!("session:{id_hash}"),
         Some(Kind::Service) => "service".to_owned(),
         Some(Kind::Anonymous) | None => "anonymous".to_owned(),
     }

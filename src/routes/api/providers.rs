@@ -57,6 +57,7 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     if form.is_empty() {
         return Err(Refusal::bad_request("No fields to update"));
     }
+    call.check_switch(&form)?;
     let mut row = call.app.store.connections().get(&id).await?;
     let new_key = form.raw("apiKey").and_then(Value::as_str).is_some_and(|key| !key.trim().is_empty());
     let_pass(&mut form, &row);

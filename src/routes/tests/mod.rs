@@ -1,6 +1,7 @@
 //! The routes, tried through the whole service.
 
 mod access;
+mod audit;
 mod backups;
 mod combos;
 mod connections;
@@ -8,5 +9,7 @@ mod explain;
 mod keys;
 mod live;
 mod login;
+mod roles;
 mod routing;
+mod system;
 mod unknown_fields;

@@ -11,13 +11,13 @@ use super::super::db::Db;
 use super::Take;
 
 /// What is not taken: the past, what belongs to running processes, and what the database knows of itself.
-const NEVER: [&str; 6] =
-    ["__diesel_schema_migrations", "meta", "audit", "sessions", "connection_state", "oauth_logins"];
+const NEVER: [&str; 7] =
+    ["__diesel_schema_migrations", "meta", "audit", "audit_anchors", "sessions", "connection_state", "oauth_logins"];
 /// What is taken in beside what is there: no row of it is ever false later, or, of tokens that were renewed since, the one
 /// that is there is the one that still works.
 const ADDED: [&str; 3] = ["usage_records", "responses", "oauth_tokens"];
-/// Who may sign in with which key.
-const KEYS: &str = "api_keys";
+/// Who may come in with which key.
+const KEYS: [&str; 2] = ["api_keys", "sync_tokens"];
 /// The setting that holds the password's hash.
 const PASSWORD: &str = "admin_password";
 
@@ -53,7 +53,7 @@ fn statements(table: &str, take: Take) -> Option<String> {
     let columns = format!("main.{table} SELECT * FROM copy.{table}");
     match table {
         _ if NEVER.contains(&table) => None,
-        KEYS if take == Take::ButAccess => None,
+        _ if KEYS.contains(&table) && take == Take::ButAccess => None,
         "settings" if take == Take::ButAccess => Some(format!(
             "DELETE FROM main.settings WHERE key <> '{PASSWORD}'; INSERT INTO {columns} WHERE key <> '{PASSWORD}'"
         )),

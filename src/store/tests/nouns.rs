@@ -138,6 +138,8 @@ fn session(id: &str, expires_at: i64) -> SessionRow {
         expires_at,
         client_ip: Some("192.0.2.1".into()),
         user_agent: None,
+        subject: "admin".into(),
+        role: "admin".into(),
     }
 }
 

@@ -14,3 +14,5 @@ mod providers;
 mod resilience;
 mod scopes;
 mod settings;
+mod sync;
+mod system;

@@ -1,0 +1,113 @@
+//! `/api/sync/*` between two built gateways.
+
+use omniroute_testkit::http::{Request, Response};
+use serde_json::{Value, json};
+
+use crate::common::{Site, calm, chat};
+
+const SHARED: &str = "a key that both operators share, long enough";
+
+/// A gateway with a configuration worth having, and one without that knows it as its peer.
+async fn pair(with_credentials: bool, shared: &str) -> (Site, omniroute_testkit::gateway::Gateway) {
+    let with = if with_credentials { "true" } else { "false" };
+    let source = Site::open(
+        calm().set("sync.shared_key", SHARED).set("sync.include_credentials", with).set("sync.accept", "true"),
+    )
+    .await;
+    let token = source.admin.post("/api/sync/tokens", &json!({"name": "the other"})).await["token"].clone();
+    let reader = calm()
+        .set("sync.peer_url", &format!("http://{}", source.gateway.addr))
+        .set("sync.peer_token", token.as_str().unwrap())
+        .set("sync.shared_key", shared)
+        .set("upstream.allow_private_hosts", "127.0.0.1:*")
+        .set("upstream.allow_http", "true")
+        .start()
+        .await;
+    (source, reader)
+}
+
+#[tokio::test]
+async fn without_a_peer_nothing_is_synchronised_and_everything_says_so() {
+    let site = Site::open(calm()).await;
+
+    let shown = site.admin.get("/api/sync/cloud").await;
+    let enabled = site.admin.send(Request::post("/api/sync/cloud", &json!({"action": "enable"}))).await;
+    let stranger = site.gateway.ask(&Request::get("/api/sync/bundle")).await;
+
+    assert_eq!((shown["enabled"].clone(), enabled.status(), stranger.status()), (json!(false), 400, 401));
+}
+
+#[tokio::test]
+async fn a_pulled_configuration_answers_calls_with_the_credentials_that_came_along() {
+    let (source, reader) = pair(true, SHARED).await;
+    let admin = reader.admin().await;
+    let sync = async |body: Value| admin.post("/api/sync/cloud", &body).await;
+    assert_eq!(admin.post("/api/sync/cloud", &json!({"action": "enable"})).await["verified"], true);
+
+    let preview = sync(json!({"action": "sync", "dryRun": true})).await;
+    let before = admin.get("/api/combos").await;
+    let done = sync(json!({"action": "sync"})).await;
+    let again = sync(json!({"action": "sync"})).await;
+
+    assert_eq!(preview["changes"]["kinds"]["nodes"]["added"].as_array().unwrap().len(), 2);
+    assert!(!before.to_string().contains("team"), "{before}");
+    assert_eq!(done["changes"], preview["changes"]);
+    assert_eq!(again["changes"]["kinds"]["combos"]["unchanged"], 1, "{again}");
+    let answer = reader.ask(&chat("team", false)).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert_eq!(admin.get("/api/sync/cloud").await["connected"], true);
+    assert_eq!(source.a.control.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn credentials_stay_at_home_unless_the_operator_wants_it() {
+    let (source, reader) = pair(false, SHARED).await;
+    let admin = reader.admin().await;
+
+    admin.post("/api/sync/cloud", &json!({"action": "sync"})).await;
+    let bundle = source.admin.send(Request::get("/api/sync/bundle")).await;
+
+    assert!(!bundle.text().contains("sk-a"), "{}", bundle.text());
+    assert_eq!(bundle.json()["credentials"], json!({}));
+    assert_ne!(reader.ask(&chat("team", false)).await.status(), 200);
+    let same = Request::get("/api/sync/bundle").header("If-None-Match", bundle.header("etag").unwrap());
+    assert_eq!(source.admin.send(same).await.status(), 304);
+}
+
+#[tokio::test]
+async fn a_bundle_under_another_key_is_not_believed() {
+    let (_source, reader) = pair(true, "another key, as long as the other one was").await;
+    let admin = reader.admin().await;
+
+    let refused: Response = admin.send(Request::post("/api/sync/cloud", &json!({"action": "sync"}))).await;
+
+    assert_eq!(refused.status(), 502, "{}", refused.text());
+    assert!(!admin.get("/api/combos").await.to_string().contains("team"));
+}
+
+#[tokio::test]
+async fn a_pushed_configuration_is_applied_there_once_and_only_with_a_good_token() {
+    let (source, writer) = pair(true, SHARED).await;
+    let admin = writer.admin().await;
+    admin.create_combo("pushed", "priority", &["openai/gpt-5.5"]).await;
+
+    let done = admin.post("/api/sync/cloud", &json!({"action": "sync", "direction": "push"})).await;
+    let own = admin.send(Request::get("/api/sync/bundle")).await.text();
+    let tokens = source.admin.get("/api/sync/tokens").await;
+    let made = source.admin.post("/api/sync/tokens", &json!({"name": "replay"})).await;
+    let token = format!("Bearer {}", made["token"].as_str().unwrap());
+    let bring = async |text: &str| {
+        let request = Request::post("/api/sync/bundle", &json!({"envelope": text})).header("Authorization", &token);
+        source.gateway.ask(&request).await.status()
+    };
+    let (first, replayed, forged) =
+        (bring(&own).await, bring(&own).await, bring(&own.replace("pushed", "forged")).await);
+    source.admin.delete(&format!("/api/sync/tokens/{}", made["syncToken"]["id"].as_str().unwrap())).await;
+    let revoked = bring(&own).await;
+
+    assert_eq!(done["changes"]["kinds"]["combos"]["added"].as_array().unwrap().len(), 1, "{done}");
+    assert!(source.admin.get("/api/combos").await.to_string().contains("pushed"));
+    assert!(source.admin.get("/api/combos").await.to_string().contains("team"), "merging removes nothing");
+    assert!(tokens["tokens"][0]["lastUsedAt"].is_string(), "{tokens}");
+    assert_eq!((first, replayed, forged, revoked), (200, 409, 403, 401));
+}
