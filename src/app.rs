@@ -11,6 +11,7 @@ use omniroute_actors::supervisor::Registry;
 
 use crate::auth::{KeyRing, LoginThrottle};
 use crate::config::ConfigHandle;
+use crate::evals::Evals;
 use crate::gateway::directory::Directory;
 use crate::gateway::seals::Seals;
 use crate::infra::crypto::Vault;
@@ -56,6 +57,8 @@ pub struct App {
     pub seals: Seals,
     /// What is made in the background.
     pub runs: Addr<BackgroundRuns>,
+    /// Models that are tried.
+    pub evals: Evals,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
     /// What it takes on.

@@ -34,6 +34,7 @@ use crate::app::App;
 use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, client_keys};
 use crate::config::{Config, ConfigHandle, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
+use crate::evals::{self, Evals};
 use crate::gateway::background;
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts};
 use crate::gateway::seals::Seals;
@@ -145,6 +146,9 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
     let registry = start_registry(&control, ports, remembered(&store).await?);
     let runs = Supervisor::start_in_arbiter(&control, |_| BackgroundRuns::default());
 
+    let trying = Supervisor::start_in_arbiter(&control, |_| BackgroundRuns::default());
+    let evals = Evals::new(trying, config.evals.max_running);
+
     let config = ConfigHandle::new(config);
     let plan = PublishedPlan::default();
     let directory = Arc::new(Directory::new(DirectoryParts {
@@ -186,10 +190,12 @@ pub async fn build(loader: Loader, loaded: Loaded, log: LogControl) -> Result<Bo
         web,
         recorder,
         runs,
+        evals,
         stats,
     };
 
     background::give_up_abandoned(&app).await?;
+    evals::give_up_abandoned(&app).await?;
     app.directory.recall().await?;
     app.directory.refresh().await?;
     let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;

@@ -8,6 +8,7 @@ use actix_rt::task::JoinHandle;
 use omniroute_actors::supervisor::GetSnapshots;
 
 use crate::app::App;
+use crate::evals;
 use crate::infra::backups::{LOOK_EVERY, Shelf};
 use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
 use crate::infra::notify::ServiceManager;
@@ -101,6 +102,7 @@ async fn expired(app: App) {
         ("sessions", app.store.sessions().delete_expired(now).await),
         ("responses", app.store.responses().delete_expired(now).await),
         ("runs", app.store.responses().fail_abandoned(now).await),
+        ("evals", evals::clear_away(&app).await),
     ];
     for (what, cleared) in cleared {
         match cleared {

@@ -5,6 +5,7 @@
 
 pub mod backups;
 pub mod environment;
+pub mod evals;
 mod hint;
 pub mod layers;
 pub mod loader;
@@ -23,6 +24,7 @@ mod validate;
 
 pub use backups::Backups;
 pub use environment::Environment;
+pub use evals::Evals;
 pub use loader::{Loaded, Loader};
 pub use network::{HostException, Network};
 pub use overload::Overload;
@@ -59,6 +61,8 @@ section! {
         resilience: Resilience = Resilience::default();
         /// What the process takes on before it refuses new calls, quickly and fairly between keys.
         overload: Overload = Overload::default();
+        /// Trying models with the cases of a suite (`/api/evals`). It waits while clients need the gateway.
+        evals: Evals = Evals::default();
         /// Where providers come from beside the store.
         providers: Providers = Providers::default();
         /// What is written to standard error.

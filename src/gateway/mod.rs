@@ -21,6 +21,7 @@ pub mod count;
 pub mod deliver;
 pub mod directory;
 pub mod dispatch;
+pub mod errand;
 pub mod fault;
 pub mod features;
 mod frames;

@@ -1,5 +1,6 @@
 //! The management API: one file per family of addresses, named as in the addresses.
 
+mod assess;
 mod audit;
 mod auth;
 mod availability;
@@ -16,6 +17,9 @@ mod config;
 mod connection_form;
 mod connection_view;
 mod db_backups;
+mod eval_form;
+mod eval_suites;
+mod evals;
 mod explain;
 mod fallback_chains;
 mod init;
@@ -71,6 +75,9 @@ pub fn routes() -> Vec<RouteSpec> {
         monitoring::routes(),
         config::routes(),
         db_backups::routes(),
+        evals::routes(),
+        eval_suites::routes(),
+        assess::routes(),
         audit::routes(),
         openapi::routes(),
     ]

@@ -13,7 +13,7 @@ use super::Take;
 /// What is not taken: the past, what belongs to running processes, and what the database knows of itself.
 const NEVER: [&str; 5] = ["__diesel_schema_migrations", "meta", "audit", "sessions", "connection_state"];
 /// What is taken in beside what is there: no row of it is ever false later.
-const ADDED: [&str; 2] = ["usage_records", "responses"];
+const ADDED: [&str; 3] = ["usage_records", "responses", "eval_runs"];
 /// Who may sign in with which key.
 const KEYS: &str = "api_keys";
 /// The setting that holds the password's hash.

@@ -5,6 +5,7 @@
 mod audit;
 mod backup;
 mod bed;
+mod evals;
 mod faults;
 mod migrations;
 mod nouns;

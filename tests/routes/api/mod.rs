@@ -4,6 +4,7 @@ mod auth;
 mod combos;
 mod config;
 mod db_backups;
+mod evals;
 mod keys;
 mod monitoring;
 mod provider_nodes;
