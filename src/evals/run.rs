@@ -122,7 +122,8 @@ pub enum NotBegun {
 pub async fn begin(job: Job) -> Result<Vec<(String, JoinHandle<()>)>, NotBegun> {
     let Job { app, router, operator, key, suite, targets } = job;
     let group = (targets.len() > 1).then(|| uuid::Uuid::now_v7().to_string());
-    let rows: Vec<_> = targets.iter().map(|target| row(&app, &suite, target, key.as_deref(), group.as_deref())).collect();
+    let rows: Vec<_> =
+        targets.iter().map(|target| row(&app, &suite, target, key.as_deref(), group.as_deref())).collect();
     let mut tickets = Vec::with_capacity(rows.len());
     for row in &rows {
         tickets.push(ticket(&app, &row.id).await?);

@@ -93,9 +93,7 @@ fn schema(value: &Value) -> Result<Validator, String> {
     }
     let limits = PatternOptions::regex().size_limit(EXPRESSION_BYTES).dfa_size_limit(EXPRESSION_BYTES);
     let built = jsonschema::options().with_pattern_options(limits).build(&parsed);
-    built.map_err(|error| {
-        Verdict::new(false, format!("the schema cannot be used: {error}")).reason
-    })
+    built.map_err(|error| Verdict::new(false, format!("the schema cannot be used: {error}")).reason)
 }
 
 fn fits(schema: &Validator, answer: &str) -> Verdict {

@@ -33,7 +33,7 @@ pub fn document() -> Value {
 }
 
 /// `{name:pattern}` is the router's business; the document says `{name}`.
-fn documented(path: &str) -> String {
+pub(super) fn documented(path: &str) -> String {
     let segment = |segment: &str| match segment.split_once(':') {
         Some((name, _)) if name.starts_with('{') => format!("{name}}}"),
         _ => segment.to_owned(),
@@ -42,7 +42,8 @@ fn documented(path: &str) -> String {
 }
 
 fn operation(row: &Row) -> Value {
-    let line = described::all().routes.get(&format!("{} {}", row.method, row.path)).cloned().unwrap_or_default();
+    let line =
+        described::all().routes.get(&format!("{} {}", row.method, documented(row.path))).cloned().unwrap_or_default();
     let mut operation = json!({
         "operationId": operation_id(row),
         "summary": row.summary,

@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn nothing_of_the_document_becomes_markup() {
         let evil = "<script>alert(1)</script>\"'";
-        let operation = json!({"tags": [evil], "summary": evil, "operationId": evil, "responses": {"200": {"description": evil}}});
+        let operation =
+            json!({"tags": [evil], "summary": evil, "operationId": evil, "responses": {"200": {"description": evil}}});
 
         let page = page(&json!({"paths": {"/x": {"get": operation}}, "info": {"version": evil}}));
 

@@ -23,7 +23,7 @@ fn suite() -> Value {
         case("contains", "It+is+PARIS", json!({"strategy": "contains", "value": "Paris"})),
         case("exact", "42", json!({"strategy": "exact", "value": "42"})),
         case("regex", "call+555-0100", json!({"strategy": "regex", "value": r"\d{3}-\d{4}"})),
-        case("schema", "{\"n\":7}", json!({"strategy": "json_schema", "value": {"required": ["n"]}})),
+        case("schema", "7", json!({"strategy": "json_schema", "value": {"type": "integer"}})),
         case("wrong", "Rome", json!({"strategy": "contains", "value": "Paris"})),
     ]})
 }
@@ -175,7 +175,8 @@ async fn a_run_has_the_rights_of_its_key_and_is_booked_under_it() {
 
     assert_eq!((&good["summary"]["passed"], &bad["summary"]["errors"]), (&json!(4), &json!(5)), "{bad}");
     assert!(bad["results"][0]["error"].as_str().unwrap().contains("may not use model"), "{bad}");
-    let booked = eventually(PATIENCE, async || Some(usage(&site.gateway.data_dir)).filter(|rows| rows.len() == 5)).await;
+    let booked =
+        eventually(PATIENCE, async || Some(usage(&site.gateway.data_dir)).filter(|rows| rows.len() == 5)).await;
     assert!(booked.is_some_and(|rows| rows.iter().all(|row| row.outcome == "success" && row.prompt_tokens == 10)));
     let ghost = post(&site, "/api/evals", &json!({"suiteId": "mine", "apiKeyId": "ghost"})).await;
     assert_eq!((ghost.status(), &ghost.json()["error"]["details"][0]["field"]), (400, &json!("apiKeyId")));
@@ -247,7 +248,7 @@ async fn after_a_crash_a_run_is_interrupted_and_keeps_what_it_found_out() {
 async fn outputs_that_are_given_are_scored_and_nobody_is_asked() {
     let site = site_with(&suite()).await;
 
-    let outputs = json!({"contains": "paris", "exact": "41", "regex": "555-0100", "schema": "[]"});
+    let outputs = json!({"contains": "paris", "exact": "41", "regex": "555-0100", "schema": "9"});
     let score = post(&site, "/api/evals", &json!({"suiteId": "mine", "outputs": outputs})).await;
 
     let body = score.json();

@@ -11,3 +11,4 @@ mod provider_nodes;
 mod providers;
 mod resilience;
 mod scopes;
+mod secrecy;
