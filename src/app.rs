@@ -11,6 +11,7 @@ use omniroute_actors::supervisor::Registry;
 
 use crate::auth::{KeyRing, LoginThrottle};
 use crate::config::ConfigHandle;
+use crate::evals::Evals;
 use crate::gateway::directory::Directory;
 use crate::gateway::handoff::Handoffs;
 use crate::gateway::seals::Seals;
@@ -65,6 +66,8 @@ pub struct App {
     pub handoffs: Handoffs,
     /// What is made in the background.
     pub runs: Addr<BackgroundRuns>,
+    /// Models that are tried.
+    pub evals: Evals,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
     /// What it takes on.

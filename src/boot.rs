@@ -35,6 +35,7 @@ use crate::app::App;
 use crate::auth::{Admin, AdminError, KeyRing, LoginThrottle, Sessions, SetUp, client_keys};
 use crate::config::{Config, ConfigHandle, ConfigProblems, LedgerUnavailable, Loaded, Loader, Source, Upstream, When};
 use crate::demo::{self, Demo, DemoOptions, DemoServer};
+use crate::evals::{self, Evals};
 use crate::gateway::background;
 use crate::gateway::directory::{Directory, DirectoryError, DirectoryParts, Egress};
 use crate::gateway::handoff::Handoffs;
@@ -190,6 +191,9 @@ pub async fn build(
     let control = Arbiter::new().handle();
     let registry = start_registry(&control, ports, remembered(&store).await?);
 
+    let trying = Supervisor::start_in_arbiter(&control, |_| BackgroundRuns::default());
+    let evals = Evals::new(trying, config.evals.max_running);
+
     let config = ConfigHandle::new(config);
     let plan = PublishedPlan::default();
     let directory = Arc::new(Directory::new(DirectoryParts {
@@ -234,11 +238,13 @@ pub async fn build(
         web,
         recorder,
         runs,
+        evals,
         stats,
     };
 
     if !inherits {
         background::give_up_abandoned(&app).await?;
+        evals::give_up_abandoned(&app).await?;
     }
     app.directory.recall().await?;
     app.directory.refresh().await?;

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod error;
+pub mod evals;
 pub mod gateway;
 pub mod infra;
 pub mod providers;

@@ -137,6 +137,17 @@ impl KeyRing {
         Ok(found.ok_or_else(|| AuthFailure::Unknown(hash.to_owned())).and_then(|owner| self.admit(owner)))
     }
 
+    /// The key of this id, if it can be used now: for what is done in its name without its secret.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn by_id(&self, id: &str) -> Result<Arc<Principal>, AuthFailure> {
+        let published = self.0.published.load();
+        let is_it = |owner: &&Arc<Principal>| matches!(&owner.kind, Kind::Key { id: known, .. } if known == id);
+        let found = published.keys.values().find(is_it).cloned();
+        found.ok_or(AuthFailure::Missing).and_then(|owner| self.admit(owner))
+    }
+
     /// Store when keys were last used. Call it every few minutes and at the end.
     ///
     /// # Errors

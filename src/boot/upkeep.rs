@@ -10,6 +10,7 @@ use omniroute_actors::supervisor::GetSnapshots;
 use serde_json::json;
 
 use crate::app::App;
+use crate::evals;
 use crate::infra::backups::{LOOK_EVERY, Shelf};
 use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
 use crate::infra::notify::ServiceManager;
@@ -108,6 +109,7 @@ async fn expired(app: App) {
         ("sessions", app.store.sessions().delete_expired(now).await),
         ("responses", app.store.responses().delete_expired(now).await),
         ("runs", app.store.responses().fail_abandoned(now).await),
+        ("evals", evals::clear_away(&app).await),
     ];
     for (what, cleared) in cleared {
         match cleared {

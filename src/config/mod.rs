@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod backups;
 pub mod environment;
+pub mod evals;
 mod hint;
 pub mod layers;
 pub mod loader;
@@ -27,6 +28,7 @@ mod validate;
 pub use admin::{Audit, Oidc, Sync};
 pub use backups::Backups;
 pub use environment::Environment;
+pub use evals::Evals;
 pub use loader::{Loaded, Loader};
 pub use network::{HostException, Network};
 pub use oauth::Oauth;
@@ -71,6 +73,8 @@ section! {
         resilience: Resilience = Resilience::default();
         /// What the process takes on before it refuses new calls, quickly and fairly between keys.
         overload: Overload = Overload::default();
+        /// Trying models with the cases of a suite (`/api/evals`). It waits while clients need the gateway.
+        evals: Evals = Evals::default();
         /// Where providers come from beside the store.
         providers: Providers = Providers::default();
         /// Accounts that are signed in by OAuth, with clients of the operator's own.

@@ -13,7 +13,7 @@ use super::problems::ConfigProblems;
 use super::section::Node;
 
 /// Sections and keys that are read once, at the start: sockets, pools, directories, subscribers.
-const READ_AT_START: [&str; 11] = [
+const READ_AT_START: [&str; 12] = [
     "server.host",
     "server.port",
     "server.workers",
@@ -25,6 +25,7 @@ const READ_AT_START: [&str; 11] = [
     "logging.format",
     "demo",
     "usage",
+    "evals.max_running",
 ];
 
 /// Whether a changed key waits for the next start.

@@ -23,6 +23,7 @@ pub mod deliver;
 pub mod directory;
 pub mod dispatch;
 pub mod ensemble;
+pub mod errand;
 pub mod fault;
 pub mod features;
 mod frames;

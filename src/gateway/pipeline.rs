@@ -30,7 +30,7 @@ use super::refusal::refusal;
 use super::retries::Retries;
 use super::stall;
 use super::surroundings::Surroundings;
-use super::tally::{Opening, Tally};
+use super::tally::{Booked, Opening, Tally};
 use crate::app::App;
 use crate::auth::{Kind, Principal};
 use crate::config::Config;
@@ -100,15 +100,86 @@ impl Incoming {
         let pass = admit(&principal, &app, &config)?;
         stall::set_limit(Duration::from_millis(config.deadlines.write_stall_ms));
         let body = read_body(&request, payload, &config.server).await?;
+        let let_in = LetIn { principal, config, head: Head::Client(request), app, router, pass };
+        let_in.read(body, read).await
+    }
+}
+
+/// A request that was let in, before it is read.
+pub(super) struct LetIn {
+    principal: Arc<Principal>,
+    config: Arc<Config>,
+    head: Head,
+    app: web::Data<App>,
+    router: web::Data<Addr<Router>>,
+    pass: Pass,
+}
+
+impl LetIn {
+    /// Let in what the gateway asks for itself.
+    ///
+    /// # Errors
+    /// What a client would be told instead.
+    pub(super) fn own(
+        principal: Arc<Principal>,
+        head: Head,
+        app: web::Data<App>,
+        router: web::Data<Addr<Router>>,
+    ) -> Result<Self, ApiError> {
+        let config = app.config.load_full();
+        let pass = admit(&principal, &app, &config)?;
+        Ok(Self { principal, config, head, app, router, pass })
+    }
+
+    /// Read it.
+    ///
+    /// # Errors
+    /// What to tell the client instead.
+    pub(super) async fn read(
+        self,
+        body: Bytes,
+        read: impl AsyncFnOnce(Bytes, Reader<'_>) -> Result<Ask, ApiError>,
+    ) -> Result<Taken, ApiError> {
+        let Self { principal, config, head, app, router, pass } = self;
         let reader = Reader { principal: &principal, app: &app, config: &config };
         let mut ask = read(body, reader).await?;
         ask.remember(app.seals.of(owner(&principal)));
-        ask.strict = config.routing.strict_params || is_strict(request.headers());
+        ask.strict = config.routing.strict_params || is_strict(head.headers());
         if !principal.may_use_model(&ask.model) {
             let message = format!("This key may not use model '{}'.", ask.model);
             return Err(ApiError::new(Problem::Forbidden, message).at("model").retry(false));
         }
-        Ok(Taken { ask, principal, config, request, app, router, pass })
+        Ok(Taken { ask, principal, config, head, app, router, pass, booked: None })
+    }
+}
+
+/// The head of a request.
+pub enum Head {
+    /// A client's.
+    Client(HttpRequest),
+    /// Of a request that the gateway makes for itself.
+    Own {
+        /// Its id.
+        id: String,
+        /// Its headers.
+        headers: HeaderMap,
+    },
+}
+
+impl Head {
+    fn headers(&self) -> &HeaderMap {
+        match self {
+            Self::Client(request) => request.headers(),
+            Self::Own { headers, .. } => headers,
+        }
+    }
+
+    /// The id under which the request is recorded.
+    fn id(&self) -> String {
+        match self {
+            Self::Client(request) => request_id(request),
+            Self::Own { id, .. } => id.clone(),
+        }
     }
 }
 
@@ -132,19 +203,21 @@ pub struct Taken {
     /// The configuration that holds for it.
     pub config: Arc<Config>,
     /// Its head.
-    pub request: HttpRequest,
+    pub head: Head,
     /// What handlers share.
     pub app: web::Data<App>,
     /// This worker's router.
     pub router: web::Data<Addr<Router>>,
     /// Counts it against what the process takes on.
     pub pass: Pass,
+    /// Who wants to know what is booked for it.
+    pub booked: Option<Booked>,
 }
 
 impl Taken {
     /// Which connections may serve it.
     pub fn only(&self) -> Only {
-        Only { allowed: self.principal.allowed_connections.clone(), forced: forced(self.request.headers()) }
+        Only { allowed: self.principal.allowed_connections.clone(), forced: forced(self.head.headers()) }
     }
 }
 
@@ -158,8 +231,8 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn open(taken: Taken, started: Instant) -> (Self, Pass) {
         let only = taken.only();
-        let Taken { mut ask, principal, config, request, app, pass, .. } = taken;
-        let (id, at, headers) = (request_id(&request), app.clock.wall(), request.headers());
+        let Taken { mut ask, principal, config, head, app, pass, booked, .. } = taken;
+        let (id, at, headers) = (head.id(), app.clock.wall(), head.headers());
         let key = key_id(&principal);
         let session = config.routing.affinity.then(|| affinity::session(headers, &ask, key.as_deref().unwrap_or("")));
         let session = session.flatten();
@@ -178,6 +251,7 @@ impl Call {
             affinity: shown,
         };
         let mut tally = Tally::open(Arc::clone(&app.recorder), app.stats.clone(), opening);
+        tally.tell(booked);
         tally.ledger_mut().expect_prompt(u64::from(features.prompt_tokens));
         let inbound = Inbound {
             id,

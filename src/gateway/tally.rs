@@ -8,6 +8,7 @@ use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::{Lease, Skips};
 use omniroute_actors::usage::record::{Tokens, UsageRecord};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ledger::{Ledger, Place};
@@ -19,6 +20,9 @@ use crate::wire::usage::Usage;
 
 /// The status that stands for a client that left.
 pub const CLIENT_GONE: u16 = 499;
+
+/// Learns what was booked for a request.
+pub type Booked = oneshot::Sender<Arc<UsageRecord>>;
 
 /// The tally.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub struct Tally {
     ledger: Ledger,
     first_content: Option<Duration>,
     upstream: Duration,
+    booked: Option<Booked>,
 }
 
 /// What a request is before anything was tried.
@@ -99,6 +104,7 @@ impl Tally {
             ledger: Ledger::begin(opening.started),
             first_content: None,
             upstream: Duration::ZERO,
+            booked: None,
         }
     }
 
@@ -115,6 +121,7 @@ impl Tally {
             ledger: self.ledger.branch(role),
             first_content: None,
             upstream: Duration::ZERO,
+            booked: None,
         }
     }
 
@@ -129,6 +136,11 @@ impl Tally {
         if let Some(record) = &mut self.record {
             record.combo = Some(combo.to_owned());
         }
+    }
+
+    /// Tell this one what is booked at the end.
+    pub fn tell(&mut self, booked: Option<Booked>) {
+        self.booked = booked;
     }
 
     /// An attempt begins.
@@ -214,6 +226,10 @@ impl Tally {
         let record = Arc::new(record);
         // The recorder has logged it and holds the record; the answer itself is not the disk's fault.
         let _ = self.recorder.record(Arc::clone(&record));
+        if let Some(booked) = self.booked.take() {
+            // Whoever asked may have gone.
+            let _ = booked.send(Arc::clone(&record));
+        }
         self.stats.finished(Finished {
             record,
             session: self.session.take(),

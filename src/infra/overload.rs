@@ -109,6 +109,15 @@ impl Overload {
         }
     }
 
+    /// Whether there is room for what can wait: at most half of the calls are in flight, this worker is in time, and memory
+    /// is at ease.
+    pub fn is_at_ease(&self, settings: &Settings) -> bool {
+        let most = settings.max_in_flight;
+        let half_empty = most == 0 || self.in_flight.load(Ordering::Relaxed) < most.div_ceil(2);
+        let in_time = settings.max_lag_ms == 0 || !VALVE.with_borrow(Valve::limits);
+        half_empty && in_time && !self.memory_is_tight.load(Ordering::Relaxed)
+    }
+
     /// What was refused, by reason.
     pub fn refused(&self) -> [(&'static str, u64); Shed::ALL.len()] {
         Shed::ALL.map(|why| (why.as_str(), self.count(why).map_or(0, |count| count.load(Ordering::Relaxed))))
@@ -226,6 +235,18 @@ mod tests {
         assert_eq!((late.len(), why), (20, Shed::InFlight));
         assert_eq!(overload.admit(&settings(100), &noisy).unwrap_err(), Shed::Share);
         assert!(overload.admit(&settings(100), &quiet).is_ok());
+    }
+
+    #[test]
+    fn what_can_wait_waits_before_anybody_is_refused() {
+        let (overload, key) = (Arc::new(Overload::default()), Arc::default());
+        let mut passes: Vec<_> = (0..49).filter_map(|_| overload.admit(&settings(100), &key).ok()).collect();
+        let before = overload.is_at_ease(&settings(100));
+
+        passes.extend(overload.admit(&settings(100), &key));
+
+        assert!(before && !overload.is_at_ease(&settings(100)));
+        assert!(overload.is_at_ease(&settings(0)) && overload.admit(&settings(100), &key).is_ok());
     }
 
     #[test]

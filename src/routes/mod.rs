@@ -29,7 +29,7 @@ mod tests;
 pub mod v1;
 mod v1beta;
 
-pub use body::JsonBody;
+pub use body::{JsonBody, iso, iso_or_null, put};
 pub use call::Call;
 pub use edge::{RequestId, edge};
 pub use form::Form;

@@ -23,6 +23,7 @@ use super::{Management, Reloader, RouteSpec, Scope, edge, mount, routes};
 use crate::app::App;
 use crate::auth::{Admin, KeyRing, LoginThrottle, Sessions};
 use crate::config::{Config, ConfigHandle, ConfigProblems, Environment, ReloadReport};
+use crate::evals::Evals;
 use crate::gateway::directory::{Directory, DirectoryParts, Egress};
 use crate::infra::backups::Shelf;
 use crate::infra::crypto::{MasterKey, Vault};
@@ -128,6 +129,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         seals: Default::default(),
         handoffs: Default::default(),
         runs: BackgroundRuns::default().start(),
+        evals: Evals::new(BackgroundRuns::default().start(), 2),
         lifecycle,
         overload: Arc::default(),
         recorder,

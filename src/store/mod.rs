@@ -10,6 +10,7 @@
 //! locks) matches on the engine in the noun's own file. No call blocks an async worker, and every wait has an end.
 
 mod api_keys;
+mod assessments;
 mod audit;
 mod backup;
 mod bundle;
@@ -20,6 +21,8 @@ mod connections;
 mod damage;
 mod db;
 mod error;
+mod eval_runs;
+mod eval_suites;
 mod fallback_chains;
 mod json;
 mod location;
@@ -46,6 +49,7 @@ mod usage;
 mod writer;
 
 pub use api_keys::{ApiKeyRow, ApiKeys};
+pub use assessments::{AssessmentRow, Assessments};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow, AuditVerdict};
 pub use backup::{Backups, Contents, Take};
 pub use bundle::{Applied, Bundles, CarriedConnection, Change, Changes, Configuration};
@@ -55,6 +59,8 @@ pub use connection_state::{ConnectionStateRow, ConnectionStates};
 pub use connections::{ConnectionRow, Connections, TestNote};
 pub use db::Engine;
 pub use error::{Cause, StoreError};
+pub use eval_runs::{EvalRunRow, EvalRuns, EvalStatus, EvalTally};
+pub use eval_suites::{EvalSuiteRow, EvalSuites};
 pub use fallback_chains::{FallbackChainRow, FallbackChains};
 pub use location::{engine_of, sqlite_path};
 pub use meta::holds_sealed_rows;
@@ -272,6 +278,21 @@ impl Store {
     /// What an operator knows better about models.
     pub fn model_facts(&self) -> ModelFactsTable<'_> {
         ModelFactsTable(self)
+    }
+
+    /// What models are tried with.
+    pub fn eval_suites(&self) -> EvalSuites<'_> {
+        EvalSuites(self)
+    }
+
+    /// How models did.
+    pub fn eval_runs(&self) -> EvalRuns<'_> {
+        EvalRuns(self)
+    }
+
+    /// Which models answered when they were last tried.
+    pub fn assessments(&self) -> Assessments<'_> {
+        Assessments(self)
     }
 
     /// Client keys.

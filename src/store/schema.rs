@@ -267,6 +267,59 @@ diesel::table! {
 }
 
 diesel::table! {
+    eval_suites (id) {
+        id -> Text,
+        name -> Text,
+        description -> Text,
+        cases -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    eval_runs (id) {
+        id -> Text,
+        group_id -> Nullable<Text>,
+        suite_id -> Text,
+        suite_name -> Text,
+        target_type -> Text,
+        target_id -> Nullable<Text>,
+        key_id -> Nullable<Text>,
+        status -> Text,
+        run_until -> BigInt,
+        total -> Integer,
+        done -> Integer,
+        passed -> Integer,
+        failed -> Integer,
+        errors -> Integer,
+        prompt_tokens -> BigInt,
+        completion_tokens -> BigInt,
+        cost_nano_usd -> BigInt,
+        latency_ms -> BigInt,
+        results -> Text,
+        error -> Nullable<Text>,
+        created_at -> BigInt,
+        started_at -> Nullable<BigInt>,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    model_assessments (id) {
+        id -> Text,
+        provider -> Text,
+        model -> Text,
+        status -> Text,
+        categories -> Text,
+        latency_ms -> Nullable<BigInt>,
+        message -> Nullable<Text>,
+        run_id -> Text,
+        assessed_at -> BigInt,
+    }
+}
+
+diesel::table! {
     model_facts (pattern) {
         pattern -> Text,
         data -> Text,

@@ -15,7 +15,7 @@ use omniroute_actors::router::{Explanation, Only};
 use serde_json::{Value, json};
 
 use super::explain::{ensemble, explained};
-use super::probe::{self, Subject};
+use super::probe::try_connection;
 use crate::routes::body::{iso, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 
@@ -118,25 +118,19 @@ async fn ask(call: &Call, plan: &ReadyPlan, explained: &Explanation, leg: &Expla
         put(&mut result, "error", why(leg));
         return result;
     };
-    let running = Arc::clone(&taken.connection);
-    let config = (*running.config()).clone();
-    let subject = Subject { app: &call.app, running: Some(running), config };
-    let began = call.app.clock.now();
-    let asked = probe::test(&subject, Some(leg.model.as_str()));
-    let diagnosis = tokio::time::timeout(WITHIN, asked).await;
-    let took = call.app.clock.now().since(began).as_millis();
-    put(&mut result, "latencyMs", u64::try_from(took).unwrap_or(u64::MAX));
-    match diagnosis {
-        Ok(diagnosis) if diagnosis.valid() => {
+    let tried = try_connection(&call.app, Arc::clone(&taken.connection), leg.model.as_str(), WITHIN).await;
+    put(&mut result, "latencyMs", u64::try_from(tried.took.as_millis()).unwrap_or(u64::MAX));
+    match tried.found {
+        Some(diagnosis) if diagnosis.valid() => {
             put(&mut result, "status", "ok");
             put(&mut result, "statusCode", diagnosis.status);
         }
-        Ok(diagnosis) => {
+        Some(diagnosis) => {
             put(&mut result, "status", "error");
             put(&mut result, "statusCode", diagnosis.status);
             put(&mut result, "error", diagnosis.message);
         }
-        Err(_) => {
+        None => {
             put(&mut result, "status", "error");
             put(&mut result, "error", "the target did not answer in time");
         }

@@ -1,5 +1,6 @@
 //! The management API: one file per family of addresses, named as in the addresses.
 
+mod assess;
 mod audit;
 mod auth;
 mod availability;
@@ -23,6 +24,9 @@ mod connection_models;
 mod connection_test;
 mod connection_view;
 mod db_backups;
+mod eval_form;
+mod eval_suites;
+mod evals;
 mod explain;
 mod fallback_chains;
 mod init;
@@ -112,6 +116,9 @@ pub fn routes() -> Vec<RouteSpec> {
         config::routes(),
         system::routes(),
         db_backups::routes(),
+        evals::routes(),
+        eval_suites::routes(),
+        assess::routes(),
         audit::routes(),
         cli_tools::routes(),
         cloud::routes(),

@@ -78,6 +78,23 @@ pub(super) struct Subject<'a> {
     pub(super) config: ConnectionConfig,
 }
 
+/// What came of asking a running connection.
+pub(super) struct Tried {
+    /// How long it took.
+    pub(super) took: Duration,
+    /// Nothing when it did not answer in time.
+    pub(super) found: Option<Diagnosis>,
+}
+
+/// Ask a running connection for one model.
+pub(super) async fn try_connection(app: &App, running: Arc<ConnectionHandle>, model: &str, within: Duration) -> Tried {
+    let config = (*running.config()).clone();
+    let subject = Subject { app, running: Some(running), config };
+    let began = app.clock.now();
+    let found = tokio::time::timeout(within, test(&subject, Some(model))).await.ok();
+    Tried { took: app.clock.now().since(began), found }
+}
+
 /// Try a connection: its model list, or a tiny call when a model is named or the list is not offered.
 pub(super) async fn test(subject: &Subject<'_>, model: Option<&str>) -> Diagnosis {
     let deadline = Instant::now() + WITHIN;

@@ -15,7 +15,7 @@ const NEVER: [&str; 7] =
     ["__diesel_schema_migrations", "meta", "audit", "audit_anchors", "sessions", "connection_state", "oauth_logins"];
 /// What is taken in beside what is there: no row of it is ever false later, or, of tokens that were renewed since, the one
 /// that is there is the one that still works.
-const ADDED: [&str; 3] = ["usage_records", "responses", "oauth_tokens"];
+const ADDED: [&str; 4] = ["usage_records", "responses", "oauth_tokens", "eval_runs"];
 /// Who may come in with which key.
 const KEYS: [&str; 2] = ["api_keys", "sync_tokens"];
 /// The setting that holds the password's hash.

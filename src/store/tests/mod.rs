@@ -6,6 +6,7 @@ mod accounts;
 mod audit;
 mod backup;
 mod bed;
+mod evals;
 mod faults;
 mod migrations;
 mod nouns;

@@ -37,7 +37,9 @@ impl Load {
     }
 
     fn of(body: &Value, generate: bool) -> Option<Self> {
-        let model = body.get("model").and_then(Value::as_str)?.to_owned();
+        // What is wrong with anything else, its reader says.
+        let model = body.get("model").and_then(Value::as_str).filter(|model| !model.is_empty())?.to_owned();
+        body.get("stream").is_none_or(|stream| stream.is_boolean() || stream.is_null()).then_some(())?;
         let unload = match body.get("keep_alive") {
             Some(Value::Number(number)) => number.as_f64() == Some(0.0),
             Some(Value::String(text)) => matches!(text.as_str(), "0" | "0s" | "0m" | "0h"),
