@@ -16,6 +16,7 @@ use omniroute_actors::connection::token::Token;
 use omniroute_actors::resilience::learned::{Kind, Reported};
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
+use omniroute_actors::router::fallback::RetryClass;
 use tokio::time::Instant;
 
 use super::access;
@@ -27,7 +28,6 @@ use super::keeper::KeptRelay;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Way};
-use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::upstream_call::UpstreamCall;
 use crate::config::Config;

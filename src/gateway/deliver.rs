@@ -7,6 +7,7 @@ use bytes::Bytes;
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
+use omniroute_actors::router::fallback::RetryClass;
 use omniroute_actors::usage::record::Tokens;
 use tokio::time::Instant;
 
@@ -16,7 +17,6 @@ use super::dispatch::Dispatched;
 use super::inbound::Inbound;
 use super::ledger::Place;
 use super::relay_body::{RelayBody, StreamParts};
-use super::retry_class::RetryClass;
 use super::tally::{Ended, Tally, tokens};
 use super::whole_body::{WholeBody, is_large};
 use crate::app::App;

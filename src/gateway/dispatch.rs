@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::connection::handle::ConnectionHandle;
-use omniroute_actors::resilience::outcome::{Next, Outcome};
+use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::resilience::retry_budget::Terms;
+use omniroute_actors::router::fallback::{Ended, Retries};
 use omniroute_actors::router::{Lease, NoRoute, Route, Router, SkipReason, Skips};
 use tokio::time::Instant;
 
@@ -16,9 +18,8 @@ use super::inbound::Inbound;
 use super::ledger::Place;
 use super::queueing::{Turned, wait_for_turn};
 use super::race::{Lost, Onward, Step, step};
-use super::retries::Retries;
-use super::retry_class::RetryClass;
 use super::tally::Tally;
+use crate::config::Config;
 use crate::wire::chat::Dropped;
 
 /// Requests that wait for the same candidate come back over this time at most.
@@ -78,7 +79,7 @@ pub async fn dispatch(
     waiting: Waiting,
 ) -> Result<Dispatched, Failed> {
     let first = || Route::of(&inbound.ask.model, inbound.features.clone(), inbound.only.clone());
-    let retries = Retries::of(&inbound.caller.retries, means.config);
+    let retries = Retries::of(&inbound.caller.retries, terms(means.config));
     let mut to = Step { router, means, inbound, tally, retries };
     let mut onward = Onward::Ask(first());
     let mut waits = waiting.times;
@@ -109,7 +110,7 @@ pub async fn dispatch(
         inbound.narrow(combo.as_deref());
         let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, |most| most as usize);
         last = Some(Arc::clone(lease.permit.handle()));
-        let Lost { fault, onward: next } = match step(&mut to, lease).await {
+        let Lost { fault, probe, onward: next } = match step(&mut to, lease).await {
             Ok(dispatched) => {
                 dispatched.lease.answered();
                 return Ok(dispatched);
@@ -117,7 +118,10 @@ pub async fn dispatch(
             Err(lost) => *lost,
         };
         let held = matches!(next, Onward::Go(_));
-        if ends_here(&fault, means, inbound) || (!held && to.retries.tries() >= most) {
+        let ended = Ended { outcome: fault.outcome, class: fault.class, probe };
+        let over = inbound.deadlines().is_over(Instant::now());
+        let ends_here = ended.is_final(means.config.routing.retry_maybe_accepted, over);
+        if ends_here || (!held && to.retries.tries() >= most) {
             let fault = more_telling(worst, fault);
             note(last).await;
             return Err(Failed::Attempts { fault, skipped: Skips::default(), retry_after: None });
@@ -163,10 +167,9 @@ async fn note(last: Option<Arc<ConnectionHandle>>) {
     }
 }
 
-/// Whether nobody else is asked after this failure.
-fn ends_here(fault: &Fault, means: &Means<'_>, inbound: &Inbound) -> bool {
-    let may_cost_twice = fault.class == RetryClass::MaybeAccepted && !means.config.routing.retry_maybe_accepted;
-    may_cost_twice || fault.outcome.verdict().next == Next::Stop || inbound.deadlines().is_over(Instant::now())
+/// What the operator allows of extra attempts.
+fn terms(config: &Config) -> Terms {
+    Terms { percent: config.routing.retry_budget_percent, floor_per_s: config.routing.retry_budget_floor_per_s }
 }
 
 /// Ask the router.
