@@ -71,16 +71,8 @@ impl Registry {
             return Arc::clone(handle);
         }
         let stored = self.was.remove(&config.id);
-        let learned = stored
-            .as_ref()
-            .map_or_else(Learned::default, |record| Learned::restore(&record.learned, self.ports.clock.both()));
-        let (gate, was) = match stored {
-            Some(record) => restored(&record, &self.ports),
-            None => (GateView::CLOSED, Remembered { since: self.ports.clock.now(), ..Remembered::default() }),
-        };
-        let handle = Arc::new(ConnectionHandle::new(config, gate, was, Some(own.clone())));
+        let handle = Arc::new(resumed(config, stored.as_ref(), &self.ports, Some(own.clone())));
         handle.join_budget(Arc::clone(self.budgets.entry(handle.provider().clone()).or_default()));
-        handle.remember_limits(learned);
         self.launch(Arc::clone(&handle));
         self.handles.insert(handle.id().clone(), Arc::clone(&handle));
         handle
@@ -100,6 +92,23 @@ impl Registry {
     fn watch(&self) {
         self.handles.keys().for_each(|id| self.revive(id, Vec::new()));
     }
+}
+
+/// The handle of a connection that begins with what the store has of it.
+pub(crate) fn resumed(
+    config: ConnectionConfig,
+    stored: Option<&StateRecord>,
+    ports: &Ports,
+    registry: Option<Addr<Registry>>,
+) -> ConnectionHandle {
+    let learned = stored.map_or_else(Learned::default, |record| Learned::restore(&record.learned, ports.clock.both()));
+    let (gate, was) = match stored {
+        Some(record) => restored(record, ports),
+        None => (GateView::CLOSED, Remembered { since: ports.clock.now(), ..Remembered::default() }),
+    };
+    let handle = ConnectionHandle::new(config, gate, was, registry);
+    handle.remember_limits(learned);
+    handle
 }
 
 /// Stored wall times become moments of this process. What ended meanwhile is over.

@@ -16,6 +16,7 @@ use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::connection::token::Token;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
+use omniroute_actors::router::fallback::RetryClass;
 use omniroute_actors::router::features::Needs;
 use tokio::time::Instant;
 
@@ -31,7 +32,6 @@ use super::limits::limits_in;
 use super::media::Fetching;
 use super::provider_format::{self, decode_answer, decoder, frames};
 use super::relay::{ChatRelay, NeutralRelay, Progress, Relay, Trunk, Way};
-use super::retry_class::RetryClass;
 use super::seals::OwnSeals;
 use super::tally::millis;
 use super::upstream_call::UpstreamCall;

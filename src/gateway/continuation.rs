@@ -18,11 +18,10 @@ use omniroute_actors::router::{Lease, Route};
 use tokio::time::Instant;
 
 use super::ask::{Ask, Made};
-use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::dispatch::{Dispatched, Failed, Waiting, dispatch, retries};
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::race::Step;
-use super::retries::Retries;
 use super::surroundings::Surroundings;
 use super::tally::Tally;
 use crate::wire::chat::{Message, OutputFormat, Part, PartKind, Request, Role, ToolKind};
@@ -96,7 +95,7 @@ impl GoOn {
         let (around, mut tally) = (self.around.clone(), broken.tally.branch(Some(ROLE)));
         Some(Box::pin(async move {
             let means = around.means();
-            let retries = Retries::of(&inbound.caller.retries, &around.config).after(before.0, &before.1);
+            let retries = retries(&inbound.caller.retries, &around.config).after(before.0, &before.1);
             let to = Step { router: &around.router, means: &means, inbound: &inbound, tally: &mut tally, retries };
             let found = start_with(to, start).await?;
             Ok((Box::new(found), tally))

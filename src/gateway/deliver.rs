@@ -7,6 +7,7 @@ use bytes::Bytes;
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
+use omniroute_actors::router::fallback::RetryClass;
 use omniroute_actors::usage::record::Tokens;
 use tokio::time::Instant;
 
@@ -18,7 +19,6 @@ use super::ensemble::Read;
 use super::inbound::Inbound;
 use super::ledger::Place;
 use super::relay_body::{RelayBody, StreamParts};
-use super::retry_class::RetryClass;
 use super::surroundings::Surroundings;
 use super::tally::{Ended, Tally, tokens};
 use super::whole_body::{WholeBody, is_large};

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use actix::Addr;
 use omniroute_actors::connection::handle::ConnectionHandle;
-use omniroute_actors::resilience::outcome::{Next, Outcome};
+use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::resilience::retry_budget::{RetryBudget, Terms};
+use omniroute_actors::router::fallback::{Ended, Retries};
 use omniroute_actors::router::{Lease, NoRoute, Route, Router, SkipReason, Skips};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Means};
+use super::attempt::Answer;
 use super::fault::Fault;
 use super::handoff::hand_over;
 use super::inbound::Inbound;
@@ -18,8 +20,8 @@ use super::ledger::Place;
 use super::prefix;
 use super::queueing::{Turned, wait_for_turn};
 use super::race::{Lost, Onward, Step, step};
-use super::retry_class::RetryClass;
 use super::tally::Tally;
+use crate::config::Config;
 use crate::wire::chat::Dropped;
 
 /// Requests that wait for the same candidate come back over this time at most.
@@ -108,7 +110,7 @@ pub async fn dispatch(mut to: Step<'_, '_>, start: Route, waiting: Waiting) -> R
         let most = combo.and_then(|combo| combo.config.max_attempts).map_or(inbound.max_attempts, |most| most as usize);
         last = Some(Arc::clone(lease.permit.handle()));
         hand_over(&mut to, &lease).await;
-        let Lost { fault, onward: next } = match step(&mut to, lease).await {
+        let Lost { fault, probe, onward: next } = match step(&mut to, lease).await {
             Ok(dispatched) => {
                 dispatched.lease.answered();
                 return Ok(dispatched);
@@ -116,7 +118,10 @@ pub async fn dispatch(mut to: Step<'_, '_>, start: Route, waiting: Waiting) -> R
             Err(lost) => *lost,
         };
         let held = matches!(next, Onward::Go(_));
-        if ends_here(&fault, to.means, inbound) || (!held && to.retries.tries() >= most) {
+        let ended = Ended { outcome: fault.outcome, class: fault.class, probe };
+        let over = inbound.deadlines().is_over(Instant::now());
+        let ends_here = ended.is_final(to.means.config.routing.retry_maybe_accepted, over);
+        if ends_here || (!held && to.retries.tries() >= most) {
             let fault = more_telling(worst, fault);
             note(last).await;
             return Err(Failed::Attempts { fault, skipped: Skips::default(), retry_after: None });
@@ -165,10 +170,11 @@ async fn note(last: Option<Arc<ConnectionHandle>>) {
     }
 }
 
-/// Whether nobody else is asked after this failure.
-fn ends_here(fault: &Fault, means: &Means<'_>, inbound: &Inbound) -> bool {
-    let may_cost_twice = fault.class == RetryClass::MaybeAccepted && !means.config.routing.retry_maybe_accepted;
-    may_cost_twice || fault.outcome.verdict().next == Next::Stop || inbound.deadlines().is_over(Instant::now())
+/// The attempts of a request whose owner has this budget, by what the operator allows of extra ones.
+pub fn retries<'a>(own: &'a RetryBudget, config: &Config) -> Retries<'a> {
+    let terms =
+        Terms { percent: config.routing.retry_budget_percent, floor_per_s: config.routing.retry_budget_floor_per_s };
+    Retries::of(own, terms)
 }
 
 /// Ask the router.

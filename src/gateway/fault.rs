@@ -7,12 +7,12 @@ use std::time::Duration;
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::resilience::classify::{Failure, limit_in_words};
 use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::router::fallback::RetryClass;
 
 use super::ask::CannotCarry;
 use super::note;
-use super::retry_class::RetryClass;
 use crate::infra::lateness::Late;
-use crate::upstream::{BodyError, SendError, SendErrorKind};
+use crate::upstream::{BodyError, Delivery, SendError, SendErrorKind};
 use crate::wire::bedrock::event_stream::EventStreamError;
 use crate::wire::chat;
 use crate::wire::lines::LineError;
@@ -113,6 +113,16 @@ impl Fault {
     pub fn settlement(&self, first_content: Option<Duration>) -> Settlement {
         let error = Some(note::of(self));
         Settlement { outcome: self.outcome, retry_after: self.retry_after, error, first_content }
+    }
+}
+
+impl From<Delivery> for RetryClass {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::NotSent => Self::NotSent,
+            Delivery::MaybeAccepted => Self::MaybeAccepted,
+            Delivery::Answered => Self::Answered,
+        }
     }
 }
 

@@ -15,11 +15,10 @@ use omniroute_actors::router::{Lease, Route};
 use tokio::time::Instant;
 
 use super::ask::Made;
-use super::dispatch::{Waiting, dispatch};
+use super::dispatch::{Waiting, dispatch, retries};
 use super::ensemble::conclude;
 use super::inbound::Inbound;
 use super::race::Step;
-use super::retries::Retries;
 use crate::wire::chat::{Message, Request, Role};
 use crate::wire::usage::Usage;
 
@@ -95,7 +94,7 @@ async fn summary(to: &mut Step<'_, '_>, lease: &Lease, combo: &Combo) -> Option<
     let start = Route::of(model, Arc::clone(&inbound.features), inbound.only.clone());
     let began = Instant::now();
     let mut tally = to.tally.branch(Some("handoff"));
-    let retries = Retries::of(&inbound.caller.retries, to.means.config);
+    let retries = retries(&inbound.caller.retries, to.means.config);
     let step = Step { router: to.router, means: to.means, inbound: &inbound, tally: &mut tally, retries };
     // A dispatch inside of one: without a box it would have no size.
     let answered = Box::pin(dispatch(step, start, Waiting::NONE)).await;

@@ -15,8 +15,8 @@ use omniroute_actors::usage::record::{AttemptRecord, SKIPPED, Tokens};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::retry_class::RetryClass;
 use super::tally::{Ended, millis};
+use omniroute_actors::router::fallback::RetryClass;
 
 /// The outcome of an attempt that another one, started later or earlier, made needless.
 pub const HEDGE_LOST: &str = "hedge_lost";

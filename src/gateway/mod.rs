@@ -48,8 +48,6 @@ pub mod race;
 pub mod refusal;
 pub mod relay;
 pub mod relay_body;
-pub mod retries;
-pub mod retry_class;
 pub mod routing_rows;
 pub mod seals;
 mod sign;

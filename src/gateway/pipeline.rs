@@ -21,13 +21,12 @@ use super::ask::Ask;
 use super::background;
 use super::client_format::ClientFormat;
 use super::deliver::Delivery;
-use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::dispatch::{Dispatched, Failed, Waiting, dispatch, retries};
 use super::ensemble::{Ending, Ensemble};
 use super::features::{self, Origin};
 use super::inbound::{Caller, Deadlines, Inbound, TIMEOUT_HEADER};
 use super::race::Step;
 use super::refusal::refusal;
-use super::retries::Retries;
 use super::stall;
 use super::surroundings::Surroundings;
 use super::tally::{Booked, Opening, Tally};
@@ -304,7 +303,7 @@ enum Found {
 /// Ask one after the other, or as many as the combo asks.
 async fn find(around: &Surroundings, inbound: &Inbound, tally: &mut Tally) -> Result<Found, Failed> {
     let (means, waiting) = (around.means(), waiting(&around.app));
-    let retries = Retries::of(&inbound.caller.retries, means.config);
+    let retries = retries(&inbound.caller.retries, means.config);
     let start = Route::of(&inbound.ask.model, Arc::clone(&inbound.features), inbound.only.clone());
     let to = Step { router: &around.router, means: &means, inbound, tally: &mut *tally, retries };
     match dispatch(to, start, waiting).await {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use omniroute_actors::connection::handle::{Refusal, Refused};
 use omniroute_actors::connection::lease::Permit;
+use omniroute_actors::connection::refusal::{Refusal, Refused};
 use omniroute_actors::connection::traffic::Ask;
 use omniroute_actors::router::{Lease, NoRoute, Skip, SkipReason};
 use tokio::time::{Instant, timeout_at};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::Addr;
 use futures_util::future::{Either, select};
 use omniroute_actors::resilience::outcome::{Next, Outcome};
+use omniroute_actors::router::fallback::{self, Retries, RetryClass, Way};
 use omniroute_actors::router::{Lease, Route, Router};
 use tokio::time::Instant;
 
@@ -19,8 +20,6 @@ use super::fault::Fault;
 use super::inbound::Inbound;
 use super::ledger::{HEDGE_LOST, Place};
 use super::patience::{Patience, Then};
-use super::retries::Retries;
-use super::retry_class::RetryClass;
 use super::tally::{Ended, Tally};
 use crate::infra::lateness::{Deadline, Late};
 
@@ -52,6 +51,8 @@ pub enum Onward {
 pub struct Lost {
     /// The failure that tells most.
     pub fault: Fault,
+    /// The attempt tried a connection that is out of service.
+    pub probe: bool,
     /// Where it goes on.
     pub onward: Onward,
 }
@@ -99,7 +100,7 @@ pub async fn step(to: &mut Step<'_, '_>, mut lease: Lease) -> Outcomes {
         let fault = Fault::own(Outcome::FirstContentTimeout, "the provider is much slower than it usually is");
         let fault = fault.after_sending(RetryClass::MaybeAccepted);
         to.fail(entry, &mut lease, &fault, Instant::now());
-        return Err(Box::new(Lost { fault, onward: Onward::Go(Box::new(other)) }));
+        return Err(Box::new(Lost { fault, probe: false, onward: Onward::Go(Box::new(other)) }));
     }
     let beside = to.begin(&mut other);
     [entry, beside].into_iter().for_each(|entry| to.tally.ledger_mut().hedged(entry.place));
@@ -172,8 +173,8 @@ impl Step<'_, '_> {
             Err(fault) => fault,
         };
         self.fail(entry, &mut lease, &fault, now);
-        let onward = self.after(&lease, &fault);
-        Err(Box::new(Lost { fault, onward }))
+        let (probe, onward) = (lease.permit.is_terminal_probe(), self.after(&lease, &fault));
+        Err(Box::new(Lost { fault, probe, onward }))
     }
 
     /// One of them answers, or none.
@@ -204,7 +205,8 @@ impl Step<'_, '_> {
             (None, earlier) => {
                 self.give_up(entry);
                 let fault = earlier.unwrap_or_else(|| Fault::own(Outcome::Abandoned, "nobody answered"));
-                Err(Box::new(Lost { fault, onward: Onward::Ask(lease.next(self.inbound.only.clone())) }))
+                let onward = Onward::Ask(lease.next(self.inbound.only.clone()));
+                Err(Box::new(Lost { fault, probe: false, onward }))
             }
         }
     }
@@ -212,11 +214,14 @@ impl Step<'_, '_> {
     /// Where to go after a failure. What every account of the model would meet is not asked of all of them.
     fn after(&mut self, lease: &Lease, fault: &Fault) -> Onward {
         let only = self.inbound.only.clone();
-        self.retries.failed(fault.class == RetryClass::NotSent, lease.permit.is_terminal_probe());
-        if matches!(fault.outcome, Outcome::ContextTooLong | Outcome::Untranslatable) {
-            return Onward::Ask(lease.next_leg(only));
-        }
-        let again = may_pass(fault).then(|| lease.again(only.clone())).flatten();
+        let probe = lease.permit.is_terminal_probe();
+        let ended = fallback::Ended { outcome: fault.outcome, class: fault.class, probe };
+        self.retries.failed(ended);
+        let again = match ended.way() {
+            Way::NextLeg => return Onward::Ask(lease.next_leg(only)),
+            Way::Again => lease.again(only.clone()),
+            Way::Next => None,
+        };
         let delay = lease.itinerary.combo.as_ref().map_or(Duration::ZERO, |combo| combo.config.retry_delay);
         match again {
             // Those who failed together do not come back together.
@@ -252,15 +257,6 @@ impl Step<'_, '_> {
         let good = spare && !lease.permit.is_terminal_probe() && !lease.permit.is_probe();
         (good && self.retries.allow(connection, now)).then_some(lease)
     }
-}
-
-/// Whether the same place may do better a moment later. What was sent and never answered is not sent there twice.
-const fn may_pass(fault: &Fault) -> bool {
-    let passes = matches!(
-        fault.outcome,
-        Outcome::Overloaded | Outcome::ServerFault | Outcome::ConnectFailed | Outcome::BrokenAnswer
-    );
-    passes && !fault.class.may_be_billed()
 }
 
 fn log_failure(inbound: &Inbound, lease: &Lease, fault: &Fault) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use omniroute_actors::connection::handle::Refusal;
+use omniroute_actors::connection::refusal::Refusal;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::itinerary::{Excluded, Itinerary};
 use omniroute_actors::router::resolve::Unresolved;

@@ -16,6 +16,7 @@ use futures_util::Stream;
 use omniroute_actors::connection::lease::Settlement;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::Lease;
+use omniroute_actors::router::fallback::RetryClass;
 use omniroute_actors::usage::record::Tokens;
 use tokio::time::{Instant, Sleep};
 
@@ -26,7 +27,6 @@ use super::inbound::Deadlines;
 use super::ledger::Place;
 use super::pace::Pace;
 use super::relay::{Progress, Relay};
-use super::retry_class::RetryClass;
 use super::stall::{ClientStalled, Watched, watch};
 use super::tally::{CLIENT_GONE, Ended, Tally, tokens};
 use crate::infra::lateness::Wait;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::router::fallback::RetryClass;
 use omniroute_actors::router::{Lease, Skips};
 use omniroute_actors::usage::record::{Tokens, UsageRecord};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ledger::{Ledger, Place};
-use super::retry_class::RetryClass;
 use crate::infra::metrics;
 use crate::infra::recorder::Recorder;
 use crate::infra::stats::{Finished, Stats};

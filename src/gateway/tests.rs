@@ -25,13 +25,12 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use super::attempt::{Answer, Means};
-use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::dispatch::{Dispatched, Failed, Waiting, dispatch, retries};
 use super::handoff::Handoffs;
 use super::inbound::{Caller, Deadlines, Inbound};
 use super::race::Step;
 use super::refusal::refusal;
 use super::relay_body::{RelayBody, StreamParts};
-use super::retries::Retries;
 use super::tally::{Opening, Tally};
 use crate::config::Config;
 use crate::infra::lifecycle::Lifecycle;
@@ -141,7 +140,7 @@ impl Rig {
             handoffs: &Handoffs::default(),
         };
         let start = Route::of(&inbound.ask.model, inbound.features.clone(), inbound.only.clone());
-        let retries = Retries::of(&inbound.caller.retries, &self.config);
+        let retries = retries(&inbound.caller.retries, &self.config);
         let to = Step { router: &self.router, means: &means, inbound, tally, retries };
         dispatch(to, start, Waiting::NONE).await
     }

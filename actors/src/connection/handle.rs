@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::config::ConnectionConfig;
 use super::latency::PeakEwma;
 use super::lease::Permit;
+use super::refusal::{Refusal, Refused};
 use super::renew::{Renew, Renewed};
 use super::slots::Slots;
 use super::token::{MintFailure, Token};
@@ -24,74 +25,8 @@ use crate::resilience::gate::{Admission, BreakerState, Gate, GateView};
 use crate::resilience::health::Remembered;
 use crate::resilience::limiter::Ticket;
 use crate::resilience::lockout::Lockouts;
-use crate::resilience::outcome::{Outcome, Terminal};
+use crate::resilience::outcome::Terminal;
 use crate::supervisor::{Registry, Revive};
-
-/// Why a connection does not take a request now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// Switched off.
-    Disabled,
-    /// Out of service until somebody acts.
-    Terminal(Terminal),
-    /// Resting; the outcome that caused it.
-    CoolingDown(Option<Outcome>),
-    /// Its breaker is open.
-    Open,
-    /// Its breaker is half open and the probe is out.
-    Probing,
-    /// It does not serve this model for now.
-    ModelLocked,
-    /// As many requests in flight as it may carry.
-    Saturated,
-    /// As many requests or tokens per minute as it may carry, or as its provider says are left.
-    LocalRateLimit,
-    /// Others wait for it already.
-    Queued,
-    /// As many wait for it as may.
-    QueueFull,
-    /// Waiting for it would take longer than the request has.
-    WaitTooLong,
-    /// Its breaker closed a moment ago: traffic comes back step by step.
-    Ramping,
-}
-
-impl Refusal {
-    /// The word for headers, logs and explanations.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::Terminal(terminal) => terminal.as_str(),
-            Self::CoolingDown(_) => "cooling_down",
-            Self::Open => "breaker_open",
-            Self::Probing => "breaker_probing",
-            Self::ModelLocked => "model_locked",
-            Self::Saturated => "saturated",
-            Self::LocalRateLimit => "local_rate_limit",
-            Self::Queued => "queued",
-            Self::QueueFull => "local_queue_full",
-            Self::WaitTooLong => "wait_too_long",
-            Self::Ramping => "ramping_up",
-        }
-    }
-
-    /// Whether it is our own bound and says nothing against the connection: worth waiting for.
-    pub const fn is_local(self) -> bool {
-        matches!(
-            self,
-            Self::Saturated | Self::LocalRateLimit | Self::Queued | Self::QueueFull | Self::WaitTooLong | Self::Ramping
-        )
-    }
-}
-
-/// A refusal and when to come back, if that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// Why.
-    pub why: Refusal,
-    /// When it may be different.
-    pub retry_at: Option<Moment>,
-}
 
 /// Totals since the process started.
 #[derive(Debug, Default)]

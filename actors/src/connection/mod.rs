@@ -11,6 +11,7 @@ pub mod handle;
 pub mod latency;
 pub mod lease;
 mod limits;
+pub mod refusal;
 pub mod renew;
 pub mod report;
 pub mod slots;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::connection::handle::Refusal;
 use crate::connection::lease::{Permit, Settlement};
+use crate::connection::refusal::Refusal;
 use crate::guard::fault;
 use crate::resilience::health::ConnectionState;
 use crate::resilience::outcome::{Outcome, Terminal};

@@ -10,7 +10,8 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::config::ConnectionConfig;
-use super::handle::{ConnectionHandle, Refusal, Refused};
+use super::handle::ConnectionHandle;
+use super::refusal::{Refusal, Refused};
 use super::stats::Stats;
 use crate::clock::{Moment, millis};
 use crate::ids::ModelName;

@@ -15,8 +15,9 @@ use actix::{AsyncContext, Context, Handler, Message, SpawnHandle};
 use tokio::sync::oneshot;
 
 use super::Connection;
-use super::handle::{ConnectionHandle, Refusal, Refused};
+use super::handle::ConnectionHandle;
 use super::lease::Permit;
+use super::refusal::{Refusal, Refused};
 use super::traffic::{Ask, slot_wait};
 use crate::clock::Moment;
 use crate::guard::guarded;

@@ -8,8 +8,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::config::{ConnectionConfig, Limits};
-use super::handle::Refusal;
 use super::lease::{Permit, Settlement};
+use super::refusal::Refusal;
 use super::tests::Die;
 use super::traffic::Ask;
 use super::waiting::Turned;

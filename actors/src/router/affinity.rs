@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 use super::hash;
-use super::pick::Members;
+use super::members::Members;
 use super::plan::pool::{Group, Pool, SMALL_GROUP};
 
 /// Connections of a large group that are looked at in a session's order before it takes any.

@@ -11,7 +11,7 @@ use super::features::RequestFeatures;
 use super::filter::Misfit;
 use super::itinerary::{Itinerary, Leg};
 use super::lease::Only;
-use super::pick::{Members, comparison, score, usable, within};
+use super::members::{Members, comparison, score, usable, within};
 use super::plan::pool::Group;
 use super::plan::{AccountStrategy, ReadyPlan, Strategy, Target};
 use super::resolve::Unresolved;
@@ -54,6 +54,8 @@ pub struct ExplainedLeg {
     pub pick: &'static str,
     /// What the request is expected to cost there, in nano-USD.
     pub cost: Option<u64>,
+    /// Tokens that prompt and answer may have together there, if that is known.
+    pub window: Option<u32>,
     /// The factors of its score, under `auto`.
     pub factors: Option<Factors>,
     /// Its connections, the first choice first.
@@ -164,6 +166,7 @@ impl Look<'_> {
             why: leg.why,
             pick: if affine { "affinity" } else { comparison(pool.accounts).1 },
             cost: self.itinerary.cost(leg),
+            window: leg.target.facts.context,
             factors: leg.factors,
             more: total.saturating_sub(connections.len()),
             connections,

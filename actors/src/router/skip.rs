@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::filter::Misfit;
 use crate::clock::Moment;
-use crate::connection::handle::{ConnectionHandle, Refusal, Refused};
+use crate::connection::handle::ConnectionHandle;
+use crate::connection::refusal::{Refusal, Refused};
 use crate::ids::{ModelName, ProviderId};
 
 /// So many are named.

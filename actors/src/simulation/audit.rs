@@ -7,9 +7,11 @@ use super::Broken;
 use crate::clock::Moment;
 use crate::connection::handle::ConnectionHandle;
 use crate::connection::lease::Permit;
+use crate::connection::report::Report;
 use crate::resilience::backoff::{LONGEST_HINT, LONGEST_QUOTA_HINT, SHORTEST};
 use crate::resilience::gate::{BreakerState, Generation};
-use crate::resilience::health::{Heard, Remembered};
+use crate::resilience::health::{Heard, Remembered, ResetScope};
+use crate::resilience::learned::LONGEST_REST;
 use crate::resilience::outcome::Outcome;
 use crate::resilience::retry_budget::Terms;
 
@@ -27,10 +29,12 @@ pub(super) fn holds(promise: bool, told: impl FnOnce() -> String) -> Verdict {
 /// What is known about one connection from outside.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// Calls that run: the request, the gate's generation, whether it is a probe.
+    /// Calls that run: their number, the gate's generation, whether it is a probe.
     live: Vec<(usize, Generation, bool)>,
     /// What a provider's hint forbids.
     no_call_before: Moment,
+    /// What a provider forbids by saying that nothing is left.
+    empty_until: Moment,
     /// What an open breaker forbids.
     open_until: Moment,
     generation: Generation,
@@ -45,12 +49,13 @@ pub(super) struct Books {
 
 impl Books {
     /// Somebody was let in.
-    pub fn granted(&mut self, permit: &Permit, request: usize, from_queue: bool, now: Moment) -> Verdict {
+    pub fn granted(&mut self, permit: &Permit, run: usize, from_queue: bool, now: Moment) -> Verdict {
         let handle = permit.handle();
-        let told = |what: &str| format!("{what}: request {request} at {} of {handle:?}", now.as_millis());
+        let told = |what: &str| format!("{what}: run {run} at {} of {handle:?}", now.as_millis());
         let view = handle.gate().view();
         let excused = permit.is_terminal_probe();
         holds(now >= self.no_call_before, || told("a call before the provider's own time"))?;
+        holds(now >= self.empty_until, || told("a call although the provider said that nothing is left"))?;
         holds(now >= self.open_until, || told("a call while the breaker is open"))?;
         let right = if permit.is_probe() { BreakerState::HalfOpen == view.state } else { view.state.flows() };
         holds(right && view.generation == permit.generation(), || told("a call against the gate"))?;
@@ -62,7 +67,7 @@ impl Books {
         let most = handle.most_at_once();
         holds(most == 0 || handle.in_flight() <= most, || told("more at a time than allowed"))?;
         holds(from_queue || handle.queued() == 0 || permit.is_probe(), || told("a newcomer overtook the queue"))?;
-        self.live.push((request, permit.generation(), permit.is_probe()));
+        self.live.push((run, permit.generation(), permit.is_probe()));
         let probes = self.live.iter().filter(|(_, generation, probe)| *probe && *generation == view.generation);
         holds(probes.count() <= 1, || told("two probes at a time"))
     }
@@ -83,8 +88,8 @@ impl Books {
     }
 
     /// A call ended.
-    pub fn ended(&mut self, request: usize) {
-        self.live.retain(|(running, ..)| *running != request);
+    pub fn ended(&mut self, run: usize) {
+        self.live.retain(|(running, ..)| *running != run);
     }
 
     /// The actor heard a report.
@@ -99,13 +104,45 @@ impl Books {
         self.open_until = if view.state == BreakerState::Open { view.not_before } else { Moment::START };
     }
 
+    /// The actor heard what the headers of an answer said: the last word counts. Whether nothing is left.
+    pub fn heard_limits(&mut self, report: &Report, now: Moment) -> bool {
+        let refused = report.heard.outcome == Outcome::RateLimited;
+        for said in &report.aside.limits {
+            let believed = refused || said.limit.is_some_and(|limit| limit > 1);
+            let rest = said.reset.filter(|reset| said.remaining == Some(0) && believed && !reset.is_zero());
+            self.empty_until = rest.map_or(Moment::START, |reset| now.after(reset.min(LONGEST_REST)));
+        }
+        !report.aside.limits.is_empty() && self.empty_until > now
+    }
+
+    /// An operator reset something.
+    pub fn resets(&mut self, scope: &ResetScope) {
+        if matches!(scope, ResetScope::Breakers | ResetScope::All) {
+            self.breaker_closed();
+        }
+        if matches!(scope, ResetScope::Cooldowns | ResetScope::All) {
+            self.cooldowns_cleared();
+        }
+        if matches!(scope, ResetScope::Limiters | ResetScope::All) {
+            self.limits_changed();
+            self.empty_until = Moment::START;
+        }
+    }
+
+    /// Another process begins: calls and queues are gone, what was forbidden stays so. Headers are stored now and then
+    /// only, so that they may be forgotten.
+    pub fn after_restart(self) -> Self {
+        let Self { no_call_before, open_until, .. } = self;
+        Self { no_call_before, open_until, ..Self::default() }
+    }
+
     /// An operator cleared cooldowns, or another credential came.
     pub fn cooldowns_cleared(&mut self) {
         self.no_call_before = Moment::START;
     }
 
     /// An operator closed the breaker.
-    pub fn breaker_closed(&mut self) {
+    fn breaker_closed(&mut self) {
         self.open_until = Moment::START;
     }
 

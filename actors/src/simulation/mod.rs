@@ -6,23 +6,30 @@
 //!  scenario (seed) --providers, connections, combos, requests, troubles--> world: a queue of events by virtual time
 //!  world --Route--> the real Router --acquire--> the real handles (gate, slots, limiter, queue, ramp, retry budget)
 //!  world --reports, turns, resets, crashes--> the real connection actor's decisions, without its mailbox
+//!  world --failed attempts--> the fallback's own decisions and budgets     store --restart--> what the registry begins with
 //!  audit: what was promised, kept in books of its own, compared after each event
 //! ```
-//! Only three things are played: the providers, the clients with the rules of the fallback loop, and the mailboxes.
+//! Only three things are played: the providers, the clients with the order of their steps, and the mailboxes.
 //!
 //! A seed is a world: `SIM_SEED=17 cargo test -p omniroute-actors --lib simulation -- --nocapture` replays one with
 //! its events; `SIM_SEEDS=10000` sets how many are run (`scripts/check simulation` runs ten thousand).
 
+mod attempts;
 mod audit;
 mod fleet;
+mod meddling;
 mod provider;
+mod recovery;
 mod requests;
 mod scenario;
+mod summary;
+mod waiting;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::summary::Summary;
 use self::world::World;
 
 /// Seeds of a run that nobody asked more of.
@@ -51,10 +58,16 @@ enum Sabotage {
     LoseReports,
     /// A newcomer goes past those that wait.
     OvertakeTheQueue,
+    /// The process begins again without what the store has.
+    ForgetStatesAtRestart,
+    /// What a provider's headers say about an empty bucket is forgotten.
+    ForgetEmptyBuckets,
+    /// Of two attempts the slower one is reported as a failure.
+    BlameTheSlowerOfTwo,
 }
 
 /// Run one world to its end.
-fn run(seed: u64, sabotage: Option<Sabotage>, told: bool) -> Result<world::Summary, Broken> {
+fn run(seed: u64, sabotage: Option<Sabotage>, told: bool) -> Result<Summary, Broken> {
     let world = catch_unwind(AssertUnwindSafe(|| World::new(seed, sabotage, told).run()));
     let _ = crate::connection::report::take_lost();
     world.unwrap_or_else(|panic| {
@@ -69,11 +82,11 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Run all these seeds on all cores; the first that breaks a promise, and what all saw together.
-fn run_all(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> (Option<(u64, Broken)>, world::Summary) {
+fn run_all(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> (Option<(u64, Broken)>, Summary) {
     let next = AtomicU64::new(seeds.start);
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let work = || {
-        let mut sum = world::Summary::default();
+        let mut sum = Summary::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
@@ -90,7 +103,7 @@ fn run_all(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> (Option<(
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        let mut all = world::Summary::default();
+        let mut all = Summary::default();
         let mut first: Option<(u64, Broken)> = None;
         for thread in threads {
             let (broken, sum) = thread.join().expect("a worker that catches panics");
@@ -141,6 +154,9 @@ fn every_broken_promise_is_noticed() {
         Sabotage::OpenTheGate,
         Sabotage::LoseReports,
         Sabotage::OvertakeTheQueue,
+        Sabotage::ForgetStatesAtRestart,
+        Sabotage::ForgetEmptyBuckets,
+        Sabotage::BlameTheSlowerOfTwo,
     ];
 
     for sabotage in all {

@@ -7,6 +7,7 @@ use rand::rngs::SmallRng;
 
 use crate::clock::Moment;
 use crate::resilience::outcome::Outcome;
+use crate::router::fallback::RetryClass;
 
 /// How a provider behaves for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(super) struct Reply {
     /// The client has seen content before it ended.
     pub started: bool,
     pub tokens: u64,
+    /// What the provider may know of a call that fails.
+    pub class: RetryClass,
 }
 
 /// One provider.
@@ -61,6 +64,16 @@ pub(super) struct Provider {
     /// How long it usually takes.
     pub latency: Duration,
     pub in_flight: u32,
+    /// So many calls in a window of this length are answered to each account, and its headers say what is left.
+    pub bucket: Option<(u64, Duration)>,
+}
+
+impl Reply {
+    /// A call beyond what the account's window allows.
+    pub fn over_the_limit(self) -> Self {
+        let after = Some(Duration::from_millis(10));
+        Self { after, outcome: Outcome::RateLimited, started: false, tokens: 0, class: RetryClass::Answered, ..self }
+    }
 }
 
 impl Provider {
@@ -68,7 +81,14 @@ impl Provider {
     pub fn reply(&self, model: usize, now: Moment, rng: &mut SmallRng) -> Reply {
         let quick = Duration::from_millis(rng.random_range(5..60));
         let usual = self.latency.mul_f64(rng.random_range(0.5..2.0));
-        let ends = |outcome, after| Reply { after: Some(after), outcome, retry_after: None, started: false, tokens: 0 };
+        let ends = |outcome, after| Reply {
+            after: Some(after),
+            outcome,
+            retry_after: None,
+            started: false,
+            tokens: 0,
+            class: RetryClass::Answered,
+        };
         let hinted = |outcome, hint| Reply { retry_after: hint, ..ends(outcome, quick) };
         let whole = Reply { tokens: rng.random_range(10..800), started: true, ..ends(Outcome::Success, usual) };
         match self.mood {
@@ -77,10 +97,12 @@ impl Provider {
             Mood::Overloaded => ends(Outcome::Overloaded, quick),
             Mood::Limited(hint) => hinted(Outcome::RateLimited, hint),
             Mood::QuotaGone(hint) => hinted(Outcome::QuotaExhausted, Some(hint)),
-            Mood::Refuses => ends(Outcome::ConnectFailed, Duration::from_millis(1)),
-            Mood::Hangs => Reply { after: None, ..whole },
+            Mood::Refuses => {
+                Reply { class: RetryClass::NotSent, ..ends(Outcome::ConnectFailed, Duration::from_millis(1)) }
+            }
+            Mood::Hangs => Reply { after: None, class: RetryClass::MaybeAccepted, ..whole },
             Mood::Slow => Reply { after: Some(usual * 10), ..whole },
-            Mood::Cuts => Reply { started: true, ..ends(Outcome::BrokenAnswer, usual) },
+            Mood::Cuts => Reply { started: true, class: RetryClass::Started, ..ends(Outcome::BrokenAnswer, usual) },
             Mood::KeysRefused => ends(Outcome::AuthRefused, quick),
             Mood::NoMoney => ends(Outcome::CreditsExhausted, quick),
             Mood::ModelGone(gone) if gone == model => ends(Outcome::ModelFault, quick),

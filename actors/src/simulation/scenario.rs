@@ -100,7 +100,12 @@ pub(super) fn plan(handles: &[Arc<ConnectionHandle>], generation: u64, rng: &mut
         // What asks all steps at once is several calls, each along a part of an itinerary: for the router they are the same.
         let single: Vec<Strategy> = Strategy::ALL.into_iter().filter(|strategy| !strategy.runs_all()).collect();
         let mut combo = Combo::new(format!("combo{n}"), *single.choose(rng).unwrap(), steps);
-        combo.config = ComboConfig { sticky_limit: rng.random_range(1..4), ..ComboConfig::default() };
+        combo.config = ComboConfig {
+            sticky_limit: rng.random_range(1..4),
+            max_retries: *[0, 0, 1, 2].choose(rng).unwrap(),
+            retry_delay: ms(rng, 1..1_000),
+            ..ComboConfig::default()
+        };
         plan.add(combo);
     }
     plan
@@ -133,6 +138,13 @@ pub(super) struct Wish {
     pub max_attempts: usize,
     /// How often it waits for a cooldown to end.
     pub waits: u32,
+    /// After this time without an answer another attempt is made beside the first.
+    pub hedge: Option<Duration>,
+}
+
+/// What a provider counts and tells: half of them do.
+pub(super) fn bucket(rng: &mut SmallRng) -> Option<(u64, Duration)> {
+    rng.random_bool(0.5).then(|| (rng.random_range(2..60), ms(rng, 1_000..30_000)))
 }
 
 /// Keys that clients share.
@@ -167,5 +179,6 @@ pub(super) fn wish(from: Moment, lasts: Duration, providers: usize, rng: &mut Sm
         patience: rng.random_bool(0.1).then(|| ms(rng, 1..5_000)),
         max_attempts: rng.random_range(1..7),
         waits: rng.random_range(0..3),
+        hedge: rng.random_bool(0.3).then(|| ms(rng, 100..1_500)),
     }
 }

@@ -7,88 +7,24 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::audit::{Extras, Verdict, holds};
-use super::fleet::Member;
+use super::fleet::{Member, Shelf};
 use super::provider::{Mood, Provider, trouble};
 use super::requests::Request;
+use super::summary::Summary;
 use super::{Broken, Sabotage, scenario};
 use crate::clock::{Clock, ManualClock, Moment};
-use crate::connection::config::ConnectionConfig;
-use crate::connection::handle::{ConnectionHandle, Refused};
 use crate::connection::report::{Report, take_lost};
 use crate::connection::waiting::Turned;
-use crate::ids::ModelName;
 use crate::ports::{Nowhere, Ports};
 use crate::resilience::gate::BreakerState;
-use crate::resilience::health::{Cooldown, ResetScope};
+use crate::resilience::health::ResetScope;
 use crate::resilience::outcome::Outcome;
 use crate::resilience::retry_budget::RetryBudget;
 use crate::resilience::settings::HealthSettings;
-use crate::router::plan::RoutingPlan;
-use crate::router::{PublishedPlan, Router};
-
-/// What was seen in a world, or in many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Summary {
-    pub events: u64,
-    pub requests: u64,
-    pub answered: u64,
-    pub attempts: u64,
-    pub probes: u64,
-    pub opened: u64,
-    pub rests: u64,
-    pub waited: u64,
-    pub turned_away: u64,
-    pub out_of_budget: u64,
-    pub terminal_probes: u64,
-    pub hang_ups: u64,
-    pub resets: u64,
-    pub crashes: u64,
-    pub plans: u64,
-}
-
-impl Summary {
-    pub fn add(&mut self, other: &Self) {
-        let pairs = self.each().into_iter().zip(other.each()).map(|(a, b)| a + b);
-        let mut sums = pairs.collect::<Vec<_>>().into_iter();
-        for field in self.each_mut() {
-            *field = sums.next().unwrap_or_default();
-        }
-    }
-
-    /// Whether everything that can happen has happened.
-    pub fn is_lively(&self) -> bool {
-        self.each().iter().all(|count| *count > 0)
-    }
-
-    fn each(&self) -> [u64; 15] {
-        let mut copy = *self;
-        copy.each_mut().map(|field| *field)
-    }
-
-    fn each_mut(&mut self) -> [&mut u64; 15] {
-        [
-            &mut self.events,
-            &mut self.requests,
-            &mut self.answered,
-            &mut self.attempts,
-            &mut self.probes,
-            &mut self.opened,
-            &mut self.rests,
-            &mut self.waited,
-            &mut self.turned_away,
-            &mut self.out_of_budget,
-            &mut self.terminal_probes,
-            &mut self.hang_ups,
-            &mut self.resets,
-            &mut self.crashes,
-            &mut self.plans,
-        ]
-    }
-}
+use crate::router::{PublishedPlan, Route, Router};
 
 /// Something that happens.
 #[derive(Debug)]
@@ -101,6 +37,10 @@ pub(super) enum Event {
     GiveUp(usize, u32),
     /// The client hangs up.
     Leave(usize),
+    /// An attempt is slow: another one beside it.
+    Hedge(usize, u32),
+    /// The pause before the same place is asked again is over.
+    Again(usize, Box<Route>),
     /// A pause for a cooldown is over.
     Resume(usize),
     /// The longest time in a queue is over.
@@ -130,8 +70,14 @@ pub(super) struct World {
     pub(super) extras: Vec<Extras>,
     pub(super) keys: Vec<RetryBudget>,
     pub(super) router: Router,
-    plan: PublishedPlan,
-    health: HealthSettings,
+    pub(super) plan: PublishedPlan,
+    pub(super) ports: Ports,
+    pub(super) shelf: Arc<Shelf>,
+    /// Whether a request is made again that a provider may have accepted.
+    pub(super) may_cost_twice: bool,
+    /// Runs of attempts so far: each has a number of its own.
+    pub(super) runs: usize,
+    pub(super) health: HealthSettings,
     pub(super) requests: Vec<Request>,
     pub(super) summary: Summary,
     /// Attempts whose report is to be expected, and reports that came.
@@ -141,7 +87,7 @@ pub(super) struct World {
     pub(super) stirred: Vec<usize>,
     /// Answers of queues that nobody acted on yet: request, connection, answer.
     pub(super) turned: VecDeque<(usize, usize, Turned)>,
-    faults_end: Moment,
+    pub(super) faults_end: Moment,
 }
 
 const START: Moment = Moment::from_millis(100_000);
@@ -150,13 +96,14 @@ impl World {
     pub fn new(seed: u64, sabotage: Option<Sabotage>, told: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let clock = Arc::new(ManualClock::at(START));
-        let nowhere = Arc::new(Nowhere);
-        let ports = Ports { clock: clock.clone(), store: nowhere.clone(), observer: nowhere.clone(), minter: nowhere };
+        let (nowhere, shelf) = (Arc::new(Nowhere), Arc::new(Shelf::default()));
+        let ports = Ports { clock: clock.clone(), store: shelf.clone(), observer: nowhere.clone(), minter: nowhere };
         let health = scenario::health(&mut rng);
         let provider = |rng: &mut SmallRng| Provider {
             mood: Mood::Up,
             latency: Duration::from_millis(rng.random_range(20..1_500)),
             in_flight: 0,
+            bucket: scenario::bucket(rng),
         };
         let providers: Vec<_> = (0..rng.random_range(1..5)).map(|_| provider(&mut rng)).collect();
         let mut members = Vec::new();
@@ -164,7 +111,8 @@ impl World {
             let budget = Arc::new(RetryBudget::default());
             for n in 0..rng.random_range(1..4) {
                 let config = scenario::connection(number, n, health, &mut rng);
-                members.push(Member::new(config, number, Arc::clone(&budget), ports.clone(), rng.random()));
+                let budget = Arc::clone(&budget);
+                members.push(Member::begin(config, None, number, budget, ports.clone(), rng.random()));
             }
         }
         let handles: Vec<_> = members.iter().map(|member| Arc::clone(&member.handle)).collect();
@@ -172,6 +120,7 @@ impl World {
         let router = Router::seeded(Arc::clone(&plan), clock.clone(), rng.random());
         let extras = providers.iter().map(|_| Extras::default()).collect();
         let keys = (0..scenario::KEYS).map(|_| RetryBudget::default()).collect();
+        let may_cost_twice = rng.random_bool(0.5);
         let mut world = Self {
             told,
             sabotage,
@@ -186,6 +135,10 @@ impl World {
             keys,
             router,
             plan,
+            ports,
+            shelf,
+            may_cost_twice,
+            runs: 0,
             health,
             requests: Vec::new(),
             summary: Summary::default(),
@@ -239,6 +192,11 @@ impl World {
         self.next += 1;
     }
 
+    /// Forget what will not happen any more.
+    pub(super) fn only_keep(&mut self, keeps: impl Fn(&Event) -> bool) {
+        self.happening.retain(|_, event| keeps(event));
+    }
+
     pub(super) fn after(&mut self, delay: Duration, event: Event) {
         self.at(self.now().after(delay), event);
     }
@@ -278,6 +236,8 @@ impl World {
             Event::Answer(request, attempt) => self.answer(request, attempt),
             Event::GiveUp(request, attempt) => self.give_up(request, attempt),
             Event::Leave(request) => self.leave(request),
+            Event::Hedge(request, step) => self.hedge(request, step),
+            Event::Again(request, question) => self.once_more(request, *question),
             Event::Resume(request) => self.resume(request),
             Event::Overdue(request, attempt) => self.overdue(request, attempt),
             Event::Deliver(member, report) => self.deliver(member, &report),
@@ -312,6 +272,7 @@ impl World {
         let was = member.handle.gate().view().state;
         member.actor.outcomes(std::slice::from_ref(report));
         member.books.heard(&member.handle, &report.heard, now);
+        self.summary.empty_buckets += u64::from(member.books.heard_limits(report, now));
         let is = member.handle.gate().view().state;
         self.summary.opened += u64::from(was != BreakerState::Open && is == BreakerState::Open);
         self.summary.rests += u64::from(member.handle.remembered().cooldown.is_some_and(|one| one.until > now));
@@ -320,6 +281,9 @@ impl World {
         }
         if self.sabotage == Some(Sabotage::OpenTheGate) && is == BreakerState::Open {
             member.handle.gate().force(BreakerState::Closed, Moment::START);
+        }
+        if self.sabotage == Some(Sabotage::ForgetEmptyBuckets) {
+            member.actor.reset(&ResetScope::Limiters);
         }
         member.books.may_publish(&member.handle);
         self.stirred.push(number);
@@ -364,140 +328,5 @@ impl World {
             let delay = Duration::from_millis(self.rng.random_range(0..3));
             self.after(delay, Event::Turn(number));
         }
-    }
-
-    /// An operator resets or changes something, or an actor meets a panic.
-    fn meddle(&mut self) -> Verdict {
-        let number = self.rng.random_range(0..self.members.len());
-        let (now, kind) = (self.now(), self.rng.random_range(0..8));
-        let member = &mut self.members[number];
-        match kind {
-            0 | 1 => {
-                self.summary.resets += 1;
-                let model = self
-                    .rng
-                    .random_bool(0.5)
-                    .then(|| ModelName::from(*scenario::MODELS.choose(&mut self.rng).unwrap()));
-                let scopes = [
-                    ResetScope::Breakers,
-                    ResetScope::Cooldowns,
-                    ResetScope::Lockouts(model),
-                    ResetScope::Limiters,
-                    ResetScope::All,
-                ];
-                let scope = scopes.choose(&mut self.rng).unwrap();
-                member.actor.reset(scope);
-                if matches!(scope, ResetScope::Breakers | ResetScope::All) {
-                    member.books.breaker_closed();
-                }
-                if matches!(scope, ResetScope::Cooldowns | ResetScope::All) {
-                    member.books.cooldowns_cleared();
-                }
-                if matches!(scope, ResetScope::Limiters | ResetScope::All) {
-                    member.books.limits_changed();
-                }
-            }
-            2 => {
-                let until = now.after(Duration::from_millis(self.rng.random_range(0..5_000)));
-                member.actor.set_cooldown(Some(Cooldown { until, reason: Outcome::RateLimited }));
-                member.books.cooldowns_cleared();
-            }
-            3 | 4 => {
-                let mut config = (*member.handle.config()).clone();
-                scenario::bound(&mut config, &mut self.rng);
-                config.is_active = self.rng.random_bool(0.8);
-                if self.rng.random_bool(0.3) {
-                    config.credential_version += 1;
-                    member.books.cooldowns_cleared();
-                }
-                member.actor.configure(config);
-                member.books.limits_changed();
-            }
-            5 | 6 => {
-                self.summary.crashes += 1;
-                member.actor.crash();
-                member.books.queue_lost();
-            }
-            _ => {
-                self.summary.plans += 1;
-                self.publish();
-            }
-        }
-        let member = &mut self.members[number];
-        member.books.may_publish(&member.handle);
-        self.stirred.push(number);
-        Ok(())
-    }
-
-    fn publish(&mut self) {
-        let handles: Vec<_> = self.members.iter().map(|member| Arc::clone(&member.handle)).collect();
-        let before = self.plan.load_full();
-        let before: &RoutingPlan = &before;
-        let mut plan = scenario::plan(&handles, before.generation + 1, &mut self.rng);
-        plan.remember(before);
-        self.plan.store(Arc::new(plan.ready()));
-    }
-
-    /// The faults are over: asked gently, each connection serves each of its models again in the time that was promised.
-    fn everybody_recovers(&mut self) -> Verdict {
-        for number in 0..self.members.len() {
-            self.recovers(number)?;
-        }
-        Ok(())
-    }
-
-    fn recovers(&mut self, number: usize) -> Verdict {
-        const SLACK: Duration = Duration::from_secs(25 * 60);
-        let began = self.now();
-        let handle = Arc::clone(&self.members[number].handle);
-        let config = ConnectionConfig { is_active: true, ..(*handle.config()).clone() };
-        self.members[number].actor.configure(config);
-        let bound = self.promised(number).after(SLACK);
-        let mut left: Vec<ModelName> = scenario::MODELS.map(ModelName::from).into();
-        loop {
-            let met = left.last().cloned().map(|model| self.gently(number, &handle, &model));
-            let (was, now) = (handle.remembered(), self.now());
-            let wait = match met {
-                Some(Ok(())) => {
-                    left.pop();
-                    None
-                }
-                Some(Err(refused)) => refused.retry_at.map(|at| at.until(now)),
-                None if handle.gate().view().state.flows() && was.terminal.is_none() => return Ok(()),
-                // One more probe is wanted.
-                None => {
-                    left.push(scenario::MODELS[0].into());
-                    None
-                }
-            };
-            holds(now < bound, || format!("{handle:?} is not back after {:?}: {met:?}, {was:?}", now.since(began)))?;
-            let wait = wait.unwrap_or(Duration::from_millis(100));
-            self.clock.advance(wait.clamp(Duration::from_millis(1), Duration::from_secs(600)));
-        }
-    }
-
-    /// One call that succeeds, with its report.
-    fn gently(&mut self, number: usize, handle: &Arc<ConnectionHandle>, model: &ModelName) -> Result<(), Refused> {
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let mut permit = handle.acquire(model, &clock)?;
-        permit.begin();
-        permit.settle(Outcome::Success);
-        drop(permit);
-        for report in take_lost() {
-            if self.sabotage != Some(Sabotage::LoseReports) {
-                self.members[number].actor.outcomes(&[report]);
-            }
-        }
-        Ok(())
-    }
-
-    /// The last moment that something in force now may keep a connection away.
-    fn promised(&self, number: usize) -> Moment {
-        let handle = &self.members[number].handle;
-        let (was, now) = (handle.remembered(), self.now());
-        let locks = was.lockouts.iter().map(|(_, lockout)| lockout.until);
-        let rest = was.cooldown.map(|cooldown| cooldown.until);
-        let all = locks.chain(rest).chain([handle.gate().view().not_before, now]);
-        all.max().unwrap_or(now).after(self.health.terminal_probe * 2)
     }
 }

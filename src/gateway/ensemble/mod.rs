@@ -27,17 +27,16 @@ use tokio::time::Instant;
 
 use super::ask::Made;
 use super::attempt::Answer;
-use super::dispatch::{Dispatched, Failed, Waiting, dispatch};
+use super::dispatch::{Dispatched, Failed, Waiting, dispatch, retries};
 use super::fault::Fault;
 use super::inbound::Inbound;
 use super::ledger::Place;
 use super::race::Step;
-use super::retries::Retries;
-use super::retry_class::RetryClass;
 use super::surroundings::Surroundings;
 use super::tally::{Ended, Tally, tokens};
 use crate::wire::chat::{self, Request};
 use crate::wire::usage::Usage;
+use omniroute_actors::router::fallback::RetryClass;
 
 /// A request that goes to an ensemble.
 pub struct Ensemble<'a> {
@@ -161,7 +160,7 @@ async fn call(
     waiting: Waiting,
 ) -> Result<Dispatched, Failed> {
     let means = around.means();
-    let retries = Retries::of(&inbound.caller.retries, &around.config);
+    let retries = retries(&inbound.caller.retries, &around.config);
     let to = Step { router: &around.router, means: &means, inbound, tally, retries };
     dispatch(to, start, waiting).await
 }
