@@ -115,6 +115,18 @@ mod tests {
         assert!(!retries.allow(&handle, now), "a fifth of one request is none");
     }
 
+    #[test]
+    fn what_goes_on_with_a_broken_stream_is_an_extra_only_where_that_broke_off() {
+        let (own, broken, now) = (RetryBudget::default(), handle(), Moment::from_millis(1));
+        let mut config = Config::default();
+        config.routing.retry_budget_floor_per_s = 0;
+        let mut retries = Retries::of(&own, &config).after(1, &broken);
+
+        assert!(!retries.allow(&broken, now), "the budget is empty");
+        assert!(retries.allow(&handle(), now), "another provider");
+        assert_eq!(retries.tries(), 2);
+    }
+
     fn handle() -> ConnectionHandle {
         let target = UpstreamTarget {
             chat_url: String::new(),
