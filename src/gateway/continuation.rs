@@ -10,11 +10,12 @@
 //! attempts. What cannot be gone on with ends with the error event, as without a combo's word. Both parts are billed.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use omniroute_actors::resilience::outcome::{Next, Outcome};
+use omniroute_actors::router::Lease;
 use omniroute_actors::router::features::RequestFeatures;
 use omniroute_actors::router::plan::Combo;
-use omniroute_actors::router::{Lease, Route};
 use tokio::time::Instant;
 
 use super::ask::{Ask, Made};
@@ -91,21 +92,17 @@ impl GoOn {
         let prompt_tokens = known.prompt_tokens.saturating_add(more.unwrap_or(u32::MAX));
         let inbound = self.inbound.making(ask, RequestFeatures { prompt_tokens, ..known.clone() });
         let start = broken.lease.next(inbound.only.clone());
-        let before = (broken.tally.attempts(), std::sync::Arc::clone(broken.lease.permit.handle()));
+        let before = (broken.tally.attempts(), Arc::clone(broken.lease.permit.handle()));
         let (around, mut tally) = (self.around.clone(), broken.tally.branch(Some(ROLE)));
         Some(Box::pin(async move {
             let means = around.means();
             let retries = retries(&inbound.caller.retries, &around.config).after(before.0, &before.1);
             let to = Step { router: &around.router, means: &means, inbound: &inbound, tally: &mut tally, retries };
-            let found = start_with(to, start).await?;
+            // Nobody waits for a cooldown while a client reads.
+            let found = dispatch(to, start, Waiting::NONE).await?;
             Ok((Box::new(found), tally))
         }))
     }
-}
-
-/// Nobody waits for a cooldown while a client reads.
-async fn start_with(to: Step<'_, '_>, start: Route) -> Result<Dispatched, Failed> {
-    dispatch(to, start, Waiting::NONE).await
 }
 
 /// Whether another one may do better.
@@ -118,8 +115,9 @@ fn passes(fault: &Fault, inbound: &Inbound) -> bool {
 fn rest_of(request: &Request, broken: &Broken<'_>) -> Option<Request> {
     let mut rest = request.clone();
     let text = broken.text.trim_end();
-    let halfway =
-        |stop: &String| stop.char_indices().skip(1).any(|(at, _)| stop.get(..at).is_some_and(|s| text.ends_with(s)));
+    let halfway = |stop: &String| {
+        stop.char_indices().skip(1).any(|(at, _)| stop.get(..at).is_some_and(|begun| broken.text.ends_with(begun)))
+    };
     // Whether the model was writing what ends the answer, nobody could see across the seam.
     if rest.sampling.stop.iter().any(halfway) {
         return None;
@@ -147,4 +145,38 @@ fn begin_with(request: &mut Request, text: &str) {
 pub fn note(lease: &Lease) -> String {
     let words = format!("x-omniroute-continued={}/{}", lease.config.provider, lease.model());
     words.chars().filter(|c| c.is_ascii_graphic()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::openai;
+
+    fn plain(members: &str) -> bool {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{members}}}"#);
+        is_plain(&openai::decode_request(body.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn only_one_answer_of_plain_text_may_be_gone_on_with() {
+        let tool = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
+        assert!(plain("") && plain(r#","n":1"#) && plain(tool));
+
+        assert!(!plain(r#","n":2"#) && !plain(r#","logprobs":true"#));
+        assert!(!plain(r#","response_format":{"type":"json_object"}"#));
+        assert!(!plain(r#","modalities":["text","audio"],"audio":{"voice":"v","format":"mp3"}"#));
+    }
+
+    #[test]
+    fn a_beginning_of_the_client_and_what_was_said_are_one_beginning() {
+        let body = br#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"Well"}]}"#;
+        let mut begun = openai::decode_request(body).unwrap();
+        let mut plain = Request { messages: begun.messages[..1].to_vec(), ..begun.clone() };
+
+        begin_with(&mut begun, ", yes");
+        begin_with(&mut plain, "Yes");
+
+        assert_eq!(begun.messages[1].parts[0].as_text(), Some("Well, yes"));
+        assert_eq!((plain.messages.len(), plain.messages[1].parts[0].as_text()), (2, Some("Yes")));
+    }
 }

@@ -150,7 +150,7 @@ mod tests {
         let words = asked.messages[0].parts[0].as_text().unwrap();
         let told = told_of(&conversation, "They count.");
 
-        assert!(words.contains("assistant: two\n\nuser: three") && !words.contains("one"), "{words}");
+        assert!(words.contains("assistant: two\n\nuser: three") && !words.contains("user: one"), "{words}");
         assert!(told.messages[1].parts[0].as_text().unwrap().ends_with("They count."));
         assert_eq!((told.messages.len(), told.messages[1].role), (5, Role::System));
     }

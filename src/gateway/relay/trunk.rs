@@ -251,3 +251,73 @@ impl Relay for Trunk {
         Some(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::gateway::relay::{NeutralRelay, Way};
+    use crate::wire::chat::{Format, Reply, Request, WayBack};
+    use crate::wire::{anthropic, openai};
+
+    /// A stream of chat chunks, heard.
+    fn source(deltas: &[&str], end: bool) -> Box<dyn Relay> {
+        let way = Way::Listen(WayBack::default().for_stream(), Vec::new());
+        let frames = crate::gateway::provider_format::frames(Format::OpenAiChat, 10_000);
+        let mut relay = NeutralRelay::new(frames, Box::<openai::Decoder>::default(), way, String::new());
+        for delta in deltas {
+            let chunk = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
+            relay.absorb(Bytes::from(chunk)).unwrap();
+        }
+        if end {
+            let usage = r#""usage":{"prompt_tokens":7,"completion_tokens":2}"#;
+            let stop = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+            let last = format!("{stop}\n\ndata: {{\"choices\":[],{usage}}}\n\ndata: [DONE]\n\n");
+            relay.absorb(Bytes::from(last)).unwrap();
+            relay.close(Took::default()).unwrap();
+        }
+        Box::new(relay)
+    }
+
+    fn trunk(deltas: &[&str]) -> Trunk {
+        let request = Arc::new(Request::new(Format::Anthropic, "m"));
+        let reply =
+            Reply { id: "x".into(), created: 1, model: "m".into(), include_usage: true, as_array: false, request };
+        let encoder = Box::new(anthropic::Encoder::new(&reply));
+        let mut trunk = Trunk::new(source(deltas, false), encoder, Usage::default(), 400);
+        trunk.drain();
+        trunk
+    }
+
+    #[test]
+    fn only_text_is_gone_on_with_and_only_once() {
+        let text = [r#"{"role":"assistant"}"#, r#"{"content":"Once upon"}"#];
+        assert_eq!(trunk(&text).so_far(), Some("Once upon"));
+        assert_eq!(trunk(&[r#"{"reasoning_content":"hm"}"#]).so_far(), None);
+        assert_eq!(trunk(&[r#"{"reasoning_content":"hm"}"#, r#"{"content":"Once"}"#]).so_far(), Some("Once"));
+        let call =
+            r#"{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
+        assert_eq!(trunk(&[r#"{"content":"Once"}"#, call]).so_far(), None);
+
+        let mut spliced = trunk(&text);
+        spliced.splice(source(&[r#"{"content":" a"}"#], false), false, "note");
+        assert_eq!(spliced.so_far(), None);
+    }
+
+    #[test]
+    fn the_rest_goes_on_in_the_open_block_and_thoughts_about_it_are_not_shown() {
+        let mut trunk = trunk(&[r#"{"content":"Once upon"}"#]);
+        let rest = source(&[r#"{"reasoning_content":"go on"}"#, r#"{"content":"upon a time"}"#], true);
+
+        trunk.splice(rest, true, "x-omniroute-continued=b/m");
+
+        let text = String::from_utf8(trunk.take_out().to_vec()).unwrap();
+        assert_eq!(text.matches("content_block_start").count() / 2, 1, "{text}");
+        assert!(text.contains(": x-omniroute-continued=b/m\n\n") && !text.contains("go on"), "{text}");
+        assert!(text.contains(r#""text":"Once upon""#) && text.contains(r#""text":" a time""#), "{text}");
+        // What the first one used is a guess: 400 characters in, 9 out.
+        assert!(text.contains(r#""input_tokens":107"#) && text.contains(r#""output_tokens":5"#), "{text}");
+        assert!(text.trim_end().ends_with("}") && text.contains("message_stop"), "{text}");
+    }
+}
