@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::routes::testing::{PASSWORD, bare, bed, site, signed_in};
+use crate::routes::testing::{PASSWORD, bare, bed, signed_in, site};
 
 #[actix_web::test]
 async fn signing_in_can_be_asked_for_and_not_switched_off() {
