@@ -121,7 +121,7 @@ async fn view(call: &Call, stored: Option<&SettingRow>) -> Result<Value, Refusal
         "stickyRoundRobinLimit": accounts.get("stickyRoundRobinLimit"),
         "requestRetry": if wait.enabled { wait.max_retries } else { 0 },
         "maxRetryIntervalSec": wait.max_retry_wait_sec,
-        "maxBodySizeMb": config.server.max_body_bytes.div_ceil(MEGABYTE),
+        "maxBodySizeMb": megabytes(config.server.max_body_bytes),
         "setupComplete": done,
         "hasPassword": done,
         "runtimePorts": {"apiPort": port, "dashboardPort": port},
@@ -137,6 +137,14 @@ async fn view(call: &Call, stored: Option<&SettingRow>) -> Result<Value, Refusal
         put(&mut view, field, value);
     }
     Ok(view)
+}
+
+/// Exact, so that no other number looks like what is in force.
+fn megabytes(bytes: usize) -> Value {
+    match bytes % MEGABYTE {
+        0 => json!(bytes / MEGABYTE),
+        _ => json!(bytes as f64 / MEGABYTE as f64),
+    }
 }
 
 /// What a caller wants changed; null is taken back.
