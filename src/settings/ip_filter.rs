@@ -90,9 +90,12 @@ impl Stored for IpFilter {
 }
 
 impl IpFilter {
-    /// Whether a client at this address is let in. On a socket without addresses there is nothing to filter by.
+    /// Whether a client at this address is let in. Who has none is on no list.
     pub fn admits(&self, address: Option<IpAddr>, now: i64) -> bool {
-        let Some(address) = address.filter(|_| self.enabled) else { return true };
+        if !self.enabled {
+            return true;
+        }
+        let Some(address) = address else { return self.mode == Mode::Blacklist };
         let address = address.to_canonical();
         let listed = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
         let banned = self.temp_bans.iter().any(|ban| ban.until > now && ban.ip.to_canonical() == address);
@@ -152,6 +155,8 @@ mod tests {
 
         assert!(!filter.admits(Some("9.9.9.9".parse().unwrap()), 0));
         assert!(filter.admits(Some("9.9.9.8".parse().unwrap()), 0));
+        assert!(filter.admits(None, 0));
+        assert!(!IpFilter { mode: Mode::Whitelist, ..filter }.admits(None, 0));
         assert!(IpFilter::default().admits(Some("9.9.9.9".parse().unwrap()), 0));
     }
 }

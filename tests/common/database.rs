@@ -50,6 +50,17 @@ pub fn put_setting(data_dir: &Path, key: &str, value: &str) {
     query.execute(&mut open(data_dir)).expect("a stored setting");
 }
 
+/// A setting as it is stored.
+pub fn setting(data_dir: &Path, key: &str) -> String {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        value: String,
+    }
+    let query = diesel::sql_query("SELECT value FROM settings WHERE key = ?").bind::<Text, _>(key);
+    query.get_result::<Row>(&mut open(data_dir)).expect("a stored setting").value
+}
+
 /// Every usage record.
 pub fn usage(data_dir: &Path) -> Vec<Usage> {
     diesel::sql_query(COLUMNS).load(&mut open(data_dir)).expect("the usage records")

@@ -21,6 +21,18 @@ const MEGABYTE: usize = 1024 * 1024;
 /// Most providers that can be blocked, and most origins.
 const MOST_NAMES: usize = 200;
 
+/// Fields that take effect.
+const SETTABLE: [&str; 8] = [
+    "instanceName",
+    "corsOrigins",
+    "blockedProviders",
+    "fallbackStrategy",
+    "stickyRoundRobinLimit",
+    "requestRetry",
+    "maxRetryIntervalSec",
+    "maxBodySizeMb",
+];
+
 /// Fields with one possible value here, and why.
 const FIXED: [(&str, Value, &str); 8] = [
     ("requireLogin", Value::Bool(true), "Signing in cannot be switched off"),
@@ -109,7 +121,7 @@ async fn view(call: &Call, stored: Option<&SettingRow>) -> Result<Value, Refusal
         "stickyRoundRobinLimit": accounts.get("stickyRoundRobinLimit"),
         "requestRetry": if wait.enabled { wait.max_retries } else { 0 },
         "maxRetryIntervalSec": wait.max_retry_wait_sec,
-        "maxBodySizeMb": config.server.max_body_bytes.div_ceil(MEGABYTE),
+        "maxBodySizeMb": megabytes(config.server.max_body_bytes),
         "setupComplete": done,
         "hasPassword": done,
         "runtimePorts": {"apiPort": port, "dashboardPort": port},
@@ -125,6 +137,14 @@ async fn view(call: &Call, stored: Option<&SettingRow>) -> Result<Value, Refusal
         put(&mut view, field, value);
     }
     Ok(view)
+}
+
+/// Exact, so that no other number looks like what is in force.
+fn megabytes(bytes: usize) -> Value {
+    match bytes % MEGABYTE {
+        0 => json!(bytes / MEGABYTE),
+        _ => json!(bytes as f64 / MEGABYTE as f64),
+    }
 }
 
 /// What a caller wants changed; null is taken back.
@@ -217,12 +237,23 @@ fn blocked(call: &Call, form: &mut Form) -> Option<Vec<String>> {
     Some(ids)
 }
 
+/// What was read and sent back unchanged is no wish: it would hold on to what is configured today.
+async fn without_echo(call: &Call, body: JsonBody) -> Result<JsonBody, Refusal> {
+    let JsonBody(Some(Value::Object(mut fields))) = body else { return Ok(body) };
+    let current = view(call, None).await?;
+    fields.retain(|name, value| !SETTABLE.contains(&name.as_str()) || current.get(name) != Some(value));
+    Ok(JsonBody(Some(Value::Object(fields))))
+}
+
 async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
-    let mut form = Form::of(body)?;
-    let (known, given) = (Known::read(&call, &mut form)?, form.names());
+    let mut form = Form::of(body.clone())?;
+    let given = form.names();
     if given.is_empty() {
         form.problem("", "No fields to update");
+        form.finish()?;
     }
+    let mut form = Form::of(without_echo(&call, body).await?)?;
+    let known = Known::read(&call, &mut form)?;
     check_fixed(&mut form);
     let inert: Vec<&str> = FOREIGN.into_iter().filter(|name| form.has(name)).collect();
     form.let_pass(FOREIGN);

@@ -24,6 +24,12 @@ async fn every_body_names_a_field_that_it_does_not_know() {
         ("DELETE", "/api/resilience/model-cooldowns", json!({"all": true})),
         ("POST", "/api/rate-limits", json!({"connectionId": "env-openai", "enabled": true})),
         ("POST", "/api/rate-limit", json!({"requestQueue": {}})),
+        ("PUT", "/api/settings", json!({"instanceName": "x"})),
+        ("PUT", "/api/settings/proxy", json!({"global": null})),
+        ("PATCH", "/api/settings/ip-filter", json!({"enabled": false})),
+        ("PUT", "/api/settings/thinking-budget", json!({"mode": "auto"})),
+        ("PUT", "/api/settings/system-prompt", json!({"enabled": false})),
+        ("POST", "/api/settings/model-aliases", json!({"from": "a", "to": "openai/x"})),
     ];
 
     for (method, path, mut body) in bodies {

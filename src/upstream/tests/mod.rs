@@ -2,5 +2,6 @@
 
 mod faults;
 mod pool;
+mod proxy;
 mod server;
 mod tls;

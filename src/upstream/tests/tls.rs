@@ -11,11 +11,11 @@ use crate::upstream::{
     BodyError, ClientFactory, ConnectStep, Delivery, FactoryError, SendError, SendErrorKind as Kind, collect, send,
 };
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
 
-fn server_config(identity: &str) -> rustls::ServerConfig {
+pub(super) fn server_config(identity: &str) -> rustls::ServerConfig {
     let certificate = CertificateDer::from_pem_file(fixture(&format!("{identity}.pem"))).unwrap();
     let key = PrivateKeyDer::from_pem_file(fixture(&format!("{identity}.key"))).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

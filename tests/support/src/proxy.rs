@@ -3,10 +3,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+
+#[expect(clippy::disallowed_types, reason = "a note that test and server share is no actor")]
+type Lock<T> = std::sync::Mutex<T>;
 
 /// How a proxy is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +38,8 @@ pub struct Proxy {
     /// The login it wants, written as it comes.
     wants: Option<String>,
     /// What it answers instead of opening a tunnel: a status, or a reply code of SOCKS.
-    refuses: Arc<Mutex<Option<u16>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    refuses: Arc<Lock<Option<u16>>>,
+    asked: Arc<Lock<Vec<Asked>>>,
 }
 
 impl Proxy {

@@ -77,6 +77,8 @@ async fn what_is_unknown_fixed_or_wrong_is_refused_and_what_means_nothing_is_sai
     let idle = site.admin.put(PATH, &json!({"theme": "dark", "instanceName": "x", "requireLogin": true})).await;
     let mut whole = site.admin.get(PATH).await;
     let unchanged = put(&site.admin, whole.clone()).await;
+    let kept = database::setting(&site.gateway.data_dir, "general");
+    assert_eq!(kept, r#"{"instanceName":"x"}"#, "what is configured is not held on to");
     whole["version"] = json!(0);
     let stale = put(&site.admin, whole).await;
 

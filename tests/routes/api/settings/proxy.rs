@@ -119,7 +119,7 @@ async fn a_proxy_that_fails_blames_nobody_else_and_nothing_goes_past_it() {
         (now["lastError"]["outcome"] == "proxy_error").then_some(now)
     });
     let state = state.await.expect("the report of the connection");
-    assert_eq!((&state["state"], &state["counts"]["windowFailures"]), (&json!("closed"), &json!(0)), "{state}");
+    assert_eq!((&state["breaker"], &state["counts"]["windowFailures"]), (&json!("CLOSED"), &json!(0)), "{state}");
 
     let mut with_fallback = dead;
     with_fallback["fallbackToDirect"] = json!(true);
