@@ -85,10 +85,15 @@ fn add_nodes(plan: &mut RoutingPlan, nodes: &[NodeRow]) {
 /// What providers told of themselves stands in the place of the catalogue's snapshot; of several accounts each may know
 /// more.
 fn add_told_models(plan: &mut RoutingPlan, from: &Materials<'_>) {
+    if from.routing.synced.is_empty() {
+        return;
+    }
+    let providers: HashMap<&str, &str> =
+        from.listed.iter().map(|entry| (entry.row.id.as_str(), entry.row.provider.as_str())).collect();
     let mut told: HashMap<&str, HashSet<&str>> = HashMap::new();
     for row in &from.routing.synced {
-        if let Some(entry) = from.listed.iter().find(|entry| entry.row.id == row.connection_id) {
-            told.entry(&entry.row.provider).or_default().extend(row.names());
+        if let Some(provider) = providers.get(row.connection_id.as_str()) {
+            told.entry(provider).or_default().extend(row.names());
         }
     }
     for (provider, names) in told.into_iter().filter(|(_, names)| !names.is_empty()) {

@@ -70,11 +70,19 @@ pub(super) fn blank(id: String, provider: &str, now: i64) -> ConnectionRow {
     }
 }
 
-/// Lay the given fields over the row; what is wrong is noted in the form.
-pub(super) fn fill(form: &mut Form, row: &mut ConnectionRow) {
+/// Lay the given name and data over the row; what is wrong is noted in the form.
+pub(super) fn fill_named(form: &mut Form, row: &mut ConnectionRow) {
     if let Some(name) = form.text("name", 1..=200) {
         row.name = name;
     }
+    if let Some(data) = form.object("providerSpecificData") {
+        merge(form, row, data);
+    }
+}
+
+/// Lay the given fields over the row; what is wrong is noted in the form.
+pub(super) fn fill(form: &mut Form, row: &mut ConnectionRow) {
+    fill_named(form, row);
     if let Some(key) = form.text("apiKey", 0..=10_000) {
         take_key(form, row, &key);
     }
@@ -88,9 +96,6 @@ pub(super) fn fill(form: &mut Form, row: &mut ConnectionRow) {
     }
     set(&mut row.default_model, form.nullable_text("defaultModel", 0..=200).map(not_empty));
     set(&mut row.group_name, form.nullable_text("group", 0..=100).map(not_empty));
-    if let Some(data) = form.object("providerSpecificData") {
-        merge(form, row, data);
-    }
 }
 
 /// An empty key means that the stored one stays.

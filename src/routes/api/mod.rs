@@ -36,6 +36,7 @@ mod live;
 mod mappings;
 mod model_aliases;
 mod model_facts;
+mod model_test;
 mod models;
 mod monitoring;
 mod oauth;
@@ -98,6 +99,7 @@ pub fn routes() -> Vec<RouteSpec> {
         model_aliases::routes(),
         availability::routes(),
         model_facts::routes(),
+        model_test::routes(),
         mappings::routes(),
         fallback_chains::routes(),
         policies::routes(),

@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::connection_checks::{check_address, home_of};
 use super::connection_find::stored;
-use super::connection_form::{Home, blank, fill};
+use super::connection_form::{Home, blank, fill_named};
 use super::oauth::{Asked, caller, check_ready};
 use super::oauth_end::refused;
 use crate::providers::oauth::{AUTH_TYPE, Flow, OauthSpec, pkce};
@@ -54,9 +54,14 @@ impl Wish {
             if listed.row.provider != home.id() {
                 form.problem("connectionId", "Belongs to another provider");
             }
+            for field in ["name", "providerSpecificData"] {
+                if form.has(field) {
+                    form.problem(field, "Is for a new connection; change the one that is there by itself");
+                }
+            }
         }
         let mut row = draft(&home, call.now());
-        fill(form, &mut row);
+        fill_named(form, &mut row);
         Ok(Self { connection, name: row.name, data: row.provider_specific_data })
     }
 

@@ -161,6 +161,10 @@ impl Subject<'_> {
 /// What the place that gives tokens has against the connection.
 fn no_token(failure: &MintFailure) -> Diagnosis {
     let status = Some(failure.status).filter(|status| *status > 0);
+    if failure.is_final {
+        let message = Some("the account must be signed in again");
+        return Diagnosis { kind: "reauth_required", source: "oauth", message, status };
+    }
     match failure.outcome {
         Outcome::AuthRefused | Outcome::Forbidden => {
             Diagnosis::upstream("upstream_auth_error", "the credential cannot be exchanged for a token", status)

@@ -1,6 +1,6 @@
 //! `/api/provider-models`: models that an operator adds to a provider, knows something about, or hides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::{HttpResponse, web};
 use omniroute_actors::router::facts::ModelFacts;
@@ -233,11 +233,12 @@ async fn delete(call: Call, query: web::Query<Query>) -> Result<HttpResponse, Re
 async fn synced(call: Call, query: web::Query<Query>) -> Result<HttpResponse, Refusal> {
     let wanted = query.provider.as_deref().map(|named| known_provider(&call, named)).transpose()?;
     let (listed, routing) = (call.app.directory.listed(), call.app.directory.routing());
-    let provider_of = |id: &str| listed.iter().find(|entry| entry.row.id == id).map(|entry| entry.row.provider.clone());
+    let providers: HashMap<&str, &str> =
+        listed.iter().map(|entry| (entry.row.id.as_str(), entry.row.provider.as_str())).collect();
     let mut by_provider: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
     for row in &routing.synced {
-        let Some(provider) = provider_of(&row.connection_id) else { continue };
-        let models = by_provider.entry(provider).or_default();
+        let Some(provider) = providers.get(row.connection_id.as_str()) else { continue };
+        let models = by_provider.entry((*provider).to_owned()).or_default();
         let entry = |name: &str| (name.to_owned(), json!({"id": name, "name": name, "syncedAt": iso(row.synced_at)}));
         models.extend(row.names().map(entry));
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use omniroute_actors::router::facts::ModelFacts as Facts;
+use omniroute_actors::router::features::Needs;
 use omniroute_actors::router::plan::RoutingPlan;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::auth::Principal;
@@ -32,6 +33,15 @@ pub struct Model {
     context_length: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u32>,
+    #[serde(skip)]
+    can: Option<Needs>,
+    /// What it can do, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_modalities: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_modalities: Option<[&'static str; 1]>,
     /// Set where an operator added it.
     #[serde(skip_serializing_if = "Option::is_none")]
     custom: Option<bool>,
@@ -56,7 +66,11 @@ impl Model {
             id: self.id.clone(),
             created: self.created,
             input_limit: self.context_length.map(u64::from),
-            tools: true,
+            output_limit: self.max_output_tokens.map(u64::from),
+            tools: self.can.is_none_or(|can| can.covers(Needs::TOOLS)),
+            vision: self.can.is_some_and(|can| can.covers(Needs::VISION)),
+            thinking: self.can.is_some_and(|can| can.covers(Needs::REASONING)),
+            embeds: self.kind == Some("embedding"),
             ..ModelFacts::default()
         }
     }
@@ -162,8 +176,25 @@ fn provided(prefix: &str, model: &str, facts: &Facts, created: i64) -> Model {
     Model {
         context_length: facts.context,
         max_output_tokens: facts.max_output,
+        can: facts.can,
+        capabilities: facts.can.map(capabilities),
+        input_modalities: facts.can.map(inputs),
+        output_modalities: facts.can.map(|_| ["text"]),
         ..plain(format!("{prefix}/{model}"), prefix, model, created)
     }
+}
+
+fn capabilities(can: Needs) -> Value {
+    let thinks = can.covers(Needs::REASONING);
+    json!({
+        "vision": can.covers(Needs::VISION), "tool_calling": can.covers(Needs::TOOLS), "reasoning": thinks,
+        "thinking": thinks, "json_schema": can.covers(Needs::JSON_SCHEMA),
+    })
+}
+
+fn inputs(can: Needs) -> Vec<&'static str> {
+    let kinds = [(Needs::NONE, "text"), (Needs::VISION, "image"), (Needs::AUDIO, "audio"), (Needs::FILES, "file")];
+    kinds.into_iter().filter(|(need, _)| can.covers(*need)).map(|(_, word)| word).collect()
 }
 
 fn plain(id: String, owner: &str, root: &str, created: i64) -> Model {
@@ -177,6 +208,10 @@ fn plain(id: String, owner: &str, root: &str, created: i64) -> Model {
         parent: None,
         context_length: None,
         max_output_tokens: None,
+        can: None,
+        capabilities: None,
+        input_modalities: None,
+        output_modalities: None,
         custom: None,
         kind: None,
         api_format: None,

@@ -235,9 +235,13 @@ async fn the_same_account_signed_in_again_is_the_same_connection() {
     let first = place.sign_in().await;
     let second = place.sign_in().await;
     place.ask().await;
+    let named = json!({"accessToken": "at-named", "expiresIn": 3600, "connectionId": first["connection"]["id"]});
+    let third = place.admin.post("/api/oauth/acme/import", &named).await;
+    place.ask().await;
 
     assert_eq!(first["connection"]["id"], second["connection"]["id"]);
-    assert_eq!(place.seen(), ["at2"], "the new sign-in counts");
+    assert_eq!(first["connection"]["id"], third["connection"]["id"]);
+    assert_eq!(place.seen(), ["at2", "at-named"], "the new sign-in counts");
 }
 
 #[tokio::test]
@@ -363,10 +367,13 @@ async fn what_cannot_be_done_is_said() {
         .send(Request::new("PUT", &format!("/api/providers/{oauth}")).json(&json!({"apiKey": "sk-y"})))
         .await;
     let nothing = place.call("import", &json!({})).await;
+    let foreign = place.call("import", &json!({"accessToken": "a", "connectionId": id})).await;
+    let both = place.call("import", &json!({"accessToken": "a", "connectionId": oauth, "name": "other"})).await;
     let misspelt = place.call("import", &json!({"refreshTokn": "r", "accessToken": "a"})).await;
 
     assert_eq!((unknown.status(), action.status(), unready.status()), (404, 400, 409), "{}", unready.text());
     assert_eq!((keyed.status(), key.status(), nothing.status(), misspelt.status()), (400, 400, 400, 400));
+    assert_eq!((foreign.status(), both.status()), (400, 400), "{}", foreign.text());
     assert_eq!(unready.json()["missing"], json!(["client_id"]));
 }
 

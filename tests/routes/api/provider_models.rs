@@ -30,6 +30,7 @@ async fn a_model_that_an_operator_adds_is_listed_served_and_known() {
     assert_eq!((&made["model"]["id"], &made["model"]["name"]), (&json!("own-1"), &json!("Own")), "{made}");
     assert_eq!((&own["custom"], &own["context_length"]), (&json!(true), &json!(1000)), "{own}");
     assert_eq!((own["api_format"].as_str(), &own["supported_endpoints"]), (Some("chat-completions"), &json!(["chat"])));
+    assert_eq!((&own["capabilities"]["tool_calling"], &own["input_modalities"]), (&json!(true), &json!(["text"])));
     assert_eq!(bare.status(), 200, "one provider lists it, so its bare name is enough: {}", bare.text());
     assert!(blind.status() >= 400, "a filter knows that it cannot see: {}", blind.text());
     let known = &catalog["catalog"][site.at_a.node.as_str()]["models"][0];
@@ -121,4 +122,19 @@ async fn a_list_that_was_taken_over_is_listed_and_told_without_asking_again() {
     assert!(away["warning"].is_string() && away["models"].as_array().unwrap().len() == 2, "{away}");
     assert_eq!((failed.status(), told["models"].as_array().unwrap().len()), (502, 2), "{}", failed.text());
     assert!(ids(&models).contains(&"a/mock-model") && ids(&models).contains(&"a/mock-model-mini"));
+}
+
+#[tokio::test]
+async fn a_model_is_asked_for_a_sign_of_life() {
+    let site = Site::open(calm()).await;
+    let body = json!({"providerId": site.at_a.node, "modelId": "m"});
+
+    let good = site.admin.post("/api/models/test", &body).await;
+    site.a.control.script(["status code=401"]);
+    let bad = site.admin.post("/api/models/test", &body).await;
+    let nobody =
+        site.admin.send(Request::post("/api/models/test", &json!({"providerId": "openai", "modelId": "m"}))).await;
+
+    assert_eq!((&good["status"], &bad["status"], &bad["statusCode"]), (&json!("ok"), &json!("error"), &json!(401)));
+    assert_eq!(nobody.status(), 404, "{}", nobody.text());
 }

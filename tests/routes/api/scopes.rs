@@ -19,6 +19,9 @@ const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/"),
+    // Where a browser comes back to from another site, without its session: a page and a script that change nothing.
+    ("GET", "/api/oauth/x/callback"),
+    ("GET", "/api/oauth/callback.js"),
 ];
 
 /// Every route of the OpenAPI document, with ids filled in.
