@@ -21,6 +21,7 @@ mod interim;
 mod policy;
 mod resolver;
 mod send;
+mod whole;
 mod wire;
 
 #[cfg(test)]
@@ -33,3 +34,4 @@ pub use error::{BodyError, ConnectStep, Delivery, SendError, SendErrorKind};
 pub use policy::{AddressPolicy, AddressRange, PolicyError, Refusal, range_of};
 pub use resolver::{DnsSettings, Lookup, Resolver, system_lookup};
 pub use send::{UpstreamRequest, UpstreamResponse, send};
+pub use whole::whole;

@@ -28,6 +28,7 @@ mod model_aliases;
 mod model_facts;
 mod models;
 mod monitoring;
+mod oidc;
 mod openapi;
 mod policies;
 mod policy_form;
@@ -53,6 +54,7 @@ use super::RouteSpec;
 pub fn routes() -> Vec<RouteSpec> {
     [
         auth::routes(),
+        oidc::routes(),
         init::routes(),
         providers::routes(),
         provider_nodes::routes(),
