@@ -60,9 +60,15 @@ struct Begun {
 #[derive(Deserialize)]
 struct Provider {
     issuer: String,
-    authorization_endpoint: Url,
-    token_endpoint: Url,
-    jwks_uri: Url,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+}
+
+/// An address that the provider gave. A browser is sent to web pages only.
+fn address(text: &str) -> Result<Url, String> {
+    let read = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
+    read.ok_or_else(|| "an address of the provider cannot be read".to_owned())
 }
 
 async fn login(call: Call) -> Result<HttpResponse, Refusal> {
@@ -73,7 +79,7 @@ async fn login(call: Call) -> Result<HttpResponse, Refusal> {
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(begun.verifier.as_bytes()));
     let scopes = oidc.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid");
     let scope = std::iter::once("openid").chain(scopes).collect::<Vec<_>>().join(" ");
-    let mut to = provider.authorization_endpoint;
+    let mut to = address(&provider.authorization_endpoint).map_err(|why| unavailable(&why))?;
     to.query_pairs_mut()
         .append_pair("response_type", "code")
         .append_pair("client_id", &oidc.client_id)
@@ -122,7 +128,7 @@ async fn signed_in(call: &Call, oidc: &Oidc, back: Back) -> Result<(String, Role
     }
     let code = back.code.ok_or("the provider sent no code")?;
     let token = exchange(call, oidc, &provider, &code, &begun.verifier).await?;
-    let keys: Jwks = ask(call, get(provider.jwks_uri)).await?;
+    let keys: Jwks = ask(call, get(address(&provider.jwks_uri)?)).await?;
     let now_s = call.now() / 1_000;
     let expected = Expected { issuer: &oidc.issuer, client_id: &oidc.client_id, nonce: &begun.nonce, now_s };
     let claims = believe(&token, &keys, expected).map_err(|why| why.to_string())?;
@@ -174,7 +180,7 @@ async fn exchange(call: &Call, oidc: &Oidc, provider: &Provider, code: &str, ver
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let url = provider.token_endpoint.clone();
+    let url = address(&provider.token_endpoint)?;
     let request = UpstreamRequest { method: Method::POST, url, headers, body: Bytes::from(form) };
     let answer: Value = ask(call, request).await?;
     let token = answer.get("id_token").and_then(Value::as_str);
@@ -183,9 +189,8 @@ async fn exchange(call: &Call, oidc: &Oidc, provider: &Provider, code: &str, ver
 
 /// Only the configured issuer, and only when it calls itself that.
 async fn discover(call: &Call, oidc: &Oidc) -> Result<Provider, String> {
-    let address = format!("{}/{WELL_KNOWN}", oidc.issuer.trim_end_matches('/'));
-    let address = Url::parse(&address).map_err(|_| "oidc.issuer cannot be read")?;
-    let provider: Provider = ask(call, get(address)).await?;
+    let page = address(&format!("{}/{WELL_KNOWN}", oidc.issuer.trim_end_matches('/')))?;
+    let provider: Provider = ask(call, get(page)).await?;
     if provider.issuer == oidc.issuer { Ok(provider) } else { Err("the issuer calls itself otherwise".to_owned()) }
 }
 

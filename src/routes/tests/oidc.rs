@@ -119,7 +119,8 @@ async fn an_account_of_the_provider_signs_in_with_the_role_of_its_claim() {
 
 #[actix_web::test]
 async fn whatever_does_not_fit_signs_nobody_in() {
-    let wrong: [(&str, fn(&mut Script)); 7] = [
+    type Change = fn(&mut Script);
+    let wrong: [(&str, Change); 7] = [
         ("nonce", |script| script.claims["nonce"] = json!("another")),
         ("audience", |script| script.claims["aud"] = json!("another")),
         ("issuer", |script| script.claims["iss"] = json!("https://another")),
