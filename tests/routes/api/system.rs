@@ -57,7 +57,7 @@ async fn a_restart_puts_in_force_what_a_reload_cannot_and_a_bad_configuration_ch
     let text = "[backups]\ndir = \"first\"\n";
     let site = Site::open(calm().config_file(text)).await;
 
-    site.gateway.rewrite_config("[server]\nport = \"none\"\n");
+    site.gateway.rewrite_config("[backups]\ndirr = \"misspelt\"\n");
     let refused = site.admin.send(Request::post("/api/restart", &json!({}))).await;
     site.gateway.rewrite_config("[backups]\ndir = \"second\"\n");
     site.admin.send(Request::post("/api/restart", &json!({}))).await;
