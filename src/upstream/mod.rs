@@ -23,6 +23,7 @@ mod policy;
 mod proxy;
 mod resolver;
 mod send;
+mod whole;
 mod wire;
 
 #[cfg(test)]
@@ -36,3 +37,4 @@ pub use policy::{AddressPolicy, AddressRange, PolicyError, Refusal, range_of};
 pub use proxy::{Caller, Proxy, ProxyKind, Way, Ways};
 pub use resolver::{DnsSettings, Lookup, Resolver, system_lookup};
 pub use send::{UpstreamRequest, UpstreamResponse, send, send_by};
+pub use whole::whole;

@@ -206,6 +206,16 @@ mod tests {
     const ENDED: Ended = Ended { outcome: Outcome::ServerFault, class: RetryClass::Answered, probe: false };
 
     #[test]
+    fn what_goes_on_with_a_broken_stream_is_an_extra_only_where_that_broke_off() {
+        let (own, broken, now) = (RetryBudget::default(), handle(config("a")), Moment::from_millis(1));
+        let mut retries = Retries::of(&own, Terms { percent: 20, floor_per_s: 0 }).after(1, &broken);
+
+        assert!(!retries.allow(&broken, now), "the budget is empty");
+        assert!(retries.allow(&handle(config("b")), now), "another provider");
+        assert_eq!(retries.tries(), 2);
+    }
+
+    #[test]
     fn only_an_attempt_after_one_that_reached_somebody_is_an_extra() {
         let (own, handle, now) = (RetryBudget::default(), handle(config("a")), Moment::from_millis(1));
         let mut retries = Retries::of(&own, Terms { percent: 20, floor_per_s: 0 });

@@ -7,11 +7,10 @@ use awc::http::Method;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::time::Instant;
 use url::Url;
 
 use super::Envelope;
-use crate::upstream::{Caller, ClientFactory, CollectLimits, UpstreamRequest, collect, send};
+use crate::upstream::{ClientFactory, UpstreamRequest, whole};
 
 const WITHIN: Duration = Duration::from_secs(20);
 const LARGEST: usize = 32 * 1024 * 1024;
@@ -82,13 +81,8 @@ impl Peer {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let deadline = Instant::now() + WITHIN;
         let request = UpstreamRequest { method, url, headers, body };
-        let response = send(&self.clients.thread_client(Caller::default()), request, deadline).await;
-        let response = response.map_err(|error| PeerError::Unreachable(error.to_string()))?;
-        let status = response.status;
-        let limits = CollectLimits { cap: LARGEST, idle: WITHIN, deadline };
-        let answer = collect(response.body, limits).await.map_err(|error| PeerError::Unreachable(error.to_string()))?;
+        let (status, answer) = whole(&self.clients, request, LARGEST, WITHIN).await.map_err(PeerError::Unreachable)?;
         if status.is_success() { Ok(answer) } else { Err(PeerError::Refused(status.as_u16())) }
     }
 }

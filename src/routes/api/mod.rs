@@ -43,6 +43,7 @@ mod oauth;
 mod oauth_begin;
 mod oauth_callback;
 mod oauth_end;
+mod oidc;
 mod openapi;
 mod policies;
 mod policy_form;
@@ -79,6 +80,7 @@ use super::RouteSpec;
 pub fn routes() -> Vec<RouteSpec> {
     [
         auth::routes(),
+        oidc::routes(),
         init::routes(),
         providers::routes(),
         connection_models::routes(),

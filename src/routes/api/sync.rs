@@ -288,7 +288,7 @@ async fn take(call: Call, manner: web::Query<Manner>, body: JsonBody) -> Result<
     let from = admit(&call).await?;
     if !call.app.config.load().sync.accept {
         let message = "This instance takes no configuration from others; see sync.accept";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "sync_not_accepted", message));
+        return Err(Refusal::conflict(message));
     }
     let shared = shared(&call)?.ok_or_else(|| Refusal::bad_request("No key is shared; see sync.shared_key"))?;
     let mut form = Form::of(body)?;

@@ -9,6 +9,7 @@ mod explain;
 mod keys;
 mod live;
 mod login;
+mod oidc;
 mod roles;
 mod routing;
 mod system;

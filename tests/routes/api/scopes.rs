@@ -22,7 +22,16 @@ const PUBLIC: &[(&str, &str)] = &[
     // Where a browser comes back to from another site, without its session: a page and a script that change nothing.
     ("GET", "/api/oauth/x/callback"),
     ("GET", "/api/oauth/callback.js"),
+    ("GET", "/api/auth/oidc/login"),
+    ("GET", "/api/auth/oidc/callback"),
+    // These two ask for a token of another instance.
+    ("GET", "/api/sync/bundle"),
+    ("POST", "/api/sync/bundle"),
 ];
+
+/// The routes outside of `/v1` that a client key may ask.
+const CLIENTS: &[(&str, &str)] =
+    &[("POST", "/api/cloud/auth"), ("POST", "/api/cloud/model/resolve"), ("GET", "/api/cloud/models/alias")];
 
 /// Every route of the OpenAPI document, with ids filled in.
 async fn routes(site: &Site) -> Vec<(String, String)> {
@@ -38,7 +47,7 @@ async fn routes(site: &Site) -> Vec<(String, String)> {
 }
 
 fn is_public(route: &(String, String)) -> bool {
-    PUBLIC.iter().any(|(method, path)| *method == route.0 && *path == route.1)
+    PUBLIC.iter().chain(CLIENTS).any(|(method, path)| *method == route.0 && *path == route.1)
 }
 
 fn ask(route: &(String, String)) -> Request {
