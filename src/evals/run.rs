@@ -192,6 +192,26 @@ enum End {
     Unwanted,
     /// The process goes away.
     Leaving,
+    /// It cannot be begun.
+    Failed(String),
+}
+
+impl End {
+    fn status(&self) -> EvalStatus {
+        match self {
+            Self::Done => EvalStatus::Done,
+            Self::Unwanted => EvalStatus::Cancelled,
+            Self::Leaving => EvalStatus::Interrupted,
+            Self::Failed(_) => EvalStatus::Failed,
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) => Some(why),
+            _ => None,
+        }
+    }
 }
 
 impl Run {
@@ -200,12 +220,7 @@ impl Run {
             end = self.go_on() => end,
             () = ticket.stopped() => End::Unwanted,
         };
-        let status = match end {
-            End::Done => EvalStatus::Done,
-            End::Unwanted => EvalStatus::Cancelled,
-            End::Leaving => EvalStatus::Interrupted,
-        };
-        self.keep(status).await;
+        self.keep(&end).await;
     }
 
     async fn go_on(&mut self) -> End {
@@ -224,6 +239,9 @@ impl Run {
         if let Some(end) = say(app, id, Some(app.clock.wall().0), progress).await {
             return end;
         }
+        if let Err(why) = asker.errand() {
+            return End::Failed(why);
+        }
         let at_once = app.config.load().evals.parallel_cases;
         let one = |(place, case)| async move { (place, case::run(asker, target, case).await) };
         let results = futures_util::stream::iter(cases.map(one)).buffer_unordered(at_once);
@@ -240,13 +258,13 @@ impl Run {
     }
 
     /// What was found out is kept, whoever ended the run.
-    async fn keep(&self, status: EvalStatus) {
+    async fn keep(&self, end: &End) {
         let app = &self.asker.app;
         let runs = app.store.eval_runs();
         for tries in 1..=KEEPING_TRIES {
             let kept = async {
                 runs.save(&self.id, self.progress.tally()).await?;
-                runs.end(&self.id, status, None, app.clock.wall().0).await
+                runs.end(&self.id, end.status(), end.why(), app.clock.wall().0).await
             };
             match kept.await {
                 Ok(_) => return,

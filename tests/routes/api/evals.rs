@@ -227,6 +227,25 @@ async fn runs_wait_for_their_turn_and_too_many_are_refused() {
 }
 
 #[tokio::test]
+async fn a_run_whose_key_is_gone_before_its_turn_has_failed_and_says_why() {
+    let site = Site::open(calm().set("evals.max_running", "1")).await;
+    create(&site, &one_case(json!({"strategy": "contains", "value": "x"}))).await;
+    site.a.control.always("hang_before_head");
+    let key = site.admin.create_key("short-lived").await;
+    let mut body = json!({"suiteId": "one", "target": {"type": "model", "id": "a/m"}});
+    let first = begin(&site, &body).await;
+    becomes(&site, &first, "running").await;
+    body["apiKeyId"] = json!(key.id);
+    let second = begin(&site, &body).await;
+
+    site.admin.put(&format!("/api/keys/{}", key.id), &json!({"isActive": false})).await;
+    site.admin.post(&format!("/api/evals/runs/{first}/cancel"), &json!({})).await;
+
+    let failed = becomes(&site, &second, "failed").await;
+    assert_eq!((&failed["error"], &failed["progress"]["done"]), (&json!("the key cannot be used any more"), &json!(0)));
+}
+
+#[tokio::test]
 async fn after_a_crash_a_run_is_interrupted_and_keeps_what_it_found_out() {
     let mut stuck = suite();
     stuck["cases"][4]["input"] = json!({"messages": [{"role": "user", "content": "[[fault:hang_before_head]]"}]});
