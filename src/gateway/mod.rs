@@ -26,6 +26,7 @@ pub mod features;
 mod frames;
 pub mod inbound;
 pub mod keeper;
+pub mod learned_models;
 pub mod ledger;
 pub mod media;
 pub mod model_knowledge;

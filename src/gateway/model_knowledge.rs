@@ -1,28 +1,33 @@
-//! What is known about models: the table that is compiled in, what operators stored, what a connection says itself. The
-//! nearer word counts, field by field.
+//! What is known about models: the table that is compiled in, what providers say in their lists, what operators stored, what
+//! a connection says itself. The nearer word counts, field by field.
 
 use std::sync::Arc;
 
-use omniroute_actors::router::facts::ModelFacts;
+use omniroute_actors::ids::{ModelName, ProviderId};
+use omniroute_actors::router::facts::{Knows, ModelFacts};
 use omniroute_actors::router::glob::Glob;
 use serde_json::Value;
 
 use super::directory::Listed;
+use super::learned_models::LearnedModels;
 use super::routing_rows::RoutingRows;
 use crate::providers::ModelTable;
 use crate::providers::model_table::FactsText;
 
 /// Everything that is known.
-pub struct Knowledge<'a> {
+#[derive(Debug)]
+pub struct Knowledge {
+    /// What providers say.
+    learned: Arc<LearnedModels>,
     /// Stored facts, the least exact pattern first, so that a more exact one is laid over it.
     stored: Vec<(Glob, FactsText)>,
     /// What connections say about models of their provider.
-    own: Vec<(&'a str, &'a str, FactsText)>,
+    own: Vec<(String, String, FactsText)>,
 }
 
-impl<'a> Knowledge<'a> {
+impl Knowledge {
     /// From what is stored.
-    pub fn of(listed: &'a [Listed], routing: &RoutingRows) -> Self {
+    pub fn of(listed: &[Listed], routing: &RoutingRows) -> Self {
         let read = |data: &Value| serde_json::from_value::<FactsText>(data.clone());
         let mut stored: Vec<_> = routing
             .facts
@@ -36,30 +41,35 @@ impl<'a> Knowledge<'a> {
             })
             .collect();
         stored.sort_by_key(|(glob, _)| glob.specificity());
-        let named = |entry: &'a Listed| {
+        let named = |entry: &Listed| {
             let models = entry.row.provider_specific_data.get("models").and_then(Value::as_object);
-            let provider = entry.row.provider.as_str();
-            models.into_iter().flatten().map(move |(model, data)| (provider, model.as_str(), data))
+            let provider = &entry.row.provider;
+            let facts = models.into_iter().flatten().filter_map(|(model, data)| Some((model, read(data).ok()?)));
+            facts.map(|(model, facts)| (provider.clone(), model.clone(), facts)).collect::<Vec<_>>()
         };
-        let own = listed
-            .iter()
-            .flat_map(named)
-            .filter_map(|(provider, model, data)| Some((provider, model, serde_json::from_value(data.clone()).ok()?)));
-        Self { stored, own: own.collect() }
+        let own = listed.iter().flat_map(named).collect();
+        Self { learned: Arc::clone(&routing.learned), stored, own }
     }
 
     /// What is known about this model at this provider.
     pub fn facts(&self, provider: &str, model: &str) -> Arc<ModelFacts> {
         let mut facts = ModelTable::builtin().facts(provider, model);
+        self.learned.over(provider, model, &mut facts);
         let full = if self.stored.is_empty() { String::new() } else { format!("{provider}/{model}") };
         let stored = self.stored.iter().filter(|(glob, _)| glob.matches(model) || glob.matches(&full));
-        let own = self.own.iter().filter(|(at, name, _)| *at == provider && *name == model);
+        let own = self.own.iter().filter(|(at, name, _)| at == provider && name == model);
         for said in stored.map(|(_, facts)| facts).chain(own.map(|(_, _, facts)| facts)) {
             if let Err((field, why)) = said.over(&mut facts) {
                 tracing::warn!(provider, model, field, why, "a stored fact about a model does not fit");
             }
         }
         Arc::new(facts)
+    }
+}
+
+impl Knows for Knowledge {
+    fn facts(&self, provider: &ProviderId, model: &ModelName) -> Arc<ModelFacts> {
+        Self::facts(self, provider.as_str(), model.as_str())
     }
 }
 
@@ -76,10 +86,15 @@ mod tests {
         let row = |pattern: &str, data| ModelFactsRow { pattern: pattern.into(), data, updated_at: 1 };
         let facts = vec![
             row("demo/mine*", json!({"context": 7_000, "price": {"input": "1", "output": "2"}})),
-            row("*", json!({"context": 5_000, "tier": "pro"})),
+            row("*-x", json!({"context": 5_000, "tier": "pro"})),
+            row("mine", json!({"tier": "pro"})),
             row("broken", json!({"contxt": 1})),
         ];
-        let routing = RoutingRows { facts, ..RoutingRows::default() };
+        let said = json!({"demo": {"at": 1, "models": {
+            "mine": {"context": 3_000}, "theirs": {"context": 4_000, "maxOutput": 50},
+        }}});
+        let learned = Arc::new(LearnedModels::of(Some(&said)));
+        let routing = RoutingRows { facts, learned, ..RoutingRows::default() };
         let mut listed = Listed {
             row: demo_row(crate::demo::connections()[0]),
             source: omniroute_actors::connection::config::Source::Database,
@@ -93,7 +108,9 @@ mod tests {
         let mine = knowledge.facts("demo", "mine");
         assert_eq!((mine.context, mine.max_output), (Some(7_000), Some(100)));
         assert_eq!((mine.price.unwrap().output, mine.tier.unwrap().as_str()), (2_000_000_000, "pro"));
-        let other = knowledge.facts("other", "mine");
+        let other = knowledge.facts("other", "mine-x");
         assert_eq!((other.context, other.max_output, other.price), (Some(5_000), None, None));
+        let theirs = knowledge.facts("demo", "theirs");
+        assert_eq!((theirs.context, theirs.max_output), (Some(4_000), Some(50)));
     }
 }

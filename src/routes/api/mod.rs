@@ -20,6 +20,7 @@ mod explain;
 mod fallback_chains;
 mod init;
 mod keys;
+mod learn;
 mod live;
 mod mappings;
 mod model_aliases;
@@ -39,6 +40,7 @@ mod resilience_patch;
 mod sessions;
 mod telemetry;
 
+pub use learn::look as learn_models;
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
 use super::RouteSpec;

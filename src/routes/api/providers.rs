@@ -16,7 +16,8 @@ use url::{Origin, Url};
 use uuid::Uuid;
 
 use super::connection_form::{Home, blank, fill};
-use super::probe::{self, Diagnosis, Subject};
+use super::learn;
+use super::probe::{self, Diagnosis, Offered, Subject};
 use super::{connection_view, live};
 use crate::gateway::directory::Listed;
 use crate::providers::{Catalog, NodeKind};
@@ -235,12 +236,24 @@ async fn models(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refus
         None => Err(Some("the connection is not complete")),
     };
     let (models, source, warning) = match asked {
-        Ok(models) => (models, "api", None),
+        Ok(models) => {
+            learn::keep(&call.app, &listed.row.provider, &models).await?;
+            (models, "api", None)
+        }
         Err(why) => {
+            let known = known.into_iter().map(|id| Offered { id, facts: None }).collect();
             (known, "local_catalog", Some(format!("not the provider's own list: {}", why.unwrap_or("no answer"))))
         }
     };
-    let models: Vec<_> = models.iter().map(|model| json!({"id": model, "name": model})).collect();
+    let shown = |model: &Offered| {
+        let facts = model.facts.as_ref();
+        json!({
+            "id": model.id, "name": model.id,
+            "contextLength": facts.and_then(|facts| facts.context),
+            "maxOutputTokens": facts.and_then(|facts| facts.max_output),
+        })
+    };
+    let models: Vec<_> = models.iter().map(shown).collect();
     let mut answer =
         json!({"provider": listed.row.provider, "connectionId": listed.row.id, "models": models, "source": source});
     if let Some(warning) = warning {
