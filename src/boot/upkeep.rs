@@ -14,6 +14,7 @@ use crate::evals;
 use crate::infra::backups::{LOOK_EVERY, Shelf};
 use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
 use crate::infra::notify::ServiceManager;
+use crate::routes::api::learn_models;
 use crate::store::{AuditEntry, Engine, StoreError};
 
 const DAY_MS: i64 = 86_400_000;
@@ -25,6 +26,8 @@ const USES_EVERY: Duration = Duration::from_secs(60);
 const SESSIONS_EVERY: Duration = Duration::from_secs(600);
 const AUDIT_EVERY: Duration = Duration::from_secs(3_600);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// A provider whose list of models is old is asked within this time.
+const MODELS_EVERY: Duration = Duration::from_secs(300);
 /// A flood of large answers takes a hundred megabytes in this time.
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
 
@@ -51,6 +54,7 @@ pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>) -> Upkeep 
         with(app, AUDIT_EVERY, cut_audit),
         with(app, STATUS_EVERY, status),
         with(app, MEMORY_EVERY, memory),
+        with(app, MODELS_EVERY, learn_models),
     ];
     // Twice as often as the service manager asks: one late turn of a busy machine is no death.
     tasks.extend(ServiceManager.watchdog().map(|within| with(app, within / 2, alive)));

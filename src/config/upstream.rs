@@ -105,5 +105,8 @@ section! {
     pub struct Providers {
         /// Make a connection of each provider key found under its usual name, such as OPENAI_API_KEY.
         from_environment: bool = true;
+        /// Ask each provider for its list of models this often, for windows and prices that it tells; 0 = only when an operator
+        /// looks at the list.
+        learn_models_every_h: u64 = 24, within 0..=8760;
     }
 }

@@ -30,6 +30,7 @@ mod frames;
 pub mod handoff;
 pub mod inbound;
 pub mod keeper;
+pub mod learned_models;
 pub mod ledger;
 mod limits;
 pub mod media;

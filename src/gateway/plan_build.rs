@@ -6,6 +6,7 @@ use std::sync::Arc;
 use omniroute_actors::connection::config::Source;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::ids::{ComboName, ProviderId};
+use omniroute_actors::router::facts::Knowing;
 use omniroute_actors::router::plan::{
     AccountStrategy, Aliases, Mapping, ProviderEntry, RoutingPlan, Step, StepTarget, Strategy,
 };
@@ -54,11 +55,12 @@ pub fn draw(from: &Materials<'_>, handles: Vec<Arc<ConnectionHandle>>) -> Routin
         let entry = plan.providers.entry(ProviderId::from(row.provider.as_str())).or_default();
         entry.models.entry(row.model.as_str().into()).or_default();
     }
-    let knowledge = Knowledge::of(from.listed, from.routing);
+    let knowledge = Arc::new(Knowledge::of(from.listed, from.routing));
     add_facts(&mut plan, &knowledge);
     add_accounts(&mut plan, from.combo_settings);
     add_combos(&mut plan, from, &knowledge);
     add_names(&mut plan, from, &knowledge);
+    plan.knowledge = Knowing::of(knowledge);
     plan.policies = from.routing.policies.iter().filter_map(policy).collect();
     plan.auto = combo_plan::config(&from.combo_settings.for_all(), Strategy::Auto);
     plan
@@ -117,7 +119,7 @@ fn add_own_models(plan: &mut RoutingPlan, listed: &[Listed]) {
     }
 }
 
-fn add_facts(plan: &mut RoutingPlan, knowledge: &Knowledge<'_>) {
+fn add_facts(plan: &mut RoutingPlan, knowledge: &Knowledge) {
     for (provider, entry) in &mut plan.providers {
         for (model, facts) in &mut entry.models {
             *facts = knowledge.facts(provider.as_str(), model.as_str());
@@ -136,7 +138,7 @@ fn add_accounts(plan: &mut RoutingPlan, settings: &ComboSettings) {
     }
 }
 
-fn add_combos(plan: &mut RoutingPlan, from: &Materials<'_>, knowledge: &Knowledge<'_>) {
+fn add_combos(plan: &mut RoutingPlan, from: &Materials<'_>, knowledge: &Knowledge) {
     let active = from.combos.iter().filter(|row| row.is_active);
     let stored: Vec<_> = active.map(|row| combo(row, plan, from.combos, from.combo_settings)).collect();
     for mut combo in from.with_demo.then(demo_combo).into_iter().chain(stored) {
@@ -146,14 +148,14 @@ fn add_combos(plan: &mut RoutingPlan, from: &Materials<'_>, knowledge: &Knowledg
 }
 
 /// A step may lead to a model that its provider's entry does not list.
-fn tell(step: &mut Step, knowledge: &Knowledge<'_>) {
+fn tell(step: &mut Step, knowledge: &Knowledge) {
     if let StepTarget::Model { provider, model, .. } = &step.target {
         step.facts = Some(knowledge.facts(provider.as_str(), model.as_str()));
     }
 }
 
 /// Aliases, mappings and chains. A mapping to a combo that is switched off counts as none.
-fn add_names(plan: &mut RoutingPlan, from: &Materials<'_>, knowledge: &Knowledge<'_>) {
+fn add_names(plan: &mut RoutingPlan, from: &Materials<'_>, knowledge: &Knowledge) {
     let pairs = from.routing.aliases.iter().map(|row| (row.alias.as_str(), row.target.as_str()));
     plan.aliases = Aliases::new(pairs);
     let name_of = |id: &str| from.combos.iter().find(|row| row.id == id && row.is_active).map(|row| row.name.as_str());

@@ -1,5 +1,8 @@
 //! What is stored about routing beside connections and combos, read together.
 
+use std::sync::Arc;
+
+use super::learned_models::{LEARNED_MODELS_SETTING, LearnedModels};
 use crate::store::{
     FallbackChainRow, MappingRow, ModelAliasRow, ModelFactsRow, PolicyRow, ProviderModelRow, Store, StoreError,
     SyncedModelsRow,
@@ -22,6 +25,8 @@ pub struct RoutingRows {
     pub models: Vec<ProviderModelRow>,
     /// What providers told of their models.
     pub synced: Vec<SyncedModelsRow>,
+    /// What providers say about their models.
+    pub learned: Arc<LearnedModels>,
 }
 
 impl RoutingRows {
@@ -30,7 +35,9 @@ impl RoutingRows {
     /// # Errors
     /// When the store does not answer.
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        let learned = store.settings().get(LEARNED_MODELS_SETTING).await?;
         Ok(Self {
+            learned: Arc::new(LearnedModels::of(learned.as_ref().map(|row| &row.value))),
             aliases: store.model_aliases().list().await?,
             mappings: store.mappings().list().await?,
             chains: store.fallback_chains().list().await?,

@@ -209,14 +209,19 @@ impl ModelTable {
         &self.prices_of
     }
 
-    /// What is known about this model at this provider: the first entry that fits.
-    pub fn facts(&self, provider: &str, model: &str) -> ModelFacts {
-        let name = own_name(model);
+    fn line(&self, provider: &str, name: &str) -> Option<&Line> {
         let fits = |line: &&Line| {
             (line.at.is_empty() || line.at.iter().any(|at| at == provider))
-                && line.globs.iter().any(|glob| glob.matches(&name))
+                && line.globs.iter().any(|glob| glob.matches(name))
         };
-        let mut facts = self.lines.iter().find(fits).map(|line| line.facts.clone()).unwrap_or_default();
+        self.lines.iter().find(fits)
+    }
+
+    /// What is known about this model at this provider: the first entry that fits, or that fits its undated name.
+    pub fn facts(&self, provider: &str, model: &str) -> ModelFacts {
+        let name = own_name(model);
+        let line = self.line(provider, &name).or_else(|| self.line(provider, base_name(&name)?));
+        let mut facts = line.map(|line| line.facts.clone()).unwrap_or_default();
         let spec = Catalog::builtin().get(provider);
         facts.context = facts.context.or_else(|| spec.and_then(|spec| spec.context));
         if spec.is_some_and(|spec| spec.class == Class::Local) || name.ends_with("-free") {
@@ -225,6 +230,25 @@ impl ModelTable {
         }
         facts
     }
+}
+
+/// The name without the date or the `latest` of an edition, in the spelling of the table; nothing where there is none. Only
+/// whole dates count: what else stands at the end of a name makes another model of it.
+pub fn base_name(name: &str) -> Option<&str> {
+    let name = name.strip_suffix("-v1-0").unwrap_or(name);
+    if let Some(base) = name.strip_suffix("-latest") {
+        return Some(base).filter(|base| !base.is_empty());
+    }
+    let is_date = |digits: &str| {
+        let part = |range: std::ops::Range<usize>| digits.get(range)?.parse::<u32>().ok();
+        let fits = matches!((part(0..4), part(4..6), part(6..8)), (Some(2020..=2099), Some(1..=12), Some(1..=31)));
+        fits && digits.len() == 8
+    };
+    [(8, 9), (10, 11)].into_iter().find_map(|(length, with_dash)| {
+        let (base, date) = name.split_at_checked(name.len().checked_sub(with_dash)?)?;
+        let digits: String = date.strip_prefix('-')?.chars().filter(|c| *c != '-').collect();
+        (digits.len() == 8 && date.len() == length + 1 && is_date(&digits) && !base.is_empty()).then_some(base)
+    })
 }
 
 /// A model's own name, in the spelling of the table.
@@ -261,6 +285,31 @@ mod tests {
     #[case("llama3.3:70b", "llama3-3-70b")]
     fn a_model_has_one_own_name(#[case] model: &str, #[case] expected: &str) {
         assert_eq!(own_name(model), expected);
+    }
+
+    #[rstest]
+    #[case("gpt-5-2026-01-31", Some("gpt-5"))]
+    #[case("claude-x-20260131", Some("claude-x"))]
+    #[case("claude-x-20260131-v1-0", Some("claude-x"))]
+    #[case("mistral-large-latest", Some("mistral-large"))]
+    #[case("gpt-4-0613", None)]
+    #[case("model-20261399", None)]
+    #[case("model-12345678", None)]
+    #[case("20260131", None)]
+    #[case("some-mini", None)]
+    fn only_a_whole_date_or_latest_is_an_edition(#[case] name: &str, #[case] expected: Option<&str>) {
+        assert_eq!(base_name(name), expected);
+    }
+
+    #[test]
+    fn an_edition_that_no_entry_names_has_the_facts_of_its_base() {
+        let table =
+            ModelTable::parse("prices_of = \"2026-01-01\"\n[[model]]\nmatch = [\"some-model\"]\ncontext = 9000\n")
+                .unwrap();
+
+        let context = |model: &str| table.facts("nobody", model).context;
+
+        assert_eq!((context("some-model-2026-01-31"), context("some-model-mini")), (Some(9_000), None));
     }
 
     #[test]

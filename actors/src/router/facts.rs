@@ -5,6 +5,35 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::features::{Needs, RequestFeatures};
+use crate::ids::{ModelName, ProviderId};
+
+/// Knows about models that no list of the plan names.
+pub trait Knows: Send + Sync {
+    /// What is known about this model at this provider.
+    fn facts(&self, provider: &ProviderId, model: &ModelName) -> Arc<ModelFacts>;
+}
+
+/// Whoever knows about such models, if anybody does.
+#[derive(Clone, Default)]
+pub struct Knowing(Option<Arc<dyn Knows>>);
+
+impl Knowing {
+    /// This one.
+    pub fn of(knows: Arc<dyn Knows>) -> Self {
+        Self(Some(knows))
+    }
+
+    /// What is known; nothing where nobody knows.
+    pub fn facts(&self, provider: &ProviderId, model: &ModelName) -> Arc<ModelFacts> {
+        self.0.as_ref().map(|knows| knows.facts(provider, model)).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Knowing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Knowing").field(&self.0.is_some()).finish()
+    }
+}
 
 /// Prices of a million tokens, in nano-USD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

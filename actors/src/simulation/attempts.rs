@@ -16,7 +16,7 @@ use crate::resilience::learned::{Kind, Reported};
 use crate::resilience::outcome::{Next, Outcome};
 use crate::resilience::retry_budget::Terms;
 use crate::router::fallback::{Ended, RetryClass, Way};
-use crate::router::{Lease, Only};
+use crate::router::{Lease, Only, Route};
 
 /// The time of one attempt for its first content.
 const FIRST_CONTENT: Duration = Duration::from_secs(8);
@@ -31,6 +31,25 @@ pub(super) struct Running {
     member: usize,
     lease: Lease,
     reply: Reply,
+}
+
+/// A failed attempt and the question that follows from it.
+pub(super) struct Lost {
+    ended: Ended,
+    again: bool,
+    question: Route,
+}
+
+impl Lost {
+    fn of(lease: &Lease, outcome: Outcome, class: RetryClass) -> Self {
+        let ended = Ended { outcome, class, probe: lease.permit.is_terminal_probe() };
+        let again = (ended.way() == Way::Again).then(|| lease.again(Only::default())).flatten();
+        let onward = || match ended.way() {
+            Way::NextLeg => lease.next_leg(Only::default()),
+            Way::Again | Way::Next => lease.next(Only::default()),
+        };
+        Self { ended, again: again.is_some(), question: again.unwrap_or_else(onward) }
+    }
 }
 
 impl Running {
@@ -205,16 +224,7 @@ impl World {
         }
         running.lease.permit.settle(settlement);
         self.settled += 1;
-        let ended = Ended { outcome, class, probe: running.lease.permit.is_terminal_probe() };
-        let question = match ended.way() {
-            Way::Again => running.lease.again(Only::default()),
-            Way::Next | Way::NextLeg => None,
-        };
-        let again = question.is_some();
-        let question = question.unwrap_or_else(|| match ended.way() {
-            Way::NextLeg => running.lease.next_leg(Only::default()),
-            Way::Again | Way::Next => running.lease.next(Only::default()),
-        });
+        let (step, lost) = (running.step, Lost::of(&running.lease, outcome, class));
         self.returned(number, running);
         if outcome == Outcome::Success {
             self.give_up_the_other(number);
@@ -224,12 +234,19 @@ impl World {
         if outcome.verdict().next == Next::Stop {
             self.give_up_the_other(number);
         }
-        if !self.requests[number].running.is_empty() {
-            // The other one may still answer.
+        let request = &mut self.requests[number];
+        if let Some(other) = request.running.first() {
+            // The other one may still answer. If it does not, it goes on from the later one, which knows of both places.
+            request.lost_beside = Some(lost).filter(|_| step > other.step);
             return Ok(());
         }
-        let over = self.now() >= self.requests[number].deadline;
-        let may_cost_twice = self.may_cost_twice;
+        let lost = request.lost_beside.take().unwrap_or(lost);
+        self.goes_on(number, lost)
+    }
+
+    /// After the last failure of a step: the end, or where the fallback says.
+    fn goes_on(&mut self, number: usize, Lost { ended, again, question }: Lost) -> Verdict {
+        let (over, may_cost_twice) = (self.now() >= self.requests[number].deadline, self.may_cost_twice);
         let request = &mut self.requests[number];
         request.attempts.failed(ended);
         request.free = ended.probe || ended.class == RetryClass::NotSent;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Sabotage;
-use super::attempts::Running;
+use super::attempts::{Lost, Running};
 use super::audit::{Verdict, holds};
 use super::scenario::Wish;
 use super::waiting::Queued;
@@ -28,6 +28,8 @@ pub(super) struct Request {
     pub failed: bool,
     /// One attempt, or two side by side.
     pub running: Vec<Running>,
+    /// The attempt beside another one failed before it.
+    pub lost_beside: Option<Lost>,
     pub queued: Option<Queued>,
     /// Where it was: nothing is tried twice, but for what its combo wants tried again.
     pub tried: Vec<(usize, ModelName)>,
@@ -49,6 +51,7 @@ impl Request {
             attempts: Attempts::default(),
             failed: false,
             running: Vec::new(),
+            lost_beside: None,
             queued: None,
             tried: Vec::new(),
             once_more: false,

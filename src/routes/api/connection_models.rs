@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use actix_web::{HttpResponse, web};
 use omniroute_actors::connection::config::Source;
+use omniroute_actors::router::facts::ModelFacts;
 use serde_json::{Value, json};
 
 use super::connection_find::listed;
 use super::connection_test::prepared;
-use super::probe;
+use super::learn;
+use super::probe::{self, Offered};
 use crate::gateway::directory::Listed;
 use crate::providers::Catalog;
 use crate::routes::body::put;
@@ -37,7 +39,7 @@ async fn models(call: Call, id: web::Path<String>, query: web::Query<Query>) -> 
     let (models, source, warning) = match cached {
         Some(names) => (names.iter().cloned().collect(), "cache", None),
         None => match asked(&call, &listed).await {
-            Ok(models) => (models, "api", None),
+            Ok(offered) => (told(&call, &listed, offered).await?, "api", None),
             Err(why) => {
                 let (models, source) = fallback(&listed, known);
                 (models, source, Some(format!("not the provider's own list: {why}")))
@@ -45,7 +47,7 @@ async fn models(call: Call, id: web::Path<String>, query: web::Query<Query>) -> 
         },
     };
     let mut answer = json!({
-        "provider": listed.row.provider, "connectionId": listed.row.id, "models": named(&models), "source": source,
+        "provider": listed.row.provider, "connectionId": listed.row.id, "models": named(&call, &listed.row.provider, &models), "source": source,
     });
     if let Some(warning) = warning {
         put(&mut answer, "warning", json!(warning));
@@ -61,8 +63,14 @@ fn fallback(listed: &Listed, known: Option<BTreeSet<String>>) -> (Vec<String>, &
     }
 }
 
-fn named(models: &[String]) -> Vec<Value> {
-    models.iter().map(|model| json!({"id": model, "name": model})).collect()
+fn named(call: &Call, provider: &str, models: &[String]) -> Vec<Value> {
+    let routing = call.app.directory.routing();
+    let shown = |model: &String| {
+        let mut facts = ModelFacts::default();
+        routing.learned.over(provider, model, &mut facts);
+        json!({"id": model, "name": model, "contextLength": facts.context, "maxOutputTokens": facts.max_output})
+    };
+    models.iter().map(shown).collect()
 }
 
 /// What the provider told last.
@@ -72,9 +80,15 @@ fn known(call: &Call, id: &str) -> Option<BTreeSet<String>> {
     Some(row.names().map(str::to_owned).collect())
 }
 
-async fn asked(call: &Call, listed: &Listed) -> Result<Vec<String>, &'static str> {
+async fn asked(call: &Call, listed: &Listed) -> Result<Vec<Offered>, &'static str> {
     let subject = prepared(call, listed).ok_or("the connection is not complete")?;
     probe::models(&subject).await.map_err(|diagnosis| diagnosis.message.unwrap_or("no answer"))
+}
+
+/// What the provider says about its models is kept, too.
+async fn told(call: &Call, listed: &Listed, offered: Vec<Offered>) -> Result<Vec<String>, Refusal> {
+    learn::keep(&call.app, &listed.row.provider, &offered).await?;
+    Ok(offered.into_iter().map(|one| one.id).collect())
 }
 
 /// With `mode=import` what was known stays beside what is new; else it is replaced.
@@ -90,7 +104,7 @@ async fn sync(
         return Err(Refusal::conflict("Only connections that are stored keep a list of models"));
     }
     let told: BTreeSet<String> = match asked(&call, &listed).await {
-        Ok(models) => models.into_iter().collect(),
+        Ok(offered) => told(&call, &listed, offered).await?.into_iter().collect(),
         Err(why) => return Err(Refusal::bad_gateway(format!("The list of models could not be read: {why}"))),
     };
     let before = known(&call, &id).unwrap_or_default();
@@ -108,7 +122,7 @@ async fn sync(
         "availableModelsCount": now.len(),
         "modelChanges": {"added": added, "removed": removed, "updated": 0, "total": added + removed},
         "importedCount": added,
-        "models": named(&now.into_iter().collect::<Vec<_>>()),
+        "models": named(&call, &listed.row.provider, &now.into_iter().collect::<Vec<_>>()),
     })))
 }
 

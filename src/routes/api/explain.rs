@@ -163,6 +163,7 @@ fn candidate(leg: &ExplainedLeg, now: Now) -> Value {
     let mut candidate = json!({
         "executionKey": leg.key, "provider": leg.provider, "model": leg.model, "why": leg.why, "pick": leg.pick,
         "expectedCost": leg.cost.map(usd::text), "expectedCostNanoUsd": leg.cost,
+        "contextLength": leg.window,
         "connections": leg.connections.iter().map(|one| connection(one, now)).collect::<Vec<_>>(),
         "more": leg.more,
     });

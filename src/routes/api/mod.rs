@@ -32,6 +32,7 @@ mod fallback_chains;
 mod init;
 mod ip_filter;
 mod keys;
+mod learn;
 mod live;
 mod mappings;
 mod model_aliases;
@@ -72,6 +73,7 @@ mod thinking_budget;
 mod token_health;
 mod tool_settings;
 
+pub use learn::look as learn_models;
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 
 use super::RouteSpec;

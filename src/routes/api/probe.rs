@@ -19,8 +19,10 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::app::App;
+use crate::gateway::learned_models;
 use crate::gateway::provider_format;
 use crate::gateway::upstream_call::UpstreamCall;
+use crate::providers::model_table::FactsText;
 use crate::upstream::{self, Caller, ClientFactory, CollectLimits, SendErrorKind, UpstreamRequest};
 use crate::wire::chat::{EncodeTarget, Message, Request, Role};
 
@@ -66,6 +68,15 @@ impl Diagnosis {
     pub(super) fn to_json(&self) -> Value {
         json!({"type": self.kind, "source": self.source, "message": self.message, "code": self.status})
     }
+}
+
+/// A model that a connection offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offered {
+    /// Its id there.
+    pub(super) id: String,
+    /// What the list says about it.
+    pub(super) facts: Option<FactsText>,
 }
 
 /// A connection to look at.
@@ -114,7 +125,7 @@ pub(super) async fn test(subject: &Subject<'_>, model: Option<&str>) -> Diagnosi
 }
 
 /// The models that a connection offers.
-pub(super) async fn models(subject: &Subject<'_>) -> Result<Vec<String>, Diagnosis> {
+pub(super) async fn models(subject: &Subject<'_>) -> Result<Vec<Offered>, Diagnosis> {
     subject.authorized(Instant::now() + WITHIN, async |asked| asked.models().await).await
 }
 
@@ -190,7 +201,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn models(self) -> Result<Vec<String>, Diagnosis> {
+    async fn models(self) -> Result<Vec<Offered>, Diagnosis> {
         let none = Diagnosis::local("unsupported", "the provider offers no list of models");
         let url = self.config.target.models_url.as_deref().ok_or(none)?;
         let (status, body) = self.send(self.list_request(url)?).await?;
@@ -202,7 +213,8 @@ impl Asked<'_> {
         let list: Value = serde_json::from_slice(&body).map_err(|_| not_json(status))?;
         let named = ["data", "models", "publisherModels", "resources"].iter().find_map(|name| list.get(*name));
         let entries = named.unwrap_or(&list).as_array().ok_or_else(|| not_json(status))?;
-        Ok(entries.iter().filter_map(model_name).take(MOST_MODELS).collect())
+        let offered = |entry: &Value| Some(Offered { id: model_name(entry)?, facts: learned_models::told(entry) });
+        Ok(entries.iter().filter_map(offered).take(MOST_MODELS).collect())
     }
 
     async fn chat(self, model: &str) -> Result<(), Diagnosis> {

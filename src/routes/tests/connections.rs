@@ -121,6 +121,38 @@ async fn a_working_connection_is_found_to_work_and_lists_its_models() {
 }
 
 #[actix_web::test]
+async fn what_a_provider_tells_of_its_models_is_known_to_routers_and_less_than_what_an_operator_says() {
+    let mock = MockUpstream::start().await;
+    let site = signed_in().await;
+    let node = json!({"name": "mock", "prefix": "mock", "apiType": "chat", "baseUrl": mock.base_url()});
+    let node = id_of(&site.ok("POST", "/api/provider-nodes", Some(node)).await, "node");
+    let made = site.ok("POST", "/api/providers", Some(json!({"provider": node, "name": "a", "apiKey": "sk-a"}))).await;
+    let list = format!("/api/providers/{}/models", id_of(&made, "connection"));
+    let fits = async |model: &str, tokens: u64| {
+        let asked = json!({"model": format!("mock/{model}"), "features": {"promptTokens": tokens}});
+        site.ok("POST", "/api/explain", Some(asked)).await["wouldServe"].clone()
+    };
+
+    let before = fits("mock-model-mini", 20_000).await;
+    let shown = site.ok("GET", &list, None).await;
+    let (mini, dated, other) = (
+        fits("mock-model-mini", 20_000).await,
+        fits("mock-model-mini-2026-01-31", 20_000).await,
+        fits("nobody-knows", 20_000).await,
+    );
+    site.ok("PUT", "/api/models/facts", Some(json!({"pattern": "mock-model-mini", "context": 32_000}))).await;
+    let raised = fits("mock-model-mini", 20_000).await;
+
+    assert_eq!(shown["models"][1]["contextLength"], json!(16_000), "{shown}");
+    let served = |answer: &Value| !answer.is_null();
+    assert_eq!(
+        [&before, &mini, &dated, &other, &raised].map(served),
+        [true, false, false, true, true],
+        "{mini} {dated}"
+    );
+}
+
+#[actix_web::test]
 async fn a_connection_that_cannot_be_reached_is_diagnosed_in_our_own_words() {
     let site = signed_in().await;
     let body = json!({"provider": "openai", "apiKey": "k", "baseUrl": "http://127.0.0.1:1/v1"});

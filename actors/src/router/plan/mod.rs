@@ -20,7 +20,7 @@ pub(super) use self::ready::{ComboRoute, Link, LinkTo, Pin, in_pool};
 pub use self::ready::{ReadyPlan, Target};
 pub use self::strategy::{AccountStrategy, Strategy};
 use super::config::ComboConfig;
-use super::facts::ModelFacts;
+use super::facts::{Knowing, ModelFacts};
 use super::policy::Policy;
 use crate::connection::handle::ConnectionHandle;
 use crate::ids::{ComboName, ModelName, ProviderId};
@@ -71,6 +71,8 @@ pub struct RoutingPlan {
     pub policies: Vec<Policy>,
     /// How the virtual combo `auto` chooses.
     pub auto: ComboConfig,
+    /// Who knows about models that the lists above do not name.
+    pub knowledge: Knowing,
 }
 
 impl RoutingPlan {

@@ -153,7 +153,7 @@ impl ReadyPlan {
     pub(in super::super) fn direct(&self, provider: &ProviderId, model: &ModelName) -> Option<Arc<Target>> {
         let facts = self.plan.providers.get(provider).and_then(|entry| entry.models.get(model)).cloned();
         let (pool, step) = (Arc::clone(self.pools.get(provider)?), Arc::from(model.as_str()));
-        let (tags, facts) = (Arc::from([]), facts.unwrap_or_default());
+        let (tags, facts) = (Arc::from([]), facts.unwrap_or_else(|| self.plan.knowledge.facts(provider, model)));
         Some(Arc::new(Target {
             pool,
             model: model.clone(),

@@ -97,8 +97,13 @@ pub(super) fn error(behaviour: &Behaviour) -> String {
 
 /// The list of the two models.
 pub(super) fn models() -> String {
-    let model = |id: &str| json!({"id": id, "object": "model", "created": CREATED, "owned_by": "mock"});
-    json!({"object": "list", "data": [model("mock-model"), model("mock-model-mini")]}).to_string()
+    let model = |id: &str, context: u32| {
+        let owner = json!({"id": id, "object": "model", "created": CREATED, "owned_by": "mock"});
+        let mut entry = owner;
+        entry["context_length"] = context.into();
+        entry
+    };
+    json!({"object": "list", "data": [model("mock-model", 64_000), model("mock-model-mini", 16_000)]}).to_string()
 }
 
 fn finish_reason(behaviour: &Behaviour) -> &'static str {
