@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use omniroute_actors::connection::config::UpstreamTarget;
 use omniroute_actors::router::plan::Combo;
+use serde_json::{Map, Value};
 
 use super::assemble::quirk_bit;
 use super::background::Job;
@@ -52,6 +53,8 @@ pub struct Ask {
     body: Bytes,
     /// Kept for chat: providers of that format get its bytes.
     chat: Option<ChatRequest>,
+    /// The labels that it carries, where it is chat and they were looked at.
+    labels: OnceCell<Option<Map<String, Value>>>,
     /// Read at once, except for chat: there only when a provider of another format needs it.
     neutral: OnceCell<Arc<Request>>,
 }
@@ -125,6 +128,7 @@ impl Ask {
             fetched: Fetched::default(),
             body: chat.body().clone(),
             chat: Some(chat),
+            labels: OnceCell::new(),
             neutral: OnceCell::new(),
         }
     }
@@ -146,6 +150,7 @@ impl Ask {
             fetched: Fetched::default(),
             body,
             chat: None,
+            labels: OnceCell::new(),
             neutral: OnceCell::from(Arc::new(request)),
         }
     }
@@ -158,6 +163,14 @@ impl Ask {
     /// The chat request, if it is one.
     pub const fn as_chat(&self) -> Option<&ChatRequest> {
         self.chat.as_ref()
+    }
+
+    /// Its `metadata`.
+    pub fn labels(&self) -> Option<&Map<String, Value>> {
+        match &self.chat {
+            Some(chat) => self.labels.get_or_init(|| serde_json::from_str(chat.member("metadata")?).ok()).as_ref(),
+            None => self.neutral.get()?.metadata.as_ref(),
+        }
     }
 
     /// Whether a tool may run at the provider's.

@@ -63,9 +63,9 @@ impl Ledger {
     pub fn attempt(&mut self, lease: &Lease, now: Instant) -> Place {
         let place = Place(self.entries.len());
         self.entries.push(AttemptRecord {
-            connection: lease.config.id.to_string(),
-            provider: lease.config.provider.to_string(),
-            model: lease.model().to_string(),
+            connection: lease.config.id.clone(),
+            provider: lease.config.provider.clone(),
+            model: lease.model().clone(),
             reason: Some(lease.decision().to_string()),
             started_ms: millis(now.duration_since(self.began)),
             waited_ms: millis(std::mem::take(&mut self.waited)),
@@ -162,9 +162,9 @@ impl Ledger {
         let config = connection.config();
         self.passed_over.push(format!("{}:{}", config.name, skip.reason.as_str()));
         self.entries.push(AttemptRecord {
-            connection: config.id.to_string(),
-            provider: skip.provider.to_string(),
-            model: skip.model.to_string(),
+            connection: config.id.clone(),
+            provider: skip.provider.clone(),
+            model: skip.model.clone(),
             outcome: SKIPPED.to_owned(),
             reason: Some(skip.reason.as_str().to_owned()),
             started_ms: millis(Instant::now().duration_since(self.began)),

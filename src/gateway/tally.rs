@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use omniroute_actors::clock::UnixMillis;
+use omniroute_actors::ids::KeyId;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::{Lease, Skips};
 use omniroute_actors::usage::record::{Tokens, UsageRecord};
@@ -14,7 +15,7 @@ use super::ledger::{Ledger, Place};
 use super::retry_class::RetryClass;
 use crate::infra::metrics;
 use crate::infra::recorder::Recorder;
-use crate::infra::stats::{Finished, Stats};
+use crate::infra::stats::{Finished, SessionName, Stats};
 use crate::wire::usage::Usage;
 
 /// The status that stands for a client that left.
@@ -25,7 +26,7 @@ pub const CLIENT_GONE: u16 = 499;
 pub struct Tally {
     recorder: Arc<Recorder>,
     stats: Stats,
-    session: Option<Arc<str>>,
+    session: Option<SessionName>,
     /// The way through the combo's steps to the last attempt.
     target: Option<Arc<str>>,
     started: Instant,
@@ -44,14 +45,14 @@ pub struct Opening<'a> {
     /// When it came.
     pub started: Instant,
     /// The client key.
-    pub key_id: Option<String>,
+    pub key_id: Option<KeyId>,
     /// The model as the client wrote it.
     pub model: &'a str,
     /// Whether a stream was asked for.
     pub streamed: bool,
-    /// The session, as the client names it, or else its hash.
-    pub session: Option<Arc<str>>,
-    /// The session, hashed.
+    /// The session.
+    pub session: Option<SessionName>,
+    /// What it is shown as.
     pub affinity: Option<String>,
 }
 
@@ -108,7 +109,7 @@ impl Tally {
         let in_combo = lease.itinerary.combo.is_some();
         self.target = lease.leg().filter(|_| in_combo).map(|leg| leg.key().into());
         if let Some(record) = &mut self.record {
-            record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
+            record.combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.clone());
         }
         self.ledger.attempt(lease, now)
     }
@@ -179,15 +180,10 @@ impl Tally {
         record.first_content_ms = self.first_content.map(millis);
         let own = total.saturating_sub(self.upstream);
         metrics::request(outcome, status, total, self.first_content, own);
-        let record = Arc::new(record);
+        let (session, target) = (self.session.take(), self.target.take());
+        self.stats.finished(Finished { session, target, ..Finished::of(&record, millis(own)) });
         // The recorder has logged it and holds the record; the answer itself is not the disk's fault.
-        let _ = self.recorder.record(Arc::clone(&record));
-        self.stats.finished(Finished {
-            record,
-            session: self.session.take(),
-            target: self.target.take(),
-            own_ms: millis(own),
-        });
+        let _ = self.recorder.record(record);
     }
 }
 
