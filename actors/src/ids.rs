@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(SharedText);
 
@@ -58,7 +58,7 @@ macro_rules! id {
 }
 
 /// The shared text; serialised as a plain string.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 struct SharedText(Arc<str>);
 
 impl Serialize for SharedText {
@@ -88,4 +88,8 @@ id!(
 id!(
     /// A named list of targets with a strategy.
     ComboName
+);
+id!(
+    /// Whose request it is: a client key.
+    KeyId
 );

@@ -109,6 +109,8 @@ impl ModelPatterns {
 pub struct Principal {
     /// What kind of caller it is.
     pub kind: Kind,
+    /// Whose answers, seals and records are whose: a key's own, or the administrator's (empty).
+    pub owner: Arc<str>,
     /// Which planes it may use.
     pub scopes: Scopes,
     /// Which models it may use.
@@ -142,7 +144,13 @@ impl std::fmt::Debug for Principal {
 impl Principal {
     /// A caller without limits.
     pub(super) fn free(kind: Kind, scopes: Scopes, clock: Arc<dyn Clock>) -> Self {
+        let owner = match &kind {
+            Kind::Key { id, .. } => id.as_str(),
+            Kind::Service => "service",
+            Kind::Session { .. } | Kind::Anonymous => "",
+        };
         Self {
+            owner: owner.into(),
             kind,
             scopes,
             allowed_models: ModelPatterns::All,

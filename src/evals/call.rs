@@ -80,7 +80,7 @@ fn said(told: &Told) -> Said {
     Said {
         text: if told.status.is_success() { text(&answer) } else { Err(refused(told.status, &answer)) },
         used: booked.map(used).unwrap_or_default(),
-        by: booked.and_then(|booked| Some(format!("{}/{}", booked.provider.as_deref()?, booked.model.as_deref()?))),
+        by: booked.and_then(|booked| Some(format!("{}/{}", booked.provider.as_ref()?, booked.model.as_ref()?))),
         request_id: booked.map(|booked| booked.request_id.clone()),
     }
 }

@@ -7,18 +7,25 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use super::ask::Ask;
+use crate::infra::stats::SessionName;
 use crate::wire::chat::{PartKind, Request, Role};
 use crate::wire::openai_chat::ChatRequest;
 
 /// Says which session a request was taken for.
-pub const SESSION_HEADER: &str = "x-omniroute-session";
+pub static SESSION_HEADER: HeaderName = HeaderName::from_static("x-omniroute-session");
 
 /// Headers in which clients name their session, the first that is there counts.
-const HEADERS: [&str; 5] = ["x-codex-session-id", "x-session-id", SESSION_HEADER, "session_id", "session-id"];
+static HEADERS: [HeaderName; 5] = [
+    HeaderName::from_static("x-codex-session-id"),
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-omniroute-session"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("session-id"),
+];
 /// Members of the body that do the same.
 const MEMBERS: [&str; 3] = ["conversation_id", "session_id", "prompt_cache_key"];
 /// The same inside of `metadata`.
@@ -26,12 +33,12 @@ const LABELS: [&str; 2] = ["session_id", "sessionId"];
 /// So much of the instructions, and of the first word of the user, is looked at.
 const OPENING: usize = 4_096;
 
-/// The session of a request of this tenant; none when it says nothing at all.
-pub fn session(headers: &HeaderMap, ask: &Ask, tenant: &str) -> Option<u64> {
+/// The session of a request of this tenant, which a header may have [`named`]; none when it says nothing at all.
+pub fn session(named: Option<&str>, ask: &Ask, tenant: &str) -> Option<u64> {
     let mut trace = Trace::of(tenant);
-    match (named(headers), ask.as_chat()) {
+    match (named, ask.as_chat()) {
         (Some(id), _) => trace.word(id),
-        (None, Some(chat)) => trace.of_chat(chat),
+        (None, Some(chat)) => trace.of_chat(chat, ask.labels()),
         (None, None) => trace.of_request(ask.neutral().ok()?),
     }
     trace.end()
@@ -39,13 +46,13 @@ pub fn session(headers: &HeaderMap, ask: &Ask, tenant: &str) -> Option<u64> {
 
 /// The session that a header names.
 pub fn named(headers: &HeaderMap) -> Option<&str> {
-    let first = HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let first = HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok());
     first.map(str::trim).filter(|id| !id.is_empty())
 }
 
 /// The session as the header and the ledger show it.
 pub fn shown(session: u64) -> String {
-    format!("{session:016x}")
+    SessionName::Hash(session).to_string()
 }
 
 /// A hash in the making.
@@ -73,10 +80,9 @@ impl Trace {
         (!self.empty).then(|| self.hasher.finish())
     }
 
-    fn of_chat(&mut self, chat: &ChatRequest) {
+    fn of_chat(&mut self, chat: &ChatRequest, labels: Option<&Map<String, Value>>) {
         let text = |name: &str| serde_json::from_str::<String>(chat.member(name)?).ok();
-        let metadata = || serde_json::from_str::<Map<String, Value>>(chat.member("metadata")?).ok();
-        let named = metadata().as_ref().and_then(label).or_else(|| MEMBERS.iter().find_map(|name| text(name)));
+        let named = labels.and_then(label).or_else(|| MEMBERS.iter().find_map(|name| text(name)));
         if let Some(id) = named.filter(|id| !id.is_empty()) {
             return self.word(&id);
         }
@@ -135,7 +141,7 @@ fn head(text: &str, bytes: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
     use bytes::Bytes;
     use rstest::rstest;
     use serde_json::json;
@@ -154,7 +160,7 @@ mod tests {
     }
 
     fn of(body: &Value) -> Option<u64> {
-        session(&HeaderMap::new(), &ask(body), "tenant")
+        session(None, &ask(body), "tenant")
     }
 
     fn chat(members: &Value, user: &str) -> Value {
@@ -204,25 +210,27 @@ mod tests {
 
     #[test]
     fn a_session_is_the_same_in_a_header_and_in_the_body_and_the_header_wins() {
-        let headers = |name: &'static str, value: &'static str| {
-            HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+        let headers = |name: &HeaderName, value: &'static str| {
+            HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))])
         };
+        let by_header =
+            |name: &HeaderName, value: &'static str, body: &Ask| session(named(&headers(name, value)), body, "t");
         let body = ask(&chat(&json!({"session_id": "S"}), "hi"));
 
-        let by_body = session(&HeaderMap::new(), &body, "t");
+        let by_body = session(None, &body, "t");
 
-        for name in HEADERS {
-            assert_eq!(session(&headers(name, "S"), &body, "t"), by_body, "{name}");
-            assert_ne!(session(&headers(name, "T"), &body, "t"), by_body, "{name}");
+        for name in &HEADERS {
+            assert_eq!(by_header(name, "S", &body), by_body, "{name}");
+            assert_ne!(by_header(name, "T", &body), by_body, "{name}");
         }
-        assert_eq!(session(&headers("x-session-id", " "), &body, "t"), by_body);
+        assert_eq!(by_header(&SESSION_HEADER, " ", &body), by_body);
     }
 
     #[test]
     fn tenants_never_share_a_session_and_neither_do_users_who_say_the_same() {
         let body = chat(&json!({"session_id": "S"}), "hi");
 
-        assert_ne!(session(&HeaderMap::new(), &ask(&body), "a"), session(&HeaderMap::new(), &ask(&body), "b"));
+        assert_ne!(session(None, &ask(&body), "a"), session(None, &ask(&body), "b"));
         assert_ne!(of(&chat(&json!({"user": "ann"}), "hi")), of(&chat(&json!({"user": "ben"}), "hi")));
         assert_ne!(of(&chat(&json!({}), "hi")), of(&chat(&json!({}), "ho")));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use omniroute_actors::connection::config::UpstreamTarget;
+use serde_json::{Map, Value};
 
 use super::affinity::shown;
 use super::assemble::quirk_bit;
@@ -59,6 +60,8 @@ pub struct Ask {
     body: Bytes,
     /// Kept for chat: providers of that format get its bytes.
     chat: Option<ChatRequest>,
+    /// The labels that it carries, where it is chat and they were looked at.
+    labels: OnceCell<Option<Map<String, Value>>>,
     /// Read at once, except for chat: there only when a provider of another format needs it.
     neutral: OnceCell<Arc<Request>>,
 }
@@ -148,6 +151,7 @@ impl Ask {
             made: None,
             body: chat.body().clone(),
             chat: Some(chat),
+            labels: OnceCell::new(),
             neutral: OnceCell::new(),
         }
     }
@@ -170,6 +174,7 @@ impl Ask {
             made: None,
             body,
             chat: None,
+            labels: OnceCell::new(),
             neutral: OnceCell::from(Arc::new(request)),
         }
     }
@@ -192,6 +197,7 @@ impl Ask {
             made: Some(made),
             body: Bytes::new(),
             chat: None,
+            labels: OnceCell::new(),
             neutral: OnceCell::from(Arc::new(request)),
         }
     }
@@ -214,6 +220,14 @@ impl Ask {
     /// The chat request, if it is one.
     pub const fn as_chat(&self) -> Option<&ChatRequest> {
         self.chat.as_ref()
+    }
+
+    /// Its `metadata`.
+    pub fn labels(&self) -> Option<&Map<String, Value>> {
+        match &self.chat {
+            Some(chat) => self.labels.get_or_init(|| serde_json::from_str(chat.member("metadata")?).ok()).as_ref(),
+            None => self.neutral.get()?.metadata.as_ref(),
+        }
     }
 
     /// Whether a tool may run at the provider's.

@@ -234,7 +234,7 @@ impl Calling<'_> {
 fn deadline_for(target: &UpstreamTarget, inbound: &Inbound) -> Option<(HeaderName, HeaderValue)> {
     let takes = target.quirks & quirk_bit(Quirk::TakesDeadline) != 0;
     let left = inbound.deadlines().total.saturating_duration_since(Instant::now());
-    takes.then(|| (HeaderName::from_static(TIMEOUT_HEADER), millis(left).into()))
+    takes.then(|| (TIMEOUT_HEADER.clone(), millis(left).into()))
 }
 
 const fn end_rules(quirks: u32) -> EndRules {

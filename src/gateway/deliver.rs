@@ -20,12 +20,25 @@ use super::inbound::Inbound;
 use super::ledger::Place;
 use super::relay_body::{RelayBody, StreamParts};
 use super::surroundings::Surroundings;
-use super::tally::{Ended, Tally, tokens};
+use super::tally::{Ended, Tally, millis, tokens};
 use super::whole_body::{WholeBody, is_large};
 use crate::error::{ApiError, Problem};
 use crate::infra::lifecycle::InFlight;
 use crate::wire::chat::{Answer, Dropped};
 use crate::wire::usage::Usage;
+
+static ATTEMPTS: HeaderName = HeaderName::from_static("x-omniroute-attempts");
+static LATENCY_MS: HeaderName = HeaderName::from_static("x-omniroute-latency-ms");
+static PROVIDER: HeaderName = HeaderName::from_static("x-omniroute-provider");
+static CONNECTION: HeaderName = HeaderName::from_static("x-omniroute-connection");
+static MODEL: HeaderName = HeaderName::from_static("x-omniroute-model");
+static DECISION: HeaderName = HeaderName::from_static("x-omniroute-decision");
+static FALLBACK_REASON: HeaderName = HeaderName::from_static("x-omniroute-fallback-reason");
+static PARAMS_DROPPED: HeaderName = HeaderName::from_static("x-omniroute-params-dropped");
+static TOKENS_IN: HeaderName = HeaderName::from_static("x-omniroute-tokens-in");
+static TOKENS_OUT: HeaderName = HeaderName::from_static("x-omniroute-tokens-out");
+/// Tells nginx to pass a stream on as it comes.
+static ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A request whose dispatch is over.
 pub struct Delivery {
@@ -135,8 +148,8 @@ impl Delivery {
         self.explain(headers, Some(&lease));
         let used = tokens(&whole.usage);
         let all = self.tally.ledger().spent_so_far().and(&used);
-        headers.insert(HeaderName::from_static("x-omniroute-tokens-in"), all.prompt.into());
-        headers.insert(HeaderName::from_static("x-omniroute-tokens-out"), all.completion.into());
+        headers.insert(TOKENS_IN.clone(), all.prompt.into());
+        headers.insert(TOKENS_OUT.clone(), all.completion.into());
         let ended = Ended { outcome: Outcome::Success, status: 200, class: RetryClass::Answered, at: now };
         self.tally.attempt_ended(whole.place, ended);
         let first_content = now.duration_since(whole.began);
@@ -153,32 +166,32 @@ impl Delivery {
         let mut headers = HeaderMap::with_capacity(14);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.inbound.ask.client.stream_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        headers.insert(ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
         self.explain(&mut headers, Some(lease));
         headers
     }
 
     /// Say in headers what was tried, and why.
     fn explain(&self, headers: &mut HeaderMap, lease: Option<&Lease>) {
-        let mut put = |name: &'static str, value: &str| {
+        headers.insert(ATTEMPTS.clone(), self.tally.attempts().into());
+        headers.insert(LATENCY_MS.clone(), millis(self.tally.elapsed(Instant::now())).into());
+        let mut put = |name: &HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
+                headers.insert(name.clone(), value);
             }
         };
-        put("x-omniroute-attempts", &self.tally.attempts().to_string());
-        put("x-omniroute-latency-ms", &self.tally.elapsed(Instant::now()).as_millis().to_string());
         if let Some(lease) = lease {
-            put("x-omniroute-provider", lease.config.provider.as_str());
-            put("x-omniroute-connection", lease.config.id.as_str());
-            put("x-omniroute-model", lease.model().as_str());
-            put("x-omniroute-decision", &lease.decision().to_string());
+            put(&PROVIDER, lease.config.provider.as_str());
+            put(&CONNECTION, lease.config.id.as_str());
+            put(&MODEL, lease.model().as_str());
+            put(&DECISION, &lease.decision().to_string());
         }
         if let Some(session) = self.inbound.session {
-            put(SESSION_HEADER, &shown(session));
+            put(&SESSION_HEADER, &shown(session));
         }
         let reasons = self.tally.ledger().reasons();
         if !reasons.is_empty() {
-            put("x-omniroute-fallback-reason", &capped(&reasons));
+            put(&FALLBACK_REASON, &capped(&reasons));
         }
     }
 }
@@ -193,7 +206,7 @@ fn name_dropped(headers: &mut HeaderMap, dropped: &[Dropped]) {
     }
     let names: Vec<_> = dropped.iter().map(|one| one.field.as_str()).collect();
     if let Ok(value) = HeaderValue::from_str(&capped(&names.join(", "))) {
-        headers.insert(HeaderName::from_static("x-omniroute-params-dropped"), value);
+        headers.insert(PARAMS_DROPPED.clone(), value);
     }
 }
 

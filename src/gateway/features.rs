@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::router::config::OverBudget;
 use omniroute_actors::router::features::{Effort, Needs, RequestFeatures, TagMatch, Tags};
@@ -14,11 +14,11 @@ use crate::wire::openai_chat::{ChatRequest, MediaKinds};
 use crate::wire::usage::Usage;
 
 /// The words for a mode pack, a budget in USD, what follows when it is not enough, the effort, and tags.
-const MODE: &str = "x-omniroute-mode";
-const BUDGET: &str = "x-omniroute-budget";
-const OVER_BUDGET: &str = "x-omniroute-budget-fallback";
-const EFFORT: &str = "x-omniroute-effort";
-const TAGS: &str = "x-omniroute-tags";
+static MODE: HeaderName = HeaderName::from_static("x-omniroute-mode");
+static BUDGET: HeaderName = HeaderName::from_static("x-omniroute-budget");
+static OVER_BUDGET: HeaderName = HeaderName::from_static("x-omniroute-budget-fallback");
+static EFFORT: HeaderName = HeaderName::from_static("x-omniroute-effort");
+static TAGS: HeaderName = HeaderName::from_static("x-omniroute-tags");
 
 /// Tokens of an answer where the client does not bound it.
 const USUAL_ANSWER: u32 = 1_024;
@@ -41,41 +41,40 @@ pub struct Origin {
 /// What routing looks at.
 pub fn of(headers: &HeaderMap, ask: &Ask, origin: Origin) -> RequestFeatures {
     let mut features = match ask.as_chat() {
-        Some(chat) => of_chat(chat, ask.strict),
-        None => ask.neutral().map(|request| of_request(request, ask.strict)).unwrap_or_default(),
+        Some(chat) => of_chat(chat, ask),
+        None => ask.neutral().map(|request| of_request(request, ask)).unwrap_or_default(),
     };
     features.prompt_tokens = whole(Usage::estimate(ask.prompt_chars, 0).prompt_tokens());
     features.key = origin.key;
     features.affinity = origin.affinity;
     features.at = origin.at;
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    if let Some(list) = header(TAGS) {
+    let header = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(list) = header(&TAGS) {
         add_tags(&mut features.tags, list.split(','));
     }
-    features.mode = header(MODE).filter(|mode| is_word(mode)).map(Arc::from);
-    features.effort = header(EFFORT).and_then(Effort::parse).or(features.effort);
-    features.budget = header(BUDGET).and_then(nano_usd);
-    features.over_budget = header(OVER_BUDGET).and_then(OverBudget::parse);
+    features.mode = header(&MODE).filter(|mode| is_word(mode)).map(Arc::from);
+    features.effort = header(&EFFORT).and_then(Effort::parse).or(features.effort);
+    features.budget = header(&BUDGET).and_then(nano_usd);
+    features.over_budget = header(&OVER_BUDGET).and_then(OverBudget::parse);
     features
 }
 
-fn of_chat(chat: &ChatRequest, strict: bool) -> RequestFeatures {
+fn of_chat(chat: &ChatRequest, ask: &Ask) -> RequestFeatures {
     let effort = chat.member("reasoning_effort").map(|word| word.trim_matches('"'));
     let schema = chat.member("response_format").is_some_and(is_schema);
     let thinks = effort.is_some_and(|word| word != "none") || chat.member("reasoning").is_some();
     let mut features = RequestFeatures {
         output_tokens: chat.max_output_tokens.map_or(USUAL_ANSWER, whole),
-        needs: needs(chat.has_tools, chat.media, schema, thinks && strict),
+        needs: needs(chat.has_tools, chat.media, schema, thinks && ask.strict),
         effort: effort.and_then(Effort::parse),
         ..RequestFeatures::default()
     };
-    let metadata = chat.member("metadata").and_then(|raw| serde_json::from_str::<Map<String, Value>>(raw).ok());
     let mode = chat.member("tag_match_mode").map(|raw| raw.trim_matches('"'));
-    take_labels(&mut features, metadata.as_ref(), mode);
+    take_labels(&mut features, ask.labels(), mode);
     features
 }
 
-fn of_request(request: &Request, strict: bool) -> RequestFeatures {
+fn of_request(request: &Request, ask: &Ask) -> RequestFeatures {
     let mut media = MediaKinds::default();
     for message in &request.messages {
         look(&message.parts, &mut media);
@@ -86,12 +85,12 @@ fn of_request(request: &Request, strict: bool) -> RequestFeatures {
     let effort = reasoning.and_then(|reasoning| reasoning.effort).map(|effort| effort.as_str());
     let mut features = RequestFeatures {
         output_tokens: request.sampling.max_tokens.map_or(USUAL_ANSWER, whole),
-        needs: needs(!request.tools.is_empty(), media, schema, thinks && strict),
+        needs: needs(!request.tools.is_empty(), media, schema, thinks && ask.strict),
         effort: effort.and_then(Effort::parse),
         ..RequestFeatures::default()
     };
     let mode = request.rest.get("tag_match_mode").and_then(Value::as_str);
-    take_labels(&mut features, request.metadata.as_ref(), mode);
+    take_labels(&mut features, ask.labels(), mode);
     features
 }
 
@@ -165,7 +164,7 @@ fn whole(count: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
     use bytes::Bytes;
     use rstest::rstest;
     use serde_json::json;
@@ -182,10 +181,9 @@ mod tests {
         Ask::chat(ChatRequest::parse(Bytes::from(body.to_string())).unwrap())
     }
 
-    fn features(ask: &Ask, headers: &[(&'static str, &'static str)]) -> RequestFeatures {
-        let named = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
+    fn features(ask: &Ask, headers: &[(&HeaderName, &'static str)]) -> RequestFeatures {
+        let named =
+            |(name, value): &(&HeaderName, &'static str)| (HeaderName::clone(name), HeaderValue::from_static(value));
         of(&headers.iter().map(named).collect(), ask, Origin::default())
     }
 
@@ -240,7 +238,7 @@ mod tests {
     #[test]
     fn headers_say_what_no_body_has_a_place_for() {
         let headers =
-            [(MODE, "ship-fast"), (BUDGET, "0.05"), (OVER_BUDGET, "strict"), (EFFORT, "low"), (TAGS, "eu, fast")];
+            [(&MODE, "ship-fast"), (&BUDGET, "0.05"), (&OVER_BUDGET, "strict"), (&EFFORT, "low"), (&TAGS, "eu, fast")];
 
         let features = features(&chat(json!({"metadata": {"tags": ["eu"]}, "max_tokens": 9})), &headers);
 
@@ -255,6 +253,6 @@ mod tests {
     #[case("inf")]
     #[case("cheap")]
     fn what_is_no_amount_is_no_budget(#[case] text: &'static str) {
-        assert_eq!(features(&chat(json!({})), &[(BUDGET, text)]).budget, None);
+        assert_eq!(features(&chat(json!({})), &[(&BUDGET, text)]).budget, None);
     }
 }

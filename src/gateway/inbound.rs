@@ -19,7 +19,7 @@ use crate::infra::lateness::Deadline;
 use crate::wire::chat::Took;
 
 /// A client may shorten the total deadline, in milliseconds.
-pub const TIMEOUT_HEADER: &str = "x-omniroute-timeout-ms";
+pub static TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-omniroute-timeout-ms");
 
 /// Characters of a prompt per token, as a rule of thumb.
 const CHARS_PER_TOKEN: u64 = 4;

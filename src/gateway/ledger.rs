@@ -86,9 +86,9 @@ impl Ledger {
         let place = Place(book.entries.len());
         let began = book.began;
         book.entries.push(AttemptRecord {
-            connection: lease.config.id.to_string(),
-            provider: lease.config.provider.to_string(),
-            model: lease.model().to_string(),
+            connection: lease.config.id.clone(),
+            provider: lease.config.provider.clone(),
+            model: lease.model().clone(),
             reason: Some(lease.decision().to_string()),
             role: self.role.as_deref().map(str::to_owned),
             started_ms: millis(now.duration_since(began)),
@@ -252,9 +252,9 @@ impl Book {
         let config = connection.config();
         self.passed_over.push(format!("{}:{}", config.name, skip.reason.as_str()));
         self.entries.push(AttemptRecord {
-            connection: config.id.to_string(),
-            provider: skip.provider.to_string(),
-            model: skip.model.to_string(),
+            connection: config.id.clone(),
+            provider: skip.provider.clone(),
+            model: skip.model.clone(),
             outcome: SKIPPED.to_owned(),
             reason: Some(skip.reason.as_str().to_owned()),
             started_ms: millis(Instant::now().duration_since(self.began)),

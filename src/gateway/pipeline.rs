@@ -12,7 +12,7 @@ use actix::Addr;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use omniroute_actors::ids::ConnectionId;
+use omniroute_actors::ids::{ConnectionId, KeyId};
 use omniroute_actors::router::{NoRoute, Only, Route, Router};
 use tokio::time::Instant;
 
@@ -31,20 +31,23 @@ use super::stall;
 use super::surroundings::Surroundings;
 use super::tally::{Booked, Opening, Tally};
 use crate::app::App;
-use crate::auth::{Kind, Principal};
+use crate::auth::Principal;
 use crate::config::Config;
 use crate::error::{ApiError, Problem};
 use crate::infra::lifecycle::InFlight;
 use crate::infra::overload::{Pass, Shed};
+use crate::infra::stats::SessionName;
 use crate::routes::RequestId;
 use crate::routes::v1::body::read_body;
 
 /// Forces one connection.
-const CONNECTION_HEADER: &str = "x-omniroute-connection";
+static CONNECTION_HEADER: HeaderName = HeaderName::from_static("x-omniroute-connection");
 /// Refuses what a provider's format cannot carry, instead of leaving it out.
-const STRICT_HEADER: &str = "x-omniroute-strict";
+static STRICT_HEADER: HeaderName = HeaderName::from_static("x-omniroute-strict");
 /// Headers of a client that a provider of its own format understands.
-const FORWARDED: [&str; 2] = ["anthropic-beta", "openai-beta"];
+static FORWARDED: [HeaderName; 2] = [HeaderName::from_static("anthropic-beta"), HeaderName::from_static("openai-beta")];
+/// How a caller names its request.
+static REQUEST_ID: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
 
 /// A request as it comes in.
 pub struct Incoming {
@@ -79,7 +82,8 @@ impl Incoming {
             Ok(taken) => {
                 let (app, router) = (taken.app.clone(), taken.router.clone());
                 let (call, pass) = Call::open(taken, started);
-                call.answer(&app, &router, in_flight.carrying(pass)).await
+                // Boxed: it is large, and what holds it is moved from hand to hand before it runs.
+                Box::pin(call.answer(&app, &router, in_flight.carrying(pass))).await
             }
             Err(error) => error.to_response_for(client, id.as_ref().map(RequestId::as_str)),
         }
@@ -142,7 +146,7 @@ impl LetIn {
         let Self { principal, config, head, app, router, pass } = self;
         let reader = Reader { principal: &principal, app: &app, config: &config };
         let mut ask = read(body, reader).await?;
-        ask.remember(app.seals.of(owner(&principal)));
+        ask.remember(app.seals.of(Arc::clone(&principal.owner)));
         ask.strict = config.routing.strict_params || is_strict(head.headers());
         if !principal.may_use_model(&ask.model) {
             let message = format!("This key may not use model '{}'.", ask.model);
@@ -232,22 +236,20 @@ impl Call {
         let only = taken.only();
         let Taken { mut ask, principal, config, head, app, pass, booked, .. } = taken;
         let (id, at, headers) = (head.id(), app.clock.wall(), head.headers());
-        let key = key_id(&principal);
-        let session = config.routing.affinity.then(|| affinity::session(headers, &ask, key.as_deref().unwrap_or("")));
-        let session = session.flatten();
+        let key = Some(&principal.owner).filter(|owner| !owner.is_empty()).cloned();
+        let named = affinity::named(headers);
+        let session = config.routing.affinity.then(|| affinity::session(named, &ask, &principal.owner)).flatten();
         ask.cache_key = session.filter(|_| config.routing.forward_cache_key);
-        let origin = Origin { key: key.as_deref().map(Arc::from), affinity: session, at };
-        let features = features::of(headers, &ask, origin);
-        let shown = session.map(affinity::shown);
+        let features = features::of(headers, &ask, Origin { key: key.clone(), affinity: session, at });
         let opening = Opening {
             id: &id,
             at,
             started,
-            key_id: key,
+            key_id: key.map(KeyId::new),
             model: &ask.model,
             streamed: ask.stream,
-            session: named_session(headers).or_else(|| shown.as_deref().map(Arc::from)),
-            affinity: shown,
+            session: named.and_then(named_session).or_else(|| session.map(SessionName::Hash)),
+            affinity: session.map(affinity::shown),
         };
         let mut tally = Tally::open(Arc::clone(&app.recorder), app.stats.clone(), opening);
         tally.tell(booked);
@@ -263,7 +265,7 @@ impl Call {
             deadlines: Deadlines::new(&config, started, asked_timeout(headers)),
             narrowed: OnceCell::new(),
             max_attempts: config.routing.max_attempts as usize,
-            caller: Caller { key: Arc::from(owner(&principal)), retries: Arc::clone(&principal.retries) },
+            caller: Caller { key: Arc::clone(&principal.owner), retries: Arc::clone(&principal.retries) },
             handoff: RefCell::default(),
         };
         (Self { inbound, config, tally }, pass)
@@ -344,49 +346,39 @@ fn shed(why: Shed) -> ApiError {
     ApiError::new(problem, message).after(Some(Duration::from_secs(1)))
 }
 
-fn key_id(principal: &Principal) -> Option<String> {
-    match &principal.kind {
-        Kind::Key { id, .. } => Some(id.clone()),
-        Kind::Service => Some("service".into()),
-        Kind::Session { .. } | Kind::Anonymous => None,
-    }
-}
-
-/// Whose answers and seals are whose: a key's own, or the administrator's.
+/// Whose answers are whose: a key's own, or the administrator's.
 pub fn owner(principal: &Principal) -> String {
-    key_id(principal).unwrap_or_default()
+    principal.owner.to_string()
 }
 
 /// The id under which the request is recorded. A caller's own id is kept in front, so that it can be looked for; it
 /// is not unique by itself, and records are stored once per id.
 fn request_id(request: &HttpRequest) -> String {
     let named = RequestId::of(request).map(|id| id.as_str().to_owned()).unwrap_or_default();
-    let theirs = ["x-request-id", "request-id"].iter().any(|name| request.headers().contains_key(*name));
+    let theirs = REQUEST_ID.iter().any(|name| request.headers().contains_key(name));
     if theirs || named.is_empty() { format!("{named}.{}", uuid::Uuid::now_v7()) } else { named }
 }
 
 fn forced(headers: &HeaderMap) -> Option<ConnectionId> {
-    headers.get(CONNECTION_HEADER)?.to_str().ok().filter(|id| !id.is_empty()).map(ConnectionId::from)
+    headers.get(&CONNECTION_HEADER)?.to_str().ok().filter(|id| !id.is_empty()).map(ConnectionId::from)
 }
 
 /// The session as operators see it, where a header names it. What is no short name is shown by its hash.
-fn named_session(headers: &HeaderMap) -> Option<Arc<str>> {
+fn named_session(named: &str) -> Option<SessionName> {
     const LONGEST: usize = 200;
-    let named = affinity::named(headers).filter(|named| named.len() <= LONGEST)?;
-    Some(format!("ext:{named}").into())
+    (named.len() <= LONGEST).then(|| SessionName::Named(format!("ext:{named}").into()))
 }
 
 fn is_strict(headers: &HeaderMap) -> bool {
-    headers.get(STRICT_HEADER).is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
+    headers.get(&STRICT_HEADER).is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
 }
 
 fn forwarded(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let found = FORWARDED.iter().filter_map(|name| Some((HeaderName::from_static(name), headers.get(*name)?.clone())));
-    found.collect()
+    FORWARDED.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect()
 }
 
 fn asked_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let asked = headers.get(TIMEOUT_HEADER)?.to_str().ok()?.parse().ok()?;
+    let asked = headers.get(&TIMEOUT_HEADER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_millis(asked))
 }
 

@@ -4,6 +4,7 @@
 //! blocks. Clients of other formats replay calls by their ids only. So what came with a call is remembered under the
 //! caller and the id of the call, for a while, in this process; a request that misses it gets it back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -53,7 +54,7 @@ impl Kept {
 #[derive(Debug, Clone)]
 pub struct OwnSeals {
     seals: Seals,
-    owner: String,
+    owner: Arc<str>,
 }
 
 impl OwnSeals {
@@ -104,7 +105,7 @@ impl SealWatch {
 
 impl Seals {
     /// The memory of one caller.
-    pub fn of(&self, owner: impl Into<String>) -> OwnSeals {
+    pub fn of(&self, owner: impl Into<Arc<str>>) -> OwnSeals {
         OwnSeals { seals: self.clone(), owner: owner.into() }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use omniroute_actors::clock::UnixMillis;
+use omniroute_actors::ids::KeyId;
 use omniroute_actors::resilience::outcome::Outcome;
 use omniroute_actors::router::fallback::RetryClass;
 use omniroute_actors::router::{Lease, Skips};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use super::ledger::{Ledger, Place};
 use crate::infra::metrics;
 use crate::infra::recorder::Recorder;
-use crate::infra::stats::{Finished, Stats};
+use crate::infra::stats::{Finished, SessionName, Stats};
 use crate::wire::usage::Usage;
 
 /// The status that stands for a client that left.
@@ -29,7 +30,7 @@ pub type Booked = oneshot::Sender<Arc<UsageRecord>>;
 pub struct Tally {
     recorder: Arc<Recorder>,
     stats: Stats,
-    session: Option<Arc<str>>,
+    session: Option<SessionName>,
     /// The way through the combo's steps to the last attempt.
     target: Option<Arc<str>>,
     started: Instant,
@@ -49,14 +50,14 @@ pub struct Opening<'a> {
     /// When it came.
     pub started: Instant,
     /// The client key.
-    pub key_id: Option<String>,
+    pub key_id: Option<KeyId>,
     /// The model as the client wrote it.
     pub model: &'a str,
     /// Whether a stream was asked for.
     pub streamed: bool,
-    /// The session, as the client names it, or else its hash.
-    pub session: Option<Arc<str>>,
-    /// The session, hashed.
+    /// The session.
+    pub session: Option<SessionName>,
+    /// What it is shown as.
     pub affinity: Option<String>,
 }
 
@@ -134,7 +135,7 @@ impl Tally {
     /// It goes through this combo, whoever is asked on the way.
     pub fn through(&mut self, combo: &str) {
         if let Some(record) = &mut self.record {
-            record.combo = Some(combo.to_owned());
+            record.combo = Some(combo.into());
         }
     }
 
@@ -150,7 +151,7 @@ impl Tally {
         self.target = lease.leg().filter(|_| in_combo).map(|leg| leg.key().into());
         if let Some(record) = &mut self.record {
             // A judge of its own belongs to the combo that asked for it.
-            let combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.to_string());
+            let combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.clone());
             record.combo = record.combo.take().or(combo);
         }
         self.ledger.attempt(lease, now)
@@ -223,19 +224,15 @@ impl Tally {
         record.first_content_ms = self.first_content.map(millis);
         let own = total.saturating_sub(self.upstream);
         metrics::request(outcome, status, total, self.first_content, own);
-        let record = Arc::new(record);
+        let (session, target) = (self.session.take(), self.target.take());
+        self.stats.finished(Finished { session, target, ..Finished::of(&record, millis(own)) });
         // The recorder has logged it and holds the record; the answer itself is not the disk's fault.
-        let _ = self.recorder.record(Arc::clone(&record));
-        if let Some(booked) = self.booked.take() {
+        let told = self.booked.take().map(|booked| (booked, Arc::new(record.clone())));
+        let _ = self.recorder.record(record);
+        if let Some((booked, record)) = told {
             // Whoever asked may have gone.
-            let _ = booked.send(Arc::clone(&record));
+            let _ = booked.send(record);
         }
-        self.stats.finished(Finished {
-            record,
-            session: self.session.take(),
-            target: self.target.take(),
-            own_ms: millis(own),
-        });
     }
 }
 

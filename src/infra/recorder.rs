@@ -110,8 +110,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the disk refused it; it then waits in memory.
-    pub fn record(&self, record: impl Into<Arc<UsageRecord>>) -> io::Result<()> {
-        let record = record.into();
+    pub fn record(&self, record: UsageRecord) -> io::Result<()> {
         let kept = self.with_journal(|journal| {
             self.write_waiting(journal)?;
             self.append(journal, &record)
@@ -119,7 +118,7 @@ impl Recorder {
         self.refused.store(kept.is_err(), Ordering::Relaxed);
         if let Err(error) = &kept {
             tracing::error!(%error, "the disk refuses usage records");
-            self.hold(&[], vec![record]);
+            self.hold(&[], vec![Arc::new(record)]);
         }
         self.dirty.store(true, Ordering::Release);
         self.written.notify_one();

@@ -2,8 +2,9 @@
 //! (the page cache keeps it); a background `fdatasync` bounds what a power cut takes.
 //!
 //! ```text
-//! frame = length u32 LE | crc32 u32 LE | JSON, length bytes
+//! frame = length u32 LE | crc32 u32 LE | record, length bytes
 //! ```
+//! A record is written as MessagePack. Files of older versions hold JSON objects, which can still be read.
 //! A torn last frame, which only a crash in the middle of a write can leave, fails its checksum and ends the
 //! file: such a record was never acknowledged to anybody.
 
@@ -83,7 +84,7 @@ impl JournalWriter {
     fn encode(&mut self, record: &UsageRecord) -> io::Result<()> {
         self.frame.clear();
         self.frame.extend_from_slice(&[0; HEADER]);
-        serde_json::to_writer(&mut self.frame, record)?;
+        rmp_serde::encode::write(&mut self.frame, record).map_err(io::Error::other)?;
         let (header, body) = self.frame.split_at_mut(HEADER);
         let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let (first, second) = header.split_at_mut(4);
@@ -131,7 +132,7 @@ impl JournalReader {
         &self.path
     }
 
-    /// Whole records from the current place, about a MiB of them, in any form that their JSON fits;
+    /// Whole records from the current place, about a MiB of them, in any form that they fit;
     /// the place moves only with [`Self::advance`].
     ///
     /// # Errors
@@ -140,7 +141,8 @@ impl JournalReader {
         let mut file = File::open(&self.path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(self.offset))?;
-        let mut bytes = Vec::new();
+        let left = length.saturating_sub(self.offset).min(READ_AT_ONCE);
+        let mut bytes = Vec::with_capacity(usize::try_from(left).unwrap_or_default());
         (&file).take(READ_AT_ONCE).read_to_end(&mut bytes)?;
         if whole_frame(&bytes).is_none() {
             // A frame may be longer than what is read at once.
@@ -163,12 +165,19 @@ fn decode<R: DeserializeOwned>(bytes: &[u8]) -> (Vec<R>, u64) {
     let mut rest = bytes;
     while let Some((body, behind)) = whole_frame(rest) {
         rest = behind;
-        let record = serde_json::from_slice(body).inspect_err(|error| {
-            tracing::error!(%error, "a usage record of another version was passed over");
-        });
-        records.extend(record.ok());
+        match read_record(body) {
+            Ok(record) => records.push(record),
+            Err(error) => tracing::error!(error, "a usage record of another version was passed over"),
+        }
     }
     (records, (bytes.len() - rest.len()) as u64)
+}
+
+fn read_record<R: DeserializeOwned>(body: &[u8]) -> Result<R, String> {
+    if body.starts_with(b"{") {
+        return serde_json::from_slice(body).map_err(|error| error.to_string());
+    }
+    rmp_serde::from_slice(body).map_err(|error| error.to_string())
 }
 
 /// The first frame's body and what follows it. `None` at the end, or when the frame is torn.
@@ -199,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::clock::UnixMillis;
-    use crate::usage::record::Tokens;
+    use crate::usage::record::{AttemptRecord, Tokens};
 
     fn record(id: u32) -> UsageRecord {
         UsageRecord {
@@ -218,7 +227,7 @@ mod tests {
             first_content_ms: None,
             total_ms: 3,
             session: None,
-            attempts: Vec::new(),
+            attempts: vec![AttemptRecord { model: "m".into(), took_ms: 2, ..AttemptRecord::default() }],
         }
     }
 
@@ -230,7 +239,7 @@ mod tests {
     #[test]
     fn what_was_appended_is_read_back_over_several_files() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = JournalWriter::new(dir.path(), "w".into(), 600).unwrap();
+        let mut writer = JournalWriter::new(dir.path(), "w".into(), 200).unwrap();
 
         (0..20).for_each(|n| writer.append(&record(n)).unwrap());
 
@@ -252,6 +261,22 @@ mod tests {
 
         assert_eq!(second.records, [record(2)]);
         assert_eq!(second.rest, 0);
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_can_still_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w-000000.journal");
+        let attempt = AttemptRecord { connection: "c".into(), outcome: "success".into(), ..AttemptRecord::default() };
+        let old = UsageRecord { attempts: vec![attempt], ..record(1) };
+        let body = serde_json::to_vec(&old).unwrap();
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        let frame = [&length, &crc32fast::hash(&body).to_le_bytes(), body.as_slice()].concat();
+        fs::write(&path, frame).unwrap();
+
+        let batch = JournalReader::new(path).read::<UsageRecord>().unwrap();
+
+        assert_eq!((batch.records, batch.rest), (vec![old], 0));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMillis;
+use crate::ids::{ComboName, ConnectionId, KeyId, ModelName, ProviderId};
 
 /// Tokens in disjoint buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,11 +55,11 @@ pub const SKIPPED: &str = "skipped";
 #[serde(rename_all = "camelCase", default)]
 pub struct AttemptRecord {
     /// The connection; empty where there was none to name.
-    pub connection: String,
+    pub connection: ConnectionId,
     /// Its provider.
-    pub provider: String,
+    pub provider: ProviderId,
     /// The model it was asked for.
-    pub model: String,
+    pub model: ModelName,
     /// How it ended; [`SKIPPED`] when nothing was sent.
     pub outcome: String,
     /// Why it was chosen, or passed over.
@@ -123,17 +124,17 @@ pub struct UsageRecord {
     /// When it started.
     pub at: UnixMillis,
     /// The client key.
-    pub key_id: Option<String>,
+    pub key_id: Option<KeyId>,
     /// The connection that answered.
-    pub connection: Option<String>,
+    pub connection: Option<ConnectionId>,
     /// Its provider.
-    pub provider: Option<String>,
+    pub provider: Option<ProviderId>,
     /// The model that answered.
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// The model that was asked for.
     pub requested_model: String,
     /// The combo.
-    pub combo: Option<String>,
+    pub combo: Option<ComboName>,
     /// The status sent to the client.
     pub status: u16,
     /// How it ended.
@@ -147,10 +148,33 @@ pub struct UsageRecord {
     /// Total time, milliseconds.
     pub total_ms: u64,
     /// The session it was taken for, hashed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub session: Option<String>,
     /// Every candidate that was tried or passed over, in order.
+    #[serde(with = "attempts_as_json")]
     pub attempts: Vec<AttemptRecord>,
+}
+
+/// The attempts are JSON in compact forms, too: that is how the store keeps them, so nobody has to read them on the way.
+mod attempts_as_json {
+    use serde::de::{Deserialize, Deserializer, Error as _};
+    use serde::ser::{Error as _, Serialize, Serializer};
+
+    use super::AttemptRecord;
+
+    pub(super) fn serialize<S: Serializer>(attempts: &[AttemptRecord], to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            return attempts.serialize(to);
+        }
+        to.serialize_str(&serde_json::to_string(attempts).map_err(S::Error::custom)?)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AttemptRecord>, D::Error> {
+        if from.is_human_readable() {
+            return Vec::deserialize(from);
+        }
+        serde_json::from_str(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
 }
 
 impl UsageRecord {

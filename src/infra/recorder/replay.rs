@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use omniroute_actors::usage::journal::{self, Batch, JournalReader};
 use omniroute_actors::usage::record::Tokens;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Recorder, is_of};
@@ -142,7 +143,8 @@ pub enum ReplayError {
     Store(#[from] StoreError),
 }
 
-/// A record as the journal holds it, read for the store: the attempts stay the text they are.
+/// A record as the journal holds it, read for the store: its members in the order in which they are written, and the
+/// attempts stay the text they are.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Journaled {
@@ -160,7 +162,22 @@ struct Journaled {
     tokens: Tokens,
     first_content_ms: Option<u64>,
     total_ms: u64,
-    attempts: Box<RawValue>,
+    /// The store has no place for it.
+    #[serde(default, rename = "session")]
+    _session: IgnoredAny,
+    attempts: JsonText,
+}
+
+/// A piece of JSON, as text.
+struct JsonText(String);
+
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if from.is_human_readable() {
+            return Box::<RawValue>::deserialize(from).map(|raw| Self(Box::<str>::from(raw).into()));
+        }
+        String::deserialize(from).map(Self)
+    }
 }
 
 impl From<Journaled> for UsageRow {
@@ -185,7 +202,7 @@ impl From<Journaled> for UsageRow {
             estimated: record.tokens.estimated,
             ttft_ms: record.first_content_ms.map(number),
             total_ms: number(record.total_ms),
-            attempts: Box::<str>::from(record.attempts).into(),
+            attempts: record.attempts.0,
         }
     }
 }

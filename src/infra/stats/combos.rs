@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use omniroute_actors::resilience::outcome::Outcome;
-use omniroute_actors::usage::record::UsageRecord;
+use omniroute_actors::ids::ComboName;
 use serde_json::{Map, Value, json};
 
-use super::Finished;
+use super::finished::{End, Finished};
 
 /// Combos that are counted.
 const COMBOS: usize = 1_000;
@@ -57,55 +56,25 @@ pub struct Combo {
 
 /// All combos.
 #[derive(Debug, Default)]
-pub struct Combos(BTreeMap<String, Combo>);
-
-/// How a request or an attempt ended, as far as these numbers care. Whoever left blames nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Success,
-    Failure,
-    Cancelled,
-}
-
-impl End {
-    fn of(outcome: &str) -> Self {
-        if outcome == Outcome::Success.as_str() {
-            Self::Success
-        } else if outcome == Outcome::ClientGone.as_str() {
-            Self::Cancelled
-        } else {
-            Self::Failure
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Success => "ok",
-            Self::Failure => "error",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
+pub struct Combos(BTreeMap<ComboName, Combo>);
 
 impl Combos {
     /// Count a request, if a combo served it.
     pub fn hear(&mut self, finished: &Finished, now: i64) {
-        let record = &finished.record;
-        let Some(name) = &record.combo else { return };
+        let Some(name) = &finished.combo else { return };
         if !self.0.contains_key(name) && self.0.len() >= COMBOS {
             return;
         }
         let combo = self.0.entry(name.clone()).or_default();
-        let end = End::of(&record.outcome);
-        combo.whole.hear(end, record.total_ms, now);
-        combo.cancelled += u64::from(end == End::Cancelled);
-        combo.fallbacks += record.tried().skip(1).count() as u64;
-        combo.parts(record, finished.target.as_deref(), now);
+        combo.whole.hear(finished.end, finished.total_ms, now);
+        combo.cancelled += u64::from(finished.end == End::Cancelled);
+        combo.fallbacks += finished.attempts.len().saturating_sub(1) as u64;
+        combo.parts(finished, now);
     }
 
     /// As the API shows them; `strategy` knows the strategy of a combo that is there.
     pub fn to_json(&self, strategy: impl Fn(&str) -> Option<String>) -> Map<String, Value> {
-        self.0.iter().map(|(name, combo)| (name.clone(), combo.to_json(strategy(name)))).collect()
+        self.0.iter().map(|(name, combo)| (name.to_string(), combo.to_json(strategy(name.as_str())))).collect()
     }
 
     /// Forget one combo, or all; how many were forgotten.
@@ -118,15 +87,14 @@ impl Combos {
 }
 
 impl Combo {
-    fn parts(&mut self, record: &UsageRecord, last: Option<&str>, now: i64) {
-        let count = record.tried().count();
-        for (index, attempt) in record.tried().enumerate() {
+    fn parts(&mut self, finished: &Finished, now: i64) {
+        let count = finished.attempts.len();
+        for (index, attempt) in finished.attempts.iter().enumerate() {
             let model = format!("{}/{}", attempt.provider, attempt.model);
-            let end = End::of(&attempt.outcome);
-            part(&mut self.by_model, &model).hear(end, attempt.took_ms, now);
+            part(&mut self.by_model, &model).hear(attempt.end, attempt.took_ms, now);
             // Only the last attempt's way through the steps is known; earlier ones are told by what they asked.
-            let target = last.filter(|_| index + 1 == count).unwrap_or(&model);
-            part(&mut self.by_target, target).hear(end, attempt.took_ms, now);
+            let target = finished.target.as_deref().filter(|_| index + 1 == count).unwrap_or(&model);
+            part(&mut self.by_target, target).hear(attempt.end, attempt.took_ms, now);
         }
     }
 

@@ -44,7 +44,7 @@ impl Kept {
 
 /// Keeps, until every handle is gone.
 pub struct Keeper {
-    finished: Receiver<Finished>,
+    finished: Receiver<Box<Finished>>,
     events: Receiver<Event>,
     errands: mpsc::UnboundedReceiver<Errand>,
     clock: Arc<dyn Clock>,
@@ -54,7 +54,7 @@ pub struct Keeper {
 
 impl Keeper {
     pub(super) fn new(
-        finished: Receiver<Finished>,
+        finished: Receiver<Box<Finished>>,
         events: Receiver<Event>,
         errands: mpsc::UnboundedReceiver<Errand>,
         clock: Arc<dyn Clock>,

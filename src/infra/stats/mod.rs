@@ -10,6 +10,7 @@
 
 pub mod combos;
 pub mod events;
+mod finished;
 mod keeper;
 mod quantiles;
 pub mod sessions;
@@ -17,6 +18,7 @@ pub mod telemetry;
 #[cfg(test)]
 mod tests;
 
+pub use finished::{Finished, SessionName};
 pub use keeper::{Keeper, Kept};
 
 use std::sync::Arc;
@@ -27,7 +29,6 @@ use omniroute_actors::clock::Clock;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::ports::Observer;
 use omniroute_actors::resilience::health::Transition;
-use omniroute_actors::usage::record::UsageRecord;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::Store;
@@ -37,26 +38,14 @@ const QUEUE: usize = 16_384;
 /// Transitions that wait; there are few of them.
 const EVENTS: usize = 4_096;
 
-/// A request that is over.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// What is recorded of it.
-    pub record: Arc<UsageRecord>,
-    /// Its session, as the client named it.
-    pub session: Option<Arc<str>>,
-    /// The way of the target that answered, or was asked last: step ids joined with `>`.
-    pub target: Option<Arc<str>>,
-    /// Time that no upstream had it.
-    pub own_ms: u64,
-}
-
 /// What is asked of the keeper: work on everything it has.
 pub(super) type Errand = Box<dyn FnOnce(&mut Kept) + Send>;
 
 /// A handle; clones share the keeper.
 #[derive(Clone)]
 pub struct Stats {
-    finished: SyncSender<Finished>,
+    /// Boxed: the queue holds room for all of them.
+    finished: SyncSender<Box<Finished>>,
     events: SyncSender<events::Event>,
     errands: mpsc::UnboundedSender<Errand>,
     lost: Arc<AtomicU64>,
@@ -81,7 +70,7 @@ impl Stats {
 
     /// A request is over.
     pub fn finished(&self, finished: Finished) {
-        self.count_lost(self.finished.try_send(finished).is_err());
+        self.count_lost(self.finished.try_send(Box::new(finished)).is_err());
     }
 
     /// How many were not counted because the keeper was too slow.

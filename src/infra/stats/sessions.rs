@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use omniroute_actors::ids::{ConnectionId, KeyId, ModelName};
 use serde_json::{Value, json};
 
-use super::Finished;
+use super::finished::{Finished, SessionName};
 
 /// A session that is idle this long is over.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
@@ -22,14 +23,21 @@ struct Session {
     created: i64,
     last_active: i64,
     requests: u64,
-    connection: Option<String>,
-    model: Option<String>,
+    connection: Option<ConnectionId>,
+    model: Option<ModelName>,
 }
+
+fn shown(key: &Option<KeyId>) -> &str {
+    key.as_ref().map_or(NOBODY, KeyId::as_str)
+}
+
+/// A session and the key that it belongs to.
+type Name = (Option<KeyId>, SessionName);
 
 /// All sessions.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    by_name: HashMap<(String, String), Session>,
+    by_name: HashMap<Name, Session>,
     looked: i64,
 }
 
@@ -37,8 +45,7 @@ impl Sessions {
     /// Count a request, if it named a session.
     pub fn hear(&mut self, finished: &Finished, now: i64) {
         let Some(session) = &finished.session else { return };
-        let record = &finished.record;
-        let name = (record.key_id.clone().unwrap_or_else(|| NOBODY.to_owned()), session.to_string());
+        let name = (finished.key.clone(), session.clone());
         if self.by_name.len() >= MOST && !self.by_name.contains_key(&name) {
             self.make_room();
         }
@@ -52,9 +59,9 @@ impl Sessions {
         session.last_active = now;
         session.requests += 1;
         // A request that nobody answered leaves the session where it was.
-        if record.connection.is_some() {
-            session.connection.clone_from(&record.connection);
-            session.model.clone_from(&record.model);
+        if let Some((connection, model)) = &finished.answered {
+            session.connection = Some(connection.clone());
+            session.model.clone_from(model);
         }
     }
 
@@ -79,7 +86,7 @@ impl Sessions {
         self.living(now).count()
     }
 
-    fn living(&self, now: i64) -> impl Iterator<Item = (&(String, String), &Session)> {
+    fn living(&self, now: i64) -> impl Iterator<Item = (&Name, &Session)> {
         let idle = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX);
         self.by_name.iter().filter(move |(_, session)| now.saturating_sub(session.last_active) < idle)
     }
@@ -89,10 +96,10 @@ impl Sessions {
         let mut all: Vec<_> = self.living(now).collect();
         all.sort_by(|a, b| b.1.last_active.cmp(&a.1.last_active).then_with(|| a.0.cmp(b.0)));
         let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
-        all.iter().for_each(|((key, _), _)| *by_key.entry(key).or_default() += 1);
-        let line = |((key, name), session): &(&(String, String), &Session)| {
+        all.iter().for_each(|((key, _), _)| *by_key.entry(shown(key)).or_default() += 1);
+        let line = |((key, name), session): &(&Name, &Session)| {
             json!({
-                "sessionId": name, "apiKeyId": key, "createdAt": session.created, "lastActive": session.last_active,
+                "sessionId": name.to_string(), "apiKeyId": shown(key), "createdAt": session.created, "lastActive": session.last_active,
                 "requestCount": session.requests, "connectionId": session.connection, "model": session.model,
                 "ageMs": now.saturating_sub(session.created),
             })

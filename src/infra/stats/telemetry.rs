@@ -1,12 +1,11 @@
 //! How long requests took, per provider and per phase, over the last while.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use omniroute_actors::resilience::outcome::Outcome;
+use omniroute_actors::ids::ProviderId;
 use serde_json::{Map, Value, json};
 
-use super::Finished;
+use super::finished::{End, Finished};
 use super::quantiles::Quantiles;
 
 /// Requests that are remembered.
@@ -18,7 +17,7 @@ pub const FARTHEST_MS: i64 = 3_600_000;
 struct Sample {
     at: i64,
     /// Who answered, or was asked last.
-    provider: Option<Arc<str>>,
+    provider: Option<ProviderId>,
     total_ms: u64,
     own_ms: u64,
     first_content_ms: Option<u64>,
@@ -29,39 +28,25 @@ struct Sample {
 #[derive(Debug, Default)]
 pub struct Telemetry {
     samples: VecDeque<Sample>,
-    names: BTreeMap<String, Arc<str>>,
 }
 
 impl Telemetry {
     /// Remember a request.
     pub fn hear(&mut self, finished: &Finished, now: i64) {
-        let record = &finished.record;
-        let last = || record.tried().next_back().map(|attempt| attempt.provider.as_str());
-        let provider = record.provider.as_deref().or_else(last).map(|name| self.name(name));
         if self.samples.len() >= MOST {
             self.samples.pop_front();
         }
-        let ended = [Outcome::Success, Outcome::ClientGone].map(Outcome::as_str);
         self.samples.push_back(Sample {
             at: now,
-            provider,
-            total_ms: record.total_ms,
+            provider: finished.provider.clone(),
+            total_ms: finished.total_ms,
             own_ms: finished.own_ms,
-            first_content_ms: record.first_content_ms,
-            failed: !ended.contains(&record.outcome.as_str()),
+            first_content_ms: finished.first_content_ms,
+            failed: finished.end == End::Failure,
         });
         while self.samples.front().is_some_and(|oldest| now.saturating_sub(oldest.at) > FARTHEST_MS) {
             self.samples.pop_front();
         }
-    }
-
-    fn name(&mut self, provider: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(provider) {
-            return Arc::clone(known);
-        }
-        let name: Arc<str> = provider.into();
-        self.names.insert(provider.to_owned(), Arc::clone(&name));
-        name
     }
 
     /// The last while in numbers.
@@ -84,7 +69,7 @@ fn providers(within: &[&Sample]) -> Map<String, Value> {
     let mut by_name: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
     for sample in within {
         if let Some(provider) = &sample.provider {
-            by_name.entry(provider).or_default().push(sample);
+            by_name.entry(provider.as_str()).or_default().push(sample);
         }
     }
     let line = |(name, samples): (&str, Vec<&Sample>)| {

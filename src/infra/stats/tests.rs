@@ -1,14 +1,14 @@
 //! What is kept is counted once, bounded, and never in the way of a request.
 
 use omniroute_actors::clock::{ManualClock, Moment, UnixMillis};
-use omniroute_actors::usage::record::{AttemptRecord, Tokens};
+use omniroute_actors::usage::record::{AttemptRecord, Tokens, UsageRecord};
 use serde_json::{Value, json};
 
 use super::*;
 
 fn attempt(provider: &str, outcome: &str, took_ms: u64) -> AttemptRecord {
     AttemptRecord {
-        connection: format!("{provider}-1"),
+        connection: format!("{provider}-1").into(),
         provider: provider.into(),
         model: "m".into(),
         outcome: outcome.into(),
@@ -39,13 +39,12 @@ fn finished(combo: Option<&str>, outcome: &str, attempts: Vec<AttemptRecord>) ->
         session: None,
         attempts,
     };
-    Finished { record: Arc::new(record), session: None, target: None, own_ms: 2 }
+    Finished::of(&record, 2)
 }
 
 fn of_session(key: Option<&str>, session: &str, outcome: &str) -> Finished {
-    let mut finished = finished(None, outcome, vec![attempt("a", outcome, 1)]);
-    Arc::make_mut(&mut finished.record).key_id = key.map(Into::into);
-    Finished { session: Some(session.into()), ..finished }
+    let finished = finished(None, outcome, vec![attempt("a", outcome, 1)]);
+    Finished { key: key.map(Into::into), session: Some(SessionName::Named(session.into())), ..finished }
 }
 
 fn kept(heard: &[Finished], now: i64) -> Kept {

@@ -8,7 +8,7 @@ use omniroute_actors::usage::record::{AttemptRecord, Tokens, UsageRecord};
 use serde_json::{Value, json};
 
 use crate::gateway::directory::{Directory, DirectoryParts};
-use crate::infra::stats::Finished;
+use crate::infra::stats::{Finished, SessionName};
 use crate::routes::testing::{Bed, signed_in};
 
 fn finished(combo: &str, session: &str) -> Finished {
@@ -40,7 +40,7 @@ fn finished(combo: &str, session: &str) -> Finished {
         session: None,
         attempts: vec![attempt],
     };
-    Finished { record: record.into(), session: Some(session.into()), target: None, own_ms: 3 }
+    Finished { session: Some(SessionName::Named(session.into())), ..Finished::of(&record, 3) }
 }
 
 #[actix_web::test]
