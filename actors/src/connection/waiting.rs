@@ -165,7 +165,6 @@ impl Connection {
             return;
         }
         self.dismiss_the_gone(self.ports.clock.now());
-        self.show_queue();
         while let Some(waiter) = self.waiting.queue.pop() {
             if let Some((waiter, next_at)) = self.try_one(waiter) {
                 self.waiting.queue.put_back(waiter);
@@ -193,6 +192,8 @@ impl Connection {
         for waiter in gone {
             waiter.item.refuse(Refused { why: Refusal::WaitTooLong, retry_at: None });
         }
+        // Whoever came may be turned away, and nobody else looks: newcomers would stand behind a queue that is empty.
+        self.show_queue();
     }
 
     fn show_queue(&self) {

@@ -82,6 +82,8 @@ impl World {
         let turned = self.members[member].actor.wait(ask, name(key), deadline);
         self.summary.waited += 1;
         self.tell(|| format!("request {number} of key {key} waits for {member}"));
+        // Those whose time was up left before this one came: its key may have had nobody in the queue for a moment.
+        self.note_answers(member)?;
         self.members[member].waiting.push(number);
         self.members[member].books.waits(key);
         let longest = handle.config().limits.max_wait;
@@ -114,27 +116,24 @@ impl World {
 
     /// Who left the queue, and in which order. To be noted before anybody else joins it.
     fn note_answers(&mut self, member: usize) -> Verdict {
-        let mut had_theirs = Vec::new();
-        for (number, turned) in self.answered(member) {
+        let answered = self.answered(member);
+        let had_its_turn = |turned: &Turned| turned.as_ref().is_err_and(|refused| !refused.why.is_local());
+        let of_key = |number: &usize| self.requests[*number].wish.key;
+        let had_theirs: Vec<usize> =
+            answered.iter().filter(|(_, turned)| had_its_turn(turned)).map(|(number, _)| of_key(number)).collect();
+        for (number, turned) in answered {
             self.members[member].waiting.retain(|waiting| *waiting != number);
             let (key, still) = (self.requests[number].wish.key, self.waiting_keys(member));
             let books = &mut self.members[member].books;
-            match &turned {
-                Ok(_) => books.turned(key, &still)?,
-                Err(refused) if !refused.why.is_local() => {
-                    books.had_its_turn(key);
-                    had_theirs.push(key);
-                }
-                Err(_) => {}
+            // Whoever the connection did not take had its turn before, between or after those that went.
+            had_theirs.iter().for_each(|key| books.had_its_turn(*key));
+            if turned.is_ok() {
+                books.turned(key, &still)?;
             }
+            had_theirs.iter().for_each(|key| books.had_its_turn(*key));
             books.stopped_waiting(&still);
             self.turned.push_back((number, member, turned));
         }
-        // Whoever the connection did not take may have had its turn after those that went.
-        let still = self.waiting_keys(member);
-        let books = &mut self.members[member].books;
-        had_theirs.into_iter().for_each(|key| books.had_its_turn(key));
-        books.stopped_waiting(&still);
         Ok(())
     }
 

@@ -10,7 +10,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::server::*;
 use super::tls::{fixture, server_config};
-use crate::upstream::{ClientFactory, Proxy, ProxyKind, SendErrorKind as Kind, UpstreamSettings, collect, send};
+use crate::upstream::{
+    ClientFactory, Outside, Proxy, ProxyKind, SendErrorKind as Kind, UpstreamSettings, collect, send,
+};
 
 type Goals = std::rc::Rc<std::cell::RefCell<Vec<String>>>;
 
@@ -83,7 +85,8 @@ async fn a_name_that_stands_for_a_forbidden_address_is_not_asked_of_the_proxy() 
     let server = serve(move |stream, _| tunnel(stream, seen.clone())).await;
     let metadata = IpAddr::from([169, 254, 169, 254]);
     let lookup = Arc::new(move |_: &str| Ok(vec![metadata]));
-    let factory = ClientFactory::with_lookup(patient(&["127.0.0.1:*"]), lookup).unwrap();
+    let factory =
+        ClientFactory::with_outside(patient(&["127.0.0.1:*"]), Outside { lookup, ..Outside::default() }).unwrap();
     let client = factory.client_through(proxy(ProxyKind::Http, "127.0.0.1", server.address.port()));
 
     let error = send(&client, post_to("https://rebinding.example/v1"), in_ms(30_000)).await.unwrap_err();
