@@ -88,7 +88,7 @@ impl OverBudget {
 pub struct Handoff {
     /// The used share of a target's quota from which on a session leaves it.
     pub threshold: f32,
-    /// The model that writes the summary; `None` = the session's own.
+    /// The model that writes the summary; `None` = there is none, and nobody pays for a call that was not asked for.
     pub model: Option<Arc<str>>,
     /// Providers for which it is done; empty = all.
     pub providers: Vec<Arc<str>>,

@@ -58,7 +58,7 @@ async fn one(idle: Idle, bytes: Arc<[u8]>, due: Instant, asking: Asking) -> Sums
     let mut line = known.unwrap_or_else(|| Line::new(asking.addr, asking.marks));
     let seen = line.ask(&bytes, asking.stream).await;
     let mut sums = Sums::default();
-    if matches!(seen, Err(Failed::Status(429 | 503))) {
+    if matches!(seen, Err(Failed::Status(429 | 503 | 529))) {
         sums.refused.push(due.elapsed());
     }
     sums.add(seen.map(|seen| super::Seen { latency: due.elapsed(), ..seen }));

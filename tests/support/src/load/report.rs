@@ -14,7 +14,7 @@ use super::{Failed, Seen, proc};
 pub(super) struct Sums {
     pub(super) latencies: Vec<Duration>,
     pub(super) first_tokens: Vec<Duration>,
-    /// What refusals took, in an open loop: 429 and 503.
+    /// What refusals took, in an open loop: 429, 503, and 529, as an overload reads for clients of Messages.
     pub(super) refused: Vec<Duration>,
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) largest_gap: Duration,
