@@ -207,11 +207,7 @@ impl Calling<'_> {
         let call = UpstreamCall { target: &target, model: model.as_str(), stream, token, headers, now };
         let request = call.with(outgoing.body.clone())?;
         let secret = access::secret(self.lease, token);
-        let itinerary = Arc::clone(&self.lease.itinerary);
-        let combo = itinerary.combo.as_ref().map(|combo| combo.name.as_str());
-        let config = Arc::clone(&self.lease.config);
-        let caller = Caller { combo, ..Caller::at(config.id.as_str(), config.provider.as_str()) };
-        let client = means.clients.thread_client(caller);
+        let client = means.clients.thread_client(caller(self.lease));
         let sent = send_by(&client, request, by).await.map_err(|error| match &error.kind {
             // awc's own clock ends a handshake; with so much of it lost here, it says nothing about the provider.
             SendErrorKind::ConnectTimeout { step: ConnectStep::Tls } if by.lost() * 2 >= means.handshake() => {
@@ -228,6 +224,12 @@ impl Calling<'_> {
         let in_words = target.quirks & quirk_bit(Quirk::LimitsInWords) != 0;
         Err(if in_words { fault.with_limits_in_words() } else { fault })
     }
+}
+
+/// Who calls, as far as the way out goes.
+fn caller(lease: &Lease) -> Caller<'_> {
+    let combo = lease.itinerary.combo.as_ref().map(|combo| combo.name.as_str());
+    Caller { combo, ..Caller::at(lease.config.id.as_str(), lease.config.provider.as_str()) }
 }
 
 /// What another gateway of this kind is told of the time that is left.

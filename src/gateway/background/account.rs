@@ -1,5 +1,7 @@
 //! What a run has to tell: its answer when it is there, and on the way, if anybody asked for that, its events.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -81,20 +83,24 @@ impl Account {
     async fn tell(&mut self, mut body: BoxBody) -> Ended {
         let cut = || Ended::with(StatusCode::BAD_GATEWAY, Bytes::new());
         while self.transcript.end().is_none() {
-            let next = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_next(cx)).await;
-            let Some(Ok(bytes)) = next else { return cut() };
+            let Some(bytes) = next(&mut body).await else { return cut() };
             match self.transcript.absorb(bytes) {
                 Ok(events) if self.size <= MOST_SAID => self.pass_on(events),
                 _ => return cut(),
             }
         }
         // What is booked when the stream is whole.
-        while let Some(Ok(_)) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_next(cx)).await {}
+        while next(&mut body).await.is_some() {}
         self.transcript.end().map_or_else(cut, |end| {
             let status = if end.get("id").is_some() { StatusCode::OK } else { StatusCode::BAD_GATEWAY };
             Ended::with(status, end.to_string().into())
         })
     }
+}
+
+/// The next piece; none at the end, and none where it breaks off.
+async fn next(body: &mut BoxBody) -> Option<Bytes> {
+    poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await?.ok()
 }
 
 /// What a client would have read.
