@@ -2,30 +2,20 @@
 //! that were let in stay quick. Three things are watched: calls in flight, the delay of each worker's event loop, and
 //! memory. A key that floods the gateway is refused first; the others hardly notice.
 
+mod pace;
 mod share;
 mod valve;
+mod watch;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
-use tokio::time::Instant;
+pub use self::watch::watch;
+use super::memory;
+use crate::config::Overload as Settings;
 
-use self::valve::{Valve, WINDOW};
-use super::{lateness, memory};
-use crate::config::{ConfigHandle, Overload as Settings};
-
-/// How often the delay of a loop is looked at while calls are in flight.
-const SAMPLE_EVERY: Duration = Duration::from_millis(10);
-/// How often a worker without calls looks whether there are some again.
-const IDLE_EVERY: Duration = Duration::from_millis(250);
 /// Memory is tight until so many percent points below the limit.
 const MEMORY_SLACK: u64 = 5;
-
-thread_local! {
-    static VALVE: RefCell<Valve> = RefCell::default();
-}
 
 /// Why a call is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +77,7 @@ impl Overload {
             return Err(Shed::Memory);
         }
         self.room(settings.max_in_flight, key)?;
-        let takes = || VALVE.with_borrow_mut(|valve| valve.takes(Arc::as_ptr(key).addr()));
-        if settings.max_lag_ms == 0 || takes() { Ok(()) } else { Err(Shed::Lag) }
+        if settings.max_lag_ms == 0 || watch::takes(Arc::as_ptr(key).addr()) { Ok(()) } else { Err(Shed::Lag) }
     }
 
     /// A key below its even share is let in a little beyond the limit, so that one that came first and filled everything
@@ -114,7 +103,7 @@ impl Overload {
     pub fn is_at_ease(&self, settings: &Settings) -> bool {
         let most = settings.max_in_flight;
         let half_empty = most == 0 || self.in_flight.load(Ordering::Relaxed) < most.div_ceil(2);
-        let in_time = settings.max_lag_ms == 0 || !VALVE.with_borrow(Valve::limits);
+        let in_time = settings.max_lag_ms == 0 || !watch::limits();
         half_empty && in_time && !self.memory_is_tight.load(Ordering::Relaxed)
     }
 
@@ -169,30 +158,6 @@ impl Drop for Pass {
             self.overload.active_keys.fetch_sub(1, Ordering::Relaxed);
         }
     }
-}
-
-/// Watch the event loop of this worker for as long as it lives. Without calls it hardly wakes up.
-pub fn watch(overload: Arc<Overload>, config: ConfigHandle) {
-    actix_rt::spawn(async move {
-        loop {
-            if overload.in_flight.load(Ordering::Relaxed) == 0 && !VALVE.with_borrow(Valve::limits) {
-                lateness::nap(Instant::now() + IDLE_EVERY).await;
-            }
-            let (best, length) = window().await;
-            let most = Duration::from_millis(config.load().overload.max_lag_ms);
-            VALVE.with_borrow_mut(|valve| valve.close(!most.is_zero() && best > most, length));
-        }
-    });
-}
-
-/// The smallest delay of one window, and how long the window really was.
-async fn window() -> (Duration, Duration) {
-    let started = Instant::now();
-    let mut best = Duration::MAX;
-    while started.elapsed() < WINDOW {
-        best = best.min(lateness::nap(Instant::now() + SAMPLE_EVERY).await);
-    }
-    (best, started.elapsed())
 }
 
 #[cfg(test)]
@@ -279,19 +244,5 @@ mod tests {
         overload.judge_memory(85, None);
 
         assert!(!overload.memory_is_tight.load(Ordering::Relaxed));
-    }
-
-    #[actix_rt::test]
-    async fn a_loop_that_others_hold_up_is_late() {
-        actix_rt::spawn(async {
-            for _ in 0..40 {
-                std::thread::sleep(Duration::from_millis(30));
-                tokio::task::yield_now().await;
-            }
-        });
-
-        let (best, length) = window().await;
-
-        assert!(best > Duration::from_millis(5) && length >= WINDOW, "{best:?} {length:?}");
     }
 }

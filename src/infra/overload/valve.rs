@@ -1,92 +1,131 @@
-//! How many calls a second one worker takes, learned from how late its event loop is, and shared fairly between keys.
-//! Pure: lateness and length of a window are arguments.
-//!
-//! Calls in flight are no measure of load here: a thousand slow streams cost less than a hundred short answers. What
-//! tells is the delay of the event loop: while even the best sample of a window is late, there is a queue that does not
-//! drain (as CoDel has it), and fewer calls are taken; then, window by window, a little more again.
+//! Which calls one worker takes: no more than it can serve in time ([`Pace`]), shared fairly between keys.
+//! Pure: the time and what was measured are arguments.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::pace::{Pace, SATURATED, Shown, WINDOW};
 use super::share::level;
 
-/// Length of a window.
-pub const WINDOW: Duration = Duration::from_millis(100);
-/// A worker takes as many calls per window however late it is: lateness may have another cause than calls.
-const FLOOR: f64 = 10.0;
-/// After a late window this share of what was taken is taken.
-const LESS: f64 = 0.8;
-/// After a window in time so much more.
-const MORE: f64 = 1.1;
-/// Windows in a row with twice as much room as calls, after which nothing is limited.
-const CALM: u32 = 10;
+/// Two delays in a row of so many times the most that is allowed: what comes in no longer fits.
+const FLOOD: u32 = 6;
 
 /// One key in one window.
 #[derive(Debug, Default, Clone, Copy)]
 struct Use {
     asked: u32,
     taken: u32,
+    /// It asked for more than its share in the window before.
+    greedy: bool,
+}
+
+/// One look at the event loop.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// When.
+    pub now: Instant,
+    /// By how much a timer was late.
+    pub late: Duration,
+    /// How long the loop had work, since it began.
+    pub busy: Duration,
+}
+
+/// What is known about the window that runs.
+#[derive(Debug)]
+struct Window {
+    first: Sample,
+    last: Sample,
+    best: Duration,
 }
 
 /// The valve of one worker.
 #[derive(Debug)]
 pub struct Valve {
-    /// Calls per window, while they are limited.
-    budget: Option<f64>,
-    /// What each key may have of it.
+    pace: Pace,
+    /// What each key may have in a window.
     level: u32,
     uses: HashMap<usize, Use>,
-    calm: u32,
+    window: Option<Window>,
 }
 
 impl Default for Valve {
     fn default() -> Self {
-        Self { budget: None, level: u32::MAX, uses: HashMap::new(), calm: 0 }
+        Self { pace: Pace::default(), level: u32::MAX, uses: HashMap::new(), window: None }
     }
 }
 
 impl Valve {
     /// Whether a call of this key is taken.
-    pub fn takes(&mut self, key: usize) -> bool {
+    pub fn takes(&mut self, key: usize, now: Instant) -> bool {
+        let level = self.level;
         let one = self.uses.entry(key).or_default();
         one.asked = one.asked.saturating_add(1);
-        let takes = one.taken < self.level;
+        let takes = one.taken < level && self.pace.takes(now, !one.greedy);
         one.taken += u32::from(takes);
         takes
     }
 
     /// Whether it limits at the moment.
     pub const fn limits(&self) -> bool {
-        self.budget.is_some()
+        self.pace.limit().is_some()
     }
 
-    /// A window is over. `late`: even the best sample was later than allowed.
-    pub fn close(&mut self, late: bool, length: Duration) {
-        let sum = |pick: fn(&Use) -> u32| self.uses.values().map(|one| f64::from(pick(one))).sum::<f64>();
-        let scale = WINDOW.as_secs_f64() / length.max(WINDOW).as_secs_f64();
-        let (asked, taken) = (sum(|one| one.asked) * scale, sum(|one| one.taken) * scale);
-        self.budget = match self.budget {
-            _ if late => Some((taken.min(self.budget.unwrap_or(f64::MAX)) * LESS).max(FLOOR)),
-            Some(budget) => self.more(budget, asked),
-            None => None,
+    /// Whether nobody has asked lately.
+    pub fn is_unused(&self) -> bool {
+        self.uses.is_empty() && !self.limits()
+    }
+
+    /// Look at the loop, which may be late by `most`.
+    pub fn see(&mut self, sample: Sample, most: Duration) {
+        let Some(window) = &mut self.window else {
+            self.window = Some(Window { first: sample, last: sample, best: Duration::MAX });
+            return;
         };
-        let mut demands: Vec<u32> = self.uses.values().map(|one| scaled(one.asked, scale)).collect();
-        self.level = self.budget.map_or(u32::MAX, |budget| level(&mut demands, whole(budget)));
-        self.uses.clear();
+        let floods = |sample: Sample| sample.late > most * FLOOD;
+        if floods(window.last) && floods(sample) && share(window.last, sample) >= SATURATED {
+            self.pace.brace();
+        }
+        window.best = window.best.min(sample.late);
+        window.last = sample;
+        let length = sample.now.duration_since(window.first.now);
+        if length >= WINDOW {
+            let (busy, best) = (share(window.first, sample), window.best);
+            *window = Window { first: sample, last: sample, best: Duration::MAX };
+            self.close(length, best.as_secs_f64() / most.as_secs_f64().max(f64::EPSILON), busy);
+        }
     }
 
-    fn more(&mut self, budget: f64, asked: f64) -> Option<f64> {
-        self.calm = if budget > asked * 2.0 { self.calm + 1 } else { 0 };
-        if self.calm < CALM {
-            return Some(budget * MORE + 1.0);
-        }
-        self.calm = 0;
-        None
+    /// Forget the window that runs: nobody looks at the loop for a while.
+    pub fn rest(&mut self) {
+        self.window = None;
+    }
+
+    fn close(&mut self, length: Duration, lateness: f64, busy: f64) {
+        let (asked, taken) = (self.sum(|one| one.asked), self.sum(|one| one.taken));
+        self.pace.learn(&Shown { length, lateness, busy, asked, taken });
+        let scale = WINDOW.as_secs_f64() / length.max(WINDOW).as_secs_f64();
+        let mut demands: Vec<u32> = self.uses.values().map(|one| whole(f64::from(one.asked) * scale)).collect();
+        let budget = self.pace.limit().map(|limit| whole(limit * WINDOW.as_secs_f64()));
+        self.level = budget.map_or(u32::MAX, |budget| level(&mut demands, budget));
+        let level = f64::from(self.level);
+        self.uses.retain(|_, one| {
+            let was = std::mem::take(one);
+            one.greedy = f64::from(was.asked) * scale > level;
+            was.asked > 0
+        });
+    }
+
+    fn sum(&self, pick: fn(&Use) -> u32) -> u32 {
+        self.uses.values().map(pick).fold(0, u32::saturating_add)
     }
 }
 
-fn scaled(count: u32, scale: f64) -> u32 {
-    whole(f64::from(count) * scale)
+/// The busy share of the time between two looks.
+fn share(from: Sample, to: Sample) -> f64 {
+    let (busy, all) = (to.busy.saturating_sub(from.busy), to.now.saturating_duration_since(from.now));
+    busy.as_secs_f64() / all.as_secs_f64().max(f64::EPSILON)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of calls; a cast saturates")]
@@ -95,75 +134,4 @@ fn whole(count: f64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A worker that can serve `capacity` calls per window: who asks for more makes it late.
-    fn run(valve: &mut Valve, windows: u32, capacity: u32, demands: &[u32]) -> Vec<u32> {
-        let mut taken = vec![0; demands.len()];
-        for _ in 0..windows {
-            taken = demands
-                .iter()
-                .enumerate()
-                .map(|(key, asks)| (0..*asks).map(|_| u32::from(valve.takes(key))).sum())
-                .collect();
-            valve.close(taken.iter().sum::<u32>() > capacity, WINDOW);
-        }
-        taken
-    }
-
-    #[test]
-    fn nothing_is_limited_while_the_loop_is_in_time() {
-        let mut valve = Valve::default();
-
-        assert_eq!(run(&mut valve, 20, 1_000, &[900]), [900]);
-        assert!(!valve.limits());
-    }
-
-    #[test]
-    fn ten_times_the_capacity_is_cut_to_about_the_capacity() {
-        let mut valve = Valve::default();
-
-        let taken = run(&mut valve, 100, 1_000, &[10_000]);
-
-        assert!((700..=1_200).contains(&taken[0]), "{taken:?}");
-    }
-
-    #[test]
-    fn a_noisy_key_takes_nothing_from_a_quiet_one() {
-        let mut valve = Valve::default();
-
-        let taken = run(&mut valve, 100, 1_000, &[10_000, 10, 50]);
-
-        assert_eq!(taken[1..], [10, 50]);
-    }
-
-    #[test]
-    fn when_the_flood_ends_everything_is_taken_again_within_some_seconds() {
-        let mut valve = Valve::default();
-        run(&mut valve, 50, 1_000, &[10_000]);
-
-        let taken = run(&mut valve, 60, 1_000, &[400]);
-
-        assert_eq!((taken, valve.limits()), (vec![400], false));
-    }
-
-    #[test]
-    fn some_calls_are_taken_however_late_it_is() {
-        let mut valve = Valve::default();
-
-        let taken = run(&mut valve, 200, 0, &[500]);
-
-        assert_eq!(taken, [10]);
-    }
-
-    #[test]
-    fn a_window_that_took_longer_counts_for_what_it_was() {
-        let mut valve = Valve::default();
-        (0..1_000).for_each(|_| assert!(valve.takes(0)));
-
-        valve.close(true, WINDOW * 10);
-
-        assert_eq!((0..1_000).filter(|_| valve.takes(0)).count(), 80);
-    }
-}
+mod tests;

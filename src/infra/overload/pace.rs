@@ -1,0 +1,135 @@
+//! How many calls a second one worker takes, learned from how late and how busy its event loop is. Pure: the time, the
+//! lateness and the busy share are arguments.
+//!
+//! Calls in flight are no measure of load here: a thousand slow streams cost less than a hundred short answers. What
+//! tells is the delay of the event loop: while even the best sample of a window is late, there is a queue that does not
+//! drain (as CoDel has it). A late loop that has idle time is not overloaded but starved by others, and taking fewer
+//! calls would not help it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Length of a window.
+pub const WINDOW: Duration = Duration::from_millis(50);
+/// So many late windows in a row are no burst that passes.
+const LASTING: u32 = 3;
+/// So many calls a second are taken however late it is: lateness may have another cause than calls.
+const FLOOR: f64 = 100.0;
+/// Calls that may come at once at the slowest pace, and as a time at any other.
+const BURST: (f64, Duration) = (4.0, Duration::from_millis(5));
+/// Calls that may come when the limit begins: a burst has its stragglers.
+const FIRST: f64 = 10.0;
+/// From this share of busy time on a loop that is late is late because of its work.
+pub const SATURATED: f64 = 0.9;
+/// The share of busy time that is aimed at while calls are limited: near 1 everybody waits long.
+const AIM: f64 = 0.9;
+/// The most that a window in time takes from the pace, and adds to it.
+const GROWTH: (f64, f64) = (-0.05, 0.2);
+/// The least and the most that a late window leaves of the pace.
+const CUT: (f64, f64) = (0.5, 0.95);
+/// The weight of the newest window in what is usual.
+const NEWEST: f64 = 0.2;
+/// Windows in a row in which nothing was refused and there was idle time, after which nothing is limited.
+const CALM: u32 = 20;
+
+/// What one window has shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// How long it was.
+    pub length: Duration,
+    /// The smallest lateness over the most that is allowed.
+    pub lateness: f64,
+    /// The share of the time in which the loop had work.
+    pub busy: f64,
+    /// Calls that asked to be taken.
+    pub asked: u32,
+    /// Calls that were taken.
+    pub taken: u32,
+}
+
+impl Shown {
+    fn per_second(&self, calls: u32) -> f64 {
+        f64::from(calls) / self.length.max(WINDOW).as_secs_f64()
+    }
+}
+
+/// The pace of one worker.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Calls a second, while they are limited.
+    limit: Option<f64>,
+    /// Calls a second that were usual.
+    usual: f64,
+    tokens: f64,
+    counted: Option<Instant>,
+    late: u32,
+    calm: u32,
+}
+
+impl Pace {
+    /// Calls a second, while they are limited.
+    pub const fn limit(&self) -> Option<f64> {
+        self.limit
+    }
+
+    /// Whether there is room for a call. `owing`: it may use what comes in the window ahead.
+    pub fn takes(&mut self, now: Instant, owing: bool) -> bool {
+        let Some(limit) = self.limit else { return true };
+        let since = self.counted.replace(now).map_or(Duration::ZERO, |before| now.saturating_duration_since(before));
+        let (few, time) = BURST;
+        let most = (limit * time.as_secs_f64()).max(few);
+        self.tokens = limit.mul_add(since.as_secs_f64(), self.tokens).min(most.max(self.tokens));
+        let least = if owing { -a_window(limit) } else { 0.0 };
+        let takes = self.tokens - 1.0 >= least;
+        self.tokens -= f64::from(u8::from(takes));
+        takes
+    }
+
+    /// The loop is held up far longer than allowed: until it is known whether that lasts, no more than is usual.
+    pub fn brace(&mut self) {
+        if self.limit.is_none() {
+            self.begin(self.usual);
+        }
+    }
+
+    fn begin(&mut self, limit: f64) {
+        let limit = limit.max(FLOOR);
+        (self.limit, self.tokens, self.counted, self.calm) = (Some(limit), a_window(limit).max(FIRST), None, 0);
+    }
+
+    /// A window is over.
+    pub fn learn(&mut self, shown: &Shown) {
+        let taken = shown.per_second(shown.taken);
+        self.usual += (taken - self.usual) * NEWEST;
+        let late = shown.lateness > 1.0 && shown.busy >= SATURATED;
+        self.late = if late { self.late + 1 } else { 0 };
+        let carried = taken.max(self.usual);
+        match self.limit {
+            None if self.late >= LASTING => self.begin(carried * less(shown.lateness)),
+            Some(limit) if late => self.limit = Some((carried.min(limit) * less(shown.lateness)).max(FLOOR)),
+            Some(limit) => self.limit = self.steer(limit, shown),
+            None => {}
+        }
+    }
+
+    /// Toward the busy share that is aimed at. A pace that nobody asked for proves nothing.
+    fn steer(&mut self, limit: f64, shown: &Shown) -> Option<f64> {
+        let refused = shown.asked > shown.taken;
+        self.calm = if refused || shown.busy > AIM { 0 } else { self.calm + 1 };
+        let (least, most) = GROWTH;
+        let most = if refused { most } else { 0.0 };
+        (self.calm < CALM).then_some((limit * (1.0 + (AIM - shown.busy).clamp(least, most))).max(FLOOR))
+    }
+}
+
+/// The calls of one window at this pace.
+fn a_window(limit: f64) -> f64 {
+    limit * WINDOW.as_secs_f64()
+}
+
+/// What is left of the pace: the later, the less.
+fn less(lateness: f64) -> f64 {
+    let (least, most) = CUT;
+    (1.0 - (lateness - 1.0) / 10.0).clamp(least, most)
+}
