@@ -76,3 +76,55 @@ async fn rest() {
         () = called.notified() => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// Ask all the time for five seconds at most, until something is refused.
+    async fn is_refused(while_working: Duration) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(5) {
+            thread::sleep(while_working);
+            if !(0..20).all(|_| takes(1)) {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    }
+
+    #[actix_rt::test]
+    async fn a_worker_whose_own_work_makes_it_late_refuses_and_recovers() {
+        watch(Arc::default(), ConfigHandle::new(Config::default()));
+
+        let refused = is_refused(Duration::from_millis(40)).await;
+        let limited = limits();
+        for _ in 0..500 {
+            if !limits() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+
+        assert_eq!((refused, limited, limits()), (true, true, false));
+    }
+
+    #[actix_rt::test]
+    async fn a_worker_that_is_told_not_to_look_refuses_nobody() {
+        let mut config = Config::default();
+        config.overload.max_lag_ms = 0;
+        watch(Arc::default(), ConfigHandle::new(config));
+        tokio::task::yield_now().await;
+
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(30));
+            tokio::task::yield_now().await;
+        }
+
+        assert!(!limits());
+    }
+}
