@@ -3,6 +3,7 @@
 
 pub mod authorization;
 pub mod database;
+pub mod engine;
 pub mod postgres;
 pub mod scripted;
 
