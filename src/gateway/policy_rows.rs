@@ -1,5 +1,9 @@
 //! Stored policies as routing knows them. Pure.
 
+use std::collections::HashMap;
+
+use omniroute_actors::ids::ProviderId;
+use omniroute_actors::router::glob::Glob;
 use omniroute_actors::router::policy::{Effect, Hours, Policy, What, When};
 use serde_json::{Map, Value};
 
@@ -35,6 +39,26 @@ pub fn policy(row: &PolicyRow) -> Option<Policy> {
             max_output_price: price(&what, "maxOutputPrice"),
         },
     })
+}
+
+/// The policy with the ids of the providers that it names by a prefix, as everybody names them: routing knows ids alone,
+/// and a prohibition that nobody understands would prohibit nothing.
+pub fn with_ids(mut policy: Policy, prefixes: &HashMap<String, ProviderId>) -> Policy {
+    let what = &mut policy.what;
+    let providers: Vec<_> = what.providers.iter().flat_map(|glob| named(glob.as_str(), prefixes)).collect();
+    what.providers.extend(providers.into_iter().map(Glob::new));
+    let split = what.models.iter().filter_map(|glob| glob.as_str().split_once('/'));
+    let full = |(prefix, model)| named(prefix, prefixes).map(move |id| format!("{id}/{model}"));
+    let models: Vec<_> = split.flat_map(full).collect();
+    what.models.extend(models.iter().map(|model| Glob::new(model)));
+    policy
+}
+
+/// The providers whose prefix fits and whose id does not.
+fn named<'a>(pattern: &str, prefixes: &'a HashMap<String, ProviderId>) -> impl Iterator<Item = &'a str> {
+    let glob = Glob::new(pattern);
+    let fits = move |(prefix, id): &(&String, &ProviderId)| glob.matches(prefix) && !glob.matches(id.as_str());
+    prefixes.iter().filter(fits).map(|(_, id)| id.as_str())
 }
 
 fn list<'a, T>(fields: &'a Map<String, Value>, name: &str, of: impl Fn(&'a str) -> T) -> Vec<T> {

@@ -94,7 +94,8 @@ impl Area {
     pub fn close(self) {
         let mut wrong = self.wrong.take();
         for operation in operations::walked().filter(|operation| operation.area == self.name) {
-            let missing: Vec<_> = self.due(&operation.described).difference(&self.statuses(&operation.described)).copied().collect();
+            let missing: Vec<_> =
+                self.due(&operation.described).difference(&self.statuses(&operation.described)).copied().collect();
             if !missing.is_empty() {
                 wrong.push(format!("{} never said {missing:?}, which is described", operation.name));
             }

@@ -1,5 +1,7 @@
 //! One call of the walk: an operation with what fills it in, by somebody, and the answer that is due.
 
+use omniroute_testkit::admin::Admin;
+use omniroute_testkit::gateway::Gateway;
 use omniroute_testkit::http::{Request, Response};
 use serde_json::Value;
 
@@ -28,6 +30,8 @@ pub struct Call<'a> {
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
     caller: Caller,
+    gateway: &'a Gateway,
+    admin: &'a Admin,
 }
 
 impl<'a> Call<'a> {
@@ -41,7 +45,21 @@ impl<'a> Call<'a> {
             headers: Vec::new(),
             body: None,
             caller: Caller::Usual,
+            gateway: &area.site.gateway,
+            admin: &area.site.admin,
         }
+    }
+
+    /// To another gateway than the area's own.
+    pub fn to(mut self, gateway: &'a Gateway) -> Self {
+        self.gateway = gateway;
+        self
+    }
+
+    /// To another gateway, by somebody who is signed in there.
+    pub fn within(mut self, gateway: &'a Gateway, admin: &'a Admin) -> Self {
+        (self.gateway, self.admin) = (gateway, admin);
+        self
     }
 
     /// With this for the next parameter of the path.
@@ -111,12 +129,11 @@ impl<'a> Call<'a> {
         if let Some(body) = &self.body {
             request = request.body(body.clone());
         }
-        let site = &self.area.site;
         match &self.caller {
-            Caller::Stranger => site.gateway.ask(&request).await,
-            Caller::Key(key) => site.gateway.ask(&request.key(key)).await,
-            Caller::Usual if self.area.is_for_clients(self.operation) => site.gateway.ask(&request.key(KEY)).await,
-            Caller::Usual => site.admin.send(request).await,
+            Caller::Stranger => self.gateway.ask(&request).await,
+            Caller::Key(key) => self.gateway.ask(&request.key(key)).await,
+            Caller::Usual if self.area.is_for_clients(self.operation) => self.gateway.ask(&request.key(KEY)).await,
+            Caller::Usual => self.admin.send(request).await,
         }
     }
 }

@@ -61,7 +61,7 @@ impl Description {
         let kind = answer.header("content-type").unwrap_or_default();
         let Some((_, body)) = content.iter().find(|(media, _)| kind.starts_with(media.as_str())) else {
             // The list in the description is of whole answers; a stream is the client's own wish.
-            return (kind != "text/event-stream").then(|| format!("it comes as {kind:?}"));
+            return (!kind.starts_with("text/event-stream")).then(|| format!("it comes as {kind:?}"));
         };
         if !kind.starts_with("application/json") {
             return None;

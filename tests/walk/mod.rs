@@ -38,7 +38,10 @@ macro_rules! areas {
     };
 }
 
-areas!(audit, combos, keys, models, monitoring, nodes, policies, providers, resilience, settings, tools);
+areas!(
+    audit, auth, backups, cloud, combos, evals, keys, models, monitoring, nodes, oauth, policies, providers,
+    resilience, settings, system, tools, v1,
+);
 
 async fn run(
     engine: Engine,

@@ -7,7 +7,7 @@ use super::area::Area;
 use crate::common::touchy;
 
 pub fn gateway() -> Builder {
-    touchy(600_000)
+    touchy(60_000)
 }
 
 pub async fn walk(area: &Area) {
