@@ -79,6 +79,7 @@ async fn asked(area: &Area, way: &Way) {
         let unknown = if way.operation.contains("{provider}") { "a/m" } else { "no-such-model" };
         ask(unknown).json((way.body)(unknown)).says(404).await;
         area.site.a.control.reset();
+        area.site.admin.reset(&json!({"scope": "lockouts"})).await;
     }
     let call = || ask("a/m").header("Content-Type", "application/json");
     call().bytes("{\"model\": ").says(400).await;
