@@ -95,3 +95,39 @@ pub fn minutes(text: &str) -> Option<u16> {
     let in_day = hours < 24 && minutes < 60 || hours == 24 && minutes == 0;
     in_day.then_some(hours * 60 + minutes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(what: What) -> What {
+        let policy = Policy {
+            id: "p".into(),
+            name: "p".into(),
+            enabled: true,
+            priority: 1,
+            effect: Effect::Deny,
+            when: When::default(),
+            what,
+        };
+        let prefixes = [("own", "node-1"), ("node-1", "node-1"), ("openai", "openai")];
+        let prefixes = prefixes.map(|(prefix, id)| (prefix.to_owned(), ProviderId::from(id)));
+        with_ids(policy, &HashMap::from(prefixes)).what
+    }
+
+    #[test]
+    fn a_provider_may_be_named_by_its_prefix_alone_and_before_its_models() {
+        let what = meant(What { providers: vec!["o*".into()], models: vec!["own/llama-*".into()], ..What::default() });
+
+        let providers: Vec<_> = what.providers.iter().map(Glob::as_str).collect();
+        let models: Vec<_> = what.models.iter().map(Glob::as_str).collect();
+        assert_eq!((providers, models), (vec!["o*", "node-1"], vec!["own/llama-*", "node-1/llama-*"]));
+    }
+
+    #[test]
+    fn what_fits_by_the_id_already_is_said_once() {
+        let what = meant(What { providers: vec!["*".into()], models: vec!["openai/gpt-*".into()], ..What::default() });
+
+        assert_eq!((what.providers.len(), what.models.len()), (1, 1));
+    }
+}

@@ -1,7 +1,7 @@
 //! The databases that a gateway keeps its state in: a file of its own, or a schema of its own on a PostgreSQL server.
 
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, PgConnection};
+use diesel::{Connection as _, PgConnection, QueryResult};
 use omniroute_testkit::gateway::Builder;
 use omniroute_testkit::services;
 
@@ -35,8 +35,8 @@ impl Schema {
     /// Make one, or say loudly that there is no server.
     pub fn create() -> Option<Self> {
         let server = services::variable("OMNIROUTE_TEST_POSTGRES")?;
-        let schema = Self { server, name: format!("walk{}", uuid::Uuid::new_v4().simple()) };
-        schema.run(&format!("CREATE SCHEMA {}", schema.name));
+        let schema = Self { server, name: format!("test{}", uuid::Uuid::new_v4().simple()) };
+        schema.run(&format!("CREATE SCHEMA {}", schema.name)).expect("a schema");
         Some(schema)
     }
 
@@ -46,17 +46,15 @@ impl Schema {
         builder.env("DATABASE_URL", &url).set("storage.master_key", &"0123456789abcdef".repeat(4))
     }
 
-    fn run(&self, sql: &str) {
-        let mut server = PgConnection::establish(&self.server).expect("a PostgreSQL server");
-        server.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    fn run(&self, sql: &str) -> QueryResult<()> {
+        PgConnection::establish(&self.server).expect("a PostgreSQL server").batch_execute(sql)
     }
 }
 
 impl Drop for Schema {
     fn drop(&mut self) {
-        // Not while a test fails already: a second panic would hide the first one.
-        if !std::thread::panicking() {
-            self.run(&format!("DROP SCHEMA {} CASCADE", self.name));
-        }
+        let dropped = self.run(&format!("DROP SCHEMA {} CASCADE", self.name));
+        // A second panic would hide the first one.
+        assert!(dropped.is_ok() || std::thread::panicking(), "{dropped:?}");
     }
 }

@@ -48,6 +48,12 @@ pub async fn walk(area: &Area) {
             wrong: json!({"mode": "deep"}),
         },
         Setting {
+            read: "GET /api/settings/combo-defaults",
+            write: "PUT /api/settings/combo-defaults",
+            change: json!({"comboDefaults": {"fallbackStrategy": "random"}}),
+            wrong: json!({"comboDefaults": {"strategy": 7}}),
+        },
+        Setting {
             read: "GET /api/settings/proxy",
             write: "PUT /api/settings/proxy",
             change: json!({"providers": {area.site.at_a.node.clone(): way}}),

@@ -21,7 +21,7 @@ pub async fn walk(area: &Area) {
     area.asks("a/m", 200).await;
 
     // As long as an answer is under way the process does not end.
-    area.site.a.control.always("ok tokens=40 delay_ms=50");
+    area.site.a.control.always("ok tokens=10 delay_ms=50");
     let mut stream = area.site.gateway.stream(&chat("a/m", true)).await;
     stream.read_until("tok0").await.expect("a stream");
     area.call("POST /api/shutdown").says(202).await;
