@@ -92,6 +92,13 @@ impl Site {
         Site { gateway, admin, a, b, at_a, at_b }
     }
 
+    /// From now on the gateway waits a moment only for a body. Not from the start: what sets a site up could be late
+    /// itself on a busy machine.
+    pub async fn loses_patience(&self) {
+        self.gateway.rewrite_config("[server]\nbody_read_timeout_ms = 100\n");
+        self.admin.post("/api/config/reload", &json!({})).await;
+    }
+
     /// Ask the upstream `a` alone.
     pub async fn ask(&self, stream: bool) -> Response {
         self.gateway.ask(&chat("a/m", stream)).await

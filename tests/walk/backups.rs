@@ -8,7 +8,7 @@ use crate::common::calm;
 use crate::common::engine::Engine;
 
 pub fn gateway() -> Builder {
-    calm().set("backups.max_import_bytes", "1000000").set("server.body_read_timeout_ms", "30000")
+    calm().set("backups.max_import_bytes", "1000000")
 }
 
 pub async fn walk(area: &Area) {

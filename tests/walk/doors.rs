@@ -69,12 +69,6 @@ impl Visitors {
         if is_said { self.told(operation, 408, slow).await } else { None }
     }
 
-    /// From now on nobody waits long for a body. The requests that set this place up could be late themselves.
-    async fn lose_patience(&self) {
-        self.site.gateway.rewrite_config("[server]\nbody_read_timeout_ms = 100\n");
-        self.site.admin.post("/api/config/reload", &json!({})).await;
-    }
-
     fn insider(&self, operation: &Operation) -> &str {
         if self.description.is_for_clients(&operation.described) { KEY } else { &self.robot }
     }
@@ -115,7 +109,7 @@ async fn walk(engine: Engine) {
     let operations: Vec<_> = operations::walked().collect();
     let wrong = futures_util::future::join_all(operations.iter().map(|operation| visitors.knock(operation))).await;
 
-    visitors.lose_patience().await;
+    visitors.site.loses_patience().await;
     let slow = futures_util::future::join_all(operations.iter().map(|operation| visitors.dawdle(operation))).await;
 
     let wrong: Vec<_> = wrong.into_iter().flatten().chain(slow.into_iter().flatten()).collect();

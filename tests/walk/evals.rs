@@ -45,7 +45,7 @@ async fn crowded(area: &Area) {
     for run in &runs {
         area.call("POST /api/evals/runs/{id}/cancel").at(text(run)).says(200).await;
     }
-    let room = eventually(PATIENCE, async || {
+    let room = eventually(PATIENCE * 2, async || {
         let over = area.site.admin.get(&format!("/api/evals/runs/{}", text(&runs[0]))).await;
         (over["run"]["status"] == "cancelled").then_some(())
     });

@@ -16,7 +16,7 @@ pub async fn walk(area: &Area) {
     area.site.gateway.rewrite_config("[backups]\ndir = \"second\"\n");
     let answer = area.call("POST /api/restart").says(202).await;
     area.expect("it begins anew", &answer["status"], &json!("restarting"));
-    let over = eventually(PATIENCE, async || area.site.gateway.log().contains("good bye").then_some(())).await;
+    let over = eventually(PATIENCE * 2, async || area.site.gateway.log().contains("good bye").then_some(())).await;
     area.must("the first start has ended", over.is_some(), area.site.gateway.log());
     area.asks("a/m", 200).await;
 

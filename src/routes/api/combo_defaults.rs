@@ -31,7 +31,7 @@ async fn show(call: Call) -> Result<HttpResponse, Refusal> {
 
 /// The settings in force; what is built in shows where the operator said nothing.
 fn view(call: &Call, stored: Option<&SettingRow>) -> Value {
-    let settings = ComboSettings::of(stored.map(|row| &row.value));
+    let settings = call.app.directory.combo_settings();
     let mut defaults = settings.for_all();
     let depth = call.app.config.load().routing.max_combo_depth;
     defaults.entry("maxComboDepth").or_insert_with(|| json!(depth));
