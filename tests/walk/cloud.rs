@@ -56,6 +56,11 @@ async fn for_clients(area: &Area) {
     let resolve = || area.call("POST /api/cloud/model/resolve");
     let found = resolve().json(json!({"alias": "near"})).says(200).await;
     area.expect("and leads on", &found["model"], &json!("m"));
+    let fields = json!({"name": "elsewhere", "allowedModels": ["b/*"]});
+    let elsewhere = area.site.admin.create_key_with(&fields).await.key;
+    let none = area.call("GET /api/cloud/models/alias").by(&elsewhere).says(200).await;
+    area.expect("names of models that are not its own", &none["aliases"], &json!({}));
+    resolve().json(json!({"alias": "near"})).by(&elsewhere).says(404).await;
     resolve().json(json!({})).says(400).await;
     resolve().json(json!({"alias": "nothing"})).says(404).await;
 }

@@ -4,7 +4,8 @@
 //! itself (`/api/openapi.json`), its effect is read back, and at the end every status that the description promises for
 //! an operation of the area must have been seen. So no operation is without its test, and the description says nothing
 //! that cannot happen. What all operations have at their door (who may come in, how large a body may be) is walked
-//! once for all of them, in `doors`.
+//! once for all of them, in `doors`. What stands beside the reference is walked in `routing` and `fleet`, less strictly:
+//! what is said must be described.
 
 mod area;
 mod call;
@@ -39,8 +40,8 @@ macro_rules! areas {
 }
 
 areas!(
-    audit, auth, backups, cloud, combos, evals, keys, models, monitoring, nodes, oauth, policies, providers,
-    resilience, settings, system, tools, v1,
+    audit, auth, backups, cloud, combos, evals, fleet, keys, models, monitoring, nodes, oauth, policies, providers,
+    resilience, routing, settings, system, tools, v1,
 );
 
 async fn run(

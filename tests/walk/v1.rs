@@ -65,6 +65,7 @@ pub async fn walk(area: &Area) {
     }
     streamed(area).await;
     listed(area).await;
+    beside(area).await;
     kept(area).await;
 }
 
@@ -103,6 +104,24 @@ async fn listed(area: &Area) {
         let models = area.call(list).says(200).await;
         area.must(list, models.pointer(pointer).is_some_and(Value::is_string), &models);
         area.must(list, models.to_string().contains("own-1"), &models);
+    }
+}
+
+/// What stands beside the reference.
+async fn beside(area: &Area) {
+    let prompt = json!({"model": "a/m", "prompt": "hello", "stream": false});
+    area.call("POST /v1/completions").json(prompt.clone()).says(200).await;
+    area.call("POST /v1/api/generate").json(prompt).says(200).await;
+    area.call("POST /v1/api/show").json(json!({"model": "a/own-1"})).says(200).await;
+    area.call("GET /v1/api/version").says(200).await;
+    area.call("GET /v1/api/ps").says(200).await;
+    for (one, gone) in [("GET /v1/models/{id}", "nowhere"), ("GET /v1beta/models/{model}", "nowhere")] {
+        area.call(one).at("a/own-1").says(200).await;
+        area.call(one).at(gone).says(404).await;
+    }
+    for count in ["POST /v1/responses/input_tokens", "POST /v1/responses/compact"] {
+        area.call(count).json(json!({"model": "a/m", "input": "hello"})).says(200).await;
+        area.call(count).json(json!({"model": 7})).says(400).await;
     }
 }
 

@@ -41,8 +41,7 @@ async fn auth(call: Call) -> Result<HttpResponse, Refusal> {
     let manages = call.has_role(Role::Viewer);
     let accounts = accounts(&call).await?;
     let connections: Vec<_> = shown.map(|entry| connection(&entry.row, accounts.get(&entry.row.id), manages)).collect();
-    let routing = call.app.directory.routing();
-    let answer = json!({"connections": connections, "modelAliases": alias_map(&routing.aliases)});
+    let answer = json!({"connections": connections, "modelAliases": own_aliases(&call)});
     Ok(HttpResponse::Ok().json(answer))
 }
 
@@ -106,6 +105,9 @@ async fn resolve(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     form.require("alias");
     let alias = form.text("alias", 1..=512).unwrap_or_default();
     form.finish()?;
+    if !may_use(&call, &alias) {
+        return Err(Refusal::not_found("Alias not found"));
+    }
     let resolved = model_aliases::resolve(&call, alias.trim(), &call.app.directory.routing().aliases)
         .map_err(|_| Refusal::not_found("Alias not found"))?;
     let field = |name: &str| resolved.get(name).cloned().unwrap_or_default();
@@ -116,8 +118,19 @@ async fn resolve(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
 }
 
 async fn aliases(call: Call) -> HttpResponse {
-    let routing = call.app.directory.routing();
-    HttpResponse::Ok().json(json!({"aliases": alias_map(&routing.aliases)}))
+    HttpResponse::Ok().json(json!({"aliases": own_aliases(&call)}))
+}
+
+/// A key that may use some models only learns nothing about the names of others.
+fn own_aliases(call: &Call) -> Value {
+    let rows = call.app.directory.routing();
+    let mut aliases = alias_map(&rows.aliases);
+    aliases.retain(|alias, _| may_use(call, alias));
+    json!(aliases)
+}
+
+fn may_use(call: &Call, name: &str) -> bool {
+    call.principal.as_ref().is_some_and(|principal| principal.may_use_model(name))
 }
 
 async fn alias(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
