@@ -167,6 +167,7 @@ impl Serving {
             }
             Err(error) => {
                 tracing::error!(%error, "the restart is given up, everything stays as it is");
+                self.booted.orders.over();
                 ServiceManager.ready();
                 None
             }

@@ -10,3 +10,4 @@
 mod common;
 mod faults;
 mod routes;
+mod walk;

@@ -17,7 +17,7 @@ use super::combo_plan::{self, combo};
 use super::combo_settings::ComboSettings;
 use super::directory::Listed;
 use super::model_knowledge::Knowledge;
-use super::policy_rows::policy;
+use super::policy_rows::{policy, with_ids};
 use super::routing_rows::RoutingRows;
 use crate::demo;
 use crate::providers::Catalog;
@@ -61,7 +61,8 @@ pub fn draw(from: &Materials<'_>, handles: Vec<Arc<ConnectionHandle>>) -> Routin
     add_combos(&mut plan, from, &knowledge);
     add_names(&mut plan, from, &knowledge);
     plan.knowledge = Knowing::of(knowledge);
-    plan.policies = from.routing.policies.iter().filter_map(policy).collect();
+    let policies = from.routing.policies.iter().filter_map(policy);
+    plan.policies = policies.map(|policy| with_ids(policy, &plan.prefixes)).collect();
     plan.auto = combo_plan::config(&from.combo_settings.for_all(), Strategy::Auto);
     plan
 }

@@ -34,10 +34,8 @@ impl FromRequest for JsonBody {
             let most = server.max_body_bytes.min(MOST_BYTES);
             let within = Duration::from_millis(server.body_read_timeout_ms);
             let read = tokio::time::timeout(within, read(&request, payload, most)).await;
-            let late =
-                |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not come in time");
             // What comes over the connection next may be the rest of this body.
-            let bytes = read.map_err(late).flatten().map_err(Refusal::closing)?;
+            let bytes = read.map_err(|_| late()).flatten().map_err(Refusal::closing)?;
             parse(&request, &bytes)
         })
     }
@@ -45,8 +43,7 @@ impl FromRequest for JsonBody {
 
 async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<BytesMut, Refusal> {
     if is_encoded(request.headers()) {
-        let message = "The body must come without content encoding";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", message));
+        return Err(encoded());
     }
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > most) {
@@ -67,6 +64,15 @@ async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Resul
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     let declared = headers.get_all(CONTENT_ENCODING).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     declared.map(<[u8]>::trim_ascii).any(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
+}
+
+pub(super) fn encoded() -> Refusal {
+    let message = "The body must come without content encoding";
+    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", message)
+}
+
+pub(super) fn late() -> Refusal {
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not come in time")
 }
 
 fn too_large(most: usize) -> Refusal {

@@ -3,6 +3,7 @@
 
 pub mod authorization;
 pub mod database;
+pub mod engine;
 pub mod postgres;
 pub mod scripted;
 
@@ -89,6 +90,13 @@ impl Site {
         let at_b = admin.add_upstream(&b, "b", &["sk-b"]).await;
         admin.create_combo("team", "priority", &["a/m", "b/m"]).await;
         Site { gateway, admin, a, b, at_a, at_b }
+    }
+
+    /// From now on the gateway waits a moment only for a body. Not from the start: what sets a site up could be late
+    /// itself on a busy machine.
+    pub async fn loses_patience(&self) {
+        self.gateway.rewrite_config("[server]\nbody_read_timeout_ms = 100\n");
+        self.admin.post("/api/config/reload", &json!({})).await;
     }
 
     /// Ask the upstream `a` alone.

@@ -118,6 +118,11 @@ fn combos(call: &Call, rows: &[AssessmentRow]) -> Value {
     json!({"combos": names.iter().map(|name| combo(name)).collect::<Vec<_>>()})
 }
 
+/// The provider that people name by its prefix.
+fn id_of(call: &Call, named: &str) -> String {
+    call.app.plan.load().prefixes.get(named).map_or_else(|| named.to_owned(), ToString::to_string)
+}
+
 async fn assess(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let mut form = Form::of(JsonBody(Some(body.0.unwrap_or_else(|| json!({})))))?;
     form.word("trigger", &["on_demand", "scheduled", "startup"]);
@@ -132,6 +137,11 @@ async fn assess(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     }
     form.problems(part.into_problems());
     form.finish()?;
+    let provider = provider.map(|named| id_of(&call, &named));
+    let model = model.map(|named| match named.split_once('/') {
+        Some((provider, model)) => format!("{}/{model}", id_of(&call, provider)),
+        None => named,
+    });
     let found = known(&call);
     let chosen: Vec<_> = found
         .into_iter()

@@ -5,12 +5,16 @@ use actix_web::HttpResponse;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
+use super::cloud_tokens::Given;
+use super::connection_find::accounts;
 use super::model_aliases;
 use super::models::alias_map;
 use crate::auth::Role;
 use crate::gateway::directory::Listed;
+use crate::providers::oauth::AUTH_TYPE;
+use crate::routes::body::iso_or_null;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
-use crate::store::ConnectionRow;
+use crate::store::{ConnectionRow, OauthSummary};
 use omniroute_actors::connection::config::Source;
 use omniroute_actors::ids::ConnectionId;
 
@@ -28,37 +32,32 @@ pub(super) fn routes() -> Vec<RouteSpec> {
     ]
 }
 
-async fn auth(call: Call) -> HttpResponse {
+async fn auth(call: Call) -> Result<HttpResponse, Refusal> {
     let listed = call.app.directory.listed();
     let allowed = call.principal.as_ref().and_then(|principal| principal.allowed_connections.clone());
     let may = |id: &str| allowed.as_ref().is_none_or(|allowed| allowed.contains(&ConnectionId::from(id)));
     let shown = listed.iter().filter(|entry| may(&entry.row.id));
     // Even the ends of a credential are nothing for those who only call models.
     let manages = call.has_role(Role::Viewer);
-    let connections: Vec<_> = shown.map(|entry| connection(&entry.row, manages)).collect();
-    let routing = call.app.directory.routing();
-    HttpResponse::Ok().json(json!({"connections": connections, "modelAliases": alias_map(&routing.aliases)}))
+    let accounts = accounts(&call).await?;
+    let connections: Vec<_> = shown.map(|entry| connection(&entry.row, accounts.get(&entry.row.id), manages)).collect();
+    let answer = json!({"connections": connections, "modelAliases": own_aliases(&call)});
+    Ok(HttpResponse::Ok().json(answer))
 }
 
-fn connection(row: &ConnectionRow, manages: bool) -> Value {
-    let held = row.credential.as_ref();
-    let oauth = row.auth_type == "oauth";
-    let document: Value = held
-        .filter(|_| oauth)
-        .and_then(|credential| serde_json::from_str(credential.expose_secret()).ok())
-        .unwrap_or_default();
-    let has = |names: [&str; 2]| names.iter().any(|name| document.get(name).is_some_and(Value::is_string));
+fn connection(row: &ConnectionRow, account: Option<&OauthSummary>, manages: bool) -> Value {
+    let key = row.credential.as_ref().filter(|_| row.auth_type != AUTH_TYPE);
     json!({
         "id": row.id,
         "provider": row.provider,
         "name": row.name,
         "authType": row.auth_type,
-        "hasApiKey": held.is_some() && !oauth,
-        "hasAccessToken": oauth && (has(["accessToken", "access_token"]) || held.is_some() && document.is_null()),
-        "hasRefreshToken": oauth && has(["refreshToken", "refresh_token"]),
-        "maskedApiKey": held.filter(|_| manages && !oauth).map(masked),
+        "hasApiKey": key.is_some(),
+        "hasAccessToken": account.is_some(),
+        "hasRefreshToken": account.is_some_and(|account| account.renewable),
+        "maskedApiKey": key.filter(|_| manages).map(masked),
         "projectId": row.provider_specific_data.get("projectId"),
-        "expiresAt": document.get("expiresAt"),
+        "expiresAt": iso_or_null(account.and_then(|account| account.expires_at)),
         "priority": row.priority,
         "globalPriority": row.global_priority,
         "defaultModel": row.default_model,
@@ -82,58 +81,23 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     form.require("provider");
     form.require("credentials");
     let provider = form.text("provider", 1..=100).unwrap_or_default();
-    let mut tokens = Form::part(form.object("credentials").unwrap_or_default(), "credentials");
-    let access = tokens.text("accessToken", 1..=100_000);
-    let refresh = tokens.text("refreshToken", 1..=100_000);
-    let expires_in = tokens.integer("expiresIn", 1..=315_360_000);
-    if access.is_none() && refresh.is_none() && expires_in.is_none() {
-        tokens.problem("", "Must hold at least one of accessToken, refreshToken, expiresIn");
-    }
-    form.problems(tokens.into_problems());
+    let tokens = Form::part(form.object("credentials").unwrap_or_default(), "credentials");
+    let given = Given::read(tokens, &mut form);
     form.finish()?;
 
     let of =
         |entry: &&Listed| entry.row.provider == provider && entry.row.is_active && entry.source == Source::Database;
     let found = call.app.directory.listed().iter().find(of).map(|entry| entry.row.id.clone());
     let Some(id) = found else { return Err(Refusal::not_found("There is no active connection of this provider")) };
-    let mut row = call.app.store.connections().get(&id).await?;
-    let until = expires_in.map(|seconds| call.now().saturating_add(seconds.saturating_mul(1_000)));
-    let changed = Changed { access, refresh, until };
-    row.credential = Some(changed.into_credential(&row)?);
-    row.updated_at = call.now();
-    call.app.store.connections().update(&row).await?;
+    let row = call.app.store.connections().get(&id).await?;
+    if row.auth_type == AUTH_TYPE {
+        given.sign_in(&call, row).await?;
+    } else {
+        given.replace(&call, row).await?;
+    }
     call.audit("provider.credentials.updated", &id, json!({"provider": provider, "newCredential": true})).await;
     call.refresh().await?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "message": "Credentials updated successfully", "id": id})))
-}
-
-struct Changed {
-    access: Option<String>,
-    refresh: Option<String>,
-    until: Option<i64>,
-}
-
-impl Changed {
-    /// A plain key is replaced; a document of tokens keeps what is not changed.
-    fn into_credential(self, row: &ConnectionRow) -> Result<SecretString, Refusal> {
-        if row.auth_type != "oauth" {
-            let only_a_key = self.access.filter(|_| self.refresh.is_none() && self.until.is_none());
-            let refusal = || Refusal::bad_request("The connection has a key and no tokens: send accessToken alone");
-            return only_a_key.map(SecretString::from).ok_or_else(refusal);
-        }
-        let stored = row.credential.as_ref().and_then(|held| serde_json::from_str(held.expose_secret()).ok());
-        let mut document = match stored {
-            Some(Value::Object(document)) => document,
-            _ => serde_json::Map::new(),
-        };
-        let changes = [
-            ("accessToken", self.access.map(Value::from)),
-            ("refreshToken", self.refresh.map(Value::from)),
-            ("expiresAt", self.until.map(Value::from)),
-        ];
-        document.extend(changes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        Ok(Value::Object(document).to_string().into())
-    }
 }
 
 async fn resolve(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
@@ -141,6 +105,9 @@ async fn resolve(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     form.require("alias");
     let alias = form.text("alias", 1..=512).unwrap_or_default();
     form.finish()?;
+    if !may_use(&call, &alias) {
+        return Err(Refusal::not_found("Alias not found"));
+    }
     let resolved = model_aliases::resolve(&call, alias.trim(), &call.app.directory.routing().aliases)
         .map_err(|_| Refusal::not_found("Alias not found"))?;
     let field = |name: &str| resolved.get(name).cloned().unwrap_or_default();
@@ -151,8 +118,19 @@ async fn resolve(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
 }
 
 async fn aliases(call: Call) -> HttpResponse {
-    let routing = call.app.directory.routing();
-    HttpResponse::Ok().json(json!({"aliases": alias_map(&routing.aliases)}))
+    HttpResponse::Ok().json(json!({"aliases": own_aliases(&call)}))
+}
+
+/// A key that may use some models only learns nothing about the names of others.
+fn own_aliases(call: &Call) -> Value {
+    let rows = call.app.directory.routing();
+    let mut aliases = alias_map(&rows.aliases);
+    aliases.retain(|alias, _| may_use(call, alias));
+    json!(aliases)
+}
+
+fn may_use(call: &Call, name: &str) -> bool {
+    call.principal.as_ref().is_some_and(|principal| principal.may_use_model(name))
 }
 
 async fn alias(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {

@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::combo_config;
 use super::combo_form::strategy;
-use super::stored::{Known, edit};
+use super::stored::{Known, edit, with_version};
 use crate::gateway::combo_settings::{COMBO_DEFAULTS_SETTING, ComboSettings};
 use crate::routes::body::put;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
+use crate::store::SettingRow;
 
 /// Most providers with settings of their own.
 const MOST_PROVIDERS: usize = 500;
@@ -24,15 +25,18 @@ pub(super) fn routes() -> Vec<RouteSpec> {
 }
 
 async fn show(call: Call) -> Result<HttpResponse, Refusal> {
-    Ok(HttpResponse::Ok().json(view(&call, &call.app.directory.combo_settings())))
+    let stored = call.app.store.settings().get(COMBO_DEFAULTS_SETTING).await?;
+    Ok(with_version(stored.as_ref()).json(view(&call, stored.as_ref())))
 }
 
 /// The settings in force; what is built in shows where the operator said nothing.
-fn view(call: &Call, settings: &ComboSettings) -> Value {
+fn view(call: &Call, stored: Option<&SettingRow>) -> Value {
+    let settings = call.app.directory.combo_settings();
     let mut defaults = settings.for_all();
     let depth = call.app.config.load().routing.max_combo_depth;
     defaults.entry("maxComboDepth").or_insert_with(|| json!(depth));
-    json!({"comboDefaults": defaults, "providerOverrides": settings.overrides, "stored": settings.to_value()})
+    json!({"comboDefaults": defaults, "providerOverrides": settings.overrides, "stored": settings.to_value(),
+        "version": stored.map_or(0, |row| row.version)})
 }
 
 async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
@@ -41,18 +45,19 @@ async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
         return Err(Refusal::bad_request("No fields to update"));
     }
     form.let_pass(["stored", "ok", "ignored"]);
+    let known = Known::read(&call, &mut form)?;
     let mut ignored = Vec::new();
     let defaults = form.object("comboDefaults").map(|given| settings(&mut form, &given, "comboDefaults", &mut ignored));
     let overrides = form.object("providerOverrides").map(|given| by_provider(&call, &mut form, given, &mut ignored));
     form.finish()?;
 
-    let stored = write(&call, defaults.unwrap_or_default(), overrides.unwrap_or_default()).await?;
-    call.audit("combo_defaults.updated", COMBO_DEFAULTS_SETTING, stored.to_value()).await;
+    let stored = write(&call, known, defaults.unwrap_or_default(), overrides.unwrap_or_default()).await?;
+    call.audit("combo_defaults.updated", COMBO_DEFAULTS_SETTING, stored.value.clone()).await;
     call.refresh().await?;
-    let mut answer = view(&call, &stored);
+    let mut answer = view(&call, Some(&stored));
     put(&mut answer, "ok", json!(true));
     put(&mut answer, "ignored", json!(ignored));
-    Ok(HttpResponse::Ok().json(answer))
+    Ok(with_version(Some(&stored)).json(answer))
 }
 
 /// Checked settings, with null where one is to be taken back.
@@ -104,10 +109,11 @@ fn by_provider(
 
 async fn write(
     call: &Call,
+    known: Known,
     defaults: Map<String, Value>,
     overrides: Map<String, Value>,
-) -> Result<ComboSettings, Refusal> {
-    let row = edit(call, COMBO_DEFAULTS_SETTING, Known::by_header(call)?, |before| {
+) -> Result<SettingRow, Refusal> {
+    let row = edit(call, COMBO_DEFAULTS_SETTING, known, |before| {
         let mut settings = ComboSettings::of(before);
         merge(&mut settings.defaults, &defaults);
         for (provider, over) in &overrides {
@@ -118,7 +124,7 @@ async fn write(
         }
         Ok(settings.to_value())
     });
-    Ok(ComboSettings::of(Some(&row.await?.value)))
+    row.await
 }
 
 fn merge(settings: &mut Map<String, Value>, changes: &Map<String, Value>) {

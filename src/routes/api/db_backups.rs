@@ -3,6 +3,8 @@
 //! A restore or an import is atomic and takes effect before its answer; what was there is backed up first. What was
 //! audited and used stays. On a PostgreSQL server the forms of a file answer 501 and name its own tools.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use super::{connection_view, keys};
 use crate::infra::backups::{Backup, Part, write_archive};
 use crate::routes::body::iso;
-use crate::routes::file::{self, Fleeting, Named};
+use crate::routes::file::{self, Fleeting, Limits, Named};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{Contents, StoreError, Take};
 
@@ -144,8 +146,7 @@ async fn import(call: Call, how: web::Query<Import>, payload: web::Payload) -> R
     files_only(&call)?;
     let shelf = &call.management.backups;
     let upload = Fleeting(shelf.new_file().await?);
-    let most = call.app.config.load().backups.max_import_bytes;
-    let name = file::receive(&call.request, payload, &upload.0, most).await?;
+    let name = file::receive(&call.request, payload, &upload.0, limits(&call)).await?;
     if !name.is_empty() && !name.ends_with(".sqlite") {
         return Err(Refusal::bad_request("The file must be a .sqlite file"));
     }
@@ -159,6 +160,12 @@ async fn import(call: Call, how: web::Query<Import>, payload: web::Payload) -> R
     take_up(&call).await?;
     let answer = json!({"imported": true, "filename": name, "accessIncluded": how.include_access});
     Ok(HttpResponse::Ok().json(with_counts(answer, contents)))
+}
+
+fn limits(call: &Call) -> Limits {
+    let config = call.app.config.load();
+    let patience = Duration::from_millis(config.server.body_read_timeout_ms);
+    Limits { most: config.backups.max_import_bytes, patience }
 }
 
 async fn export_all(call: Call) -> Result<HttpResponse, Refusal> {

@@ -6,6 +6,7 @@ mod auth;
 mod availability;
 mod cli_tools;
 mod cloud;
+mod cloud_tokens;
 mod combo_builder;
 mod combo_check;
 mod combo_config;

@@ -111,11 +111,14 @@ pub(super) async fn store_changes(
 ) -> Result<(SettingRow, Vec<Clamped>), Refusal> {
     let (mut form, mut clamped) = (Form::default(), Vec::new());
     let changes = Changes::read(body, &mut form, &mut clamped);
+    let mut version = Form::open_part(body.clone(), "");
+    let known = Known::read(call, &mut version)?;
+    form.problems(version.into_problems());
     form.finish()?;
     if changes.is_empty() {
         return Err(Refusal::bad_request("Must provide resilience settings to update"));
     }
-    let stored = edit(call, SETTING, Known::by_header(call)?, |before| {
+    let stored = edit(call, SETTING, known, |before| {
         let value = changes.over(before);
         check_together(call, &value)?;
         Ok(value)

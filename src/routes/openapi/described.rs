@@ -39,6 +39,9 @@ pub(super) struct Line {
     /// What else it can say beside what all routes of its kind can.
     #[serde(default)]
     pub(super) says: Vec<u16>,
+    /// What routes of its kind can say and this one cannot.
+    #[serde(default)]
+    pub(super) never: Vec<u16>,
 }
 
 static DESCRIBED: LazyLock<Described> = LazyLock::new(|| match toml::from_str(include_str!("routes.toml")) {

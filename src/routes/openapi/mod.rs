@@ -95,7 +95,7 @@ fn usual(row: &Row, line: &Line) -> Vec<u16> {
     if row.scope != Scope::Public {
         said.extend([400, 401, 403]);
     }
-    if row.scope == Scope::Inference {
+    if row.scope == Scope::Inference && (line.takes.is_some() || row.path.contains('{')) {
         said.extend([404, 429, 500, 502, 504, 529]);
     }
     if line.takes.is_some() {
@@ -107,6 +107,7 @@ fn usual(row: &Row, line: &Line) -> Vec<u16> {
     if row.path.contains('{') {
         said.extend([400, 404]);
     }
+    said.retain(|status| !line.never.contains(status));
     said
 }
 

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, PgConnection};
 use omniroute_testkit::gateway::{Gateway, Signal};
 use omniroute_testkit::http::{self, Connection};
 use omniroute_testkit::mock::MockUpstream;
-use omniroute_testkit::services;
 
 use super::server::Nginx;
 use super::{chat, instance};
+use crate::common::engine::Schema;
 
 const CALLERS: usize = 8;
 const DRAINED_WITHIN: Duration = Duration::from_secs(20);
@@ -26,19 +24,14 @@ async fn apart(mock: &MockUpstream) -> [Gateway; 2] {
     pair
 }
 
-/// Two instances that share a schema of their own in PostgreSQL, or nothing where there is none.
-async fn sharing(mock: &MockUpstream) -> Option<[Gateway; 2]> {
-    let base = services::variable("OMNIROUTE_TEST_POSTGRES")?;
-    let schema = format!("rolling{}", uuid::Uuid::new_v4().simple());
-    let mut postgres = PgConnection::establish(&base).expect("a PostgreSQL server");
-    postgres.batch_execute(&format!("CREATE SCHEMA {schema}")).expect("a schema");
-    let shared = || {
-        let url = format!("{base}?options=-csearch_path%3D{schema}");
-        instance().env("DATABASE_URL", &url).set("storage.master_key", &"0123456789abcdef".repeat(4))
-    };
-    let first = shared().start().await;
+/// Two instances that share a schema of their own in PostgreSQL, which lives as long as the second value; nothing where
+/// there is none.
+async fn sharing(mock: &MockUpstream) -> Option<([Gateway; 2], Schema)> {
+    let schema = Schema::create()?;
+    let first = schema.shared_by(instance()).start().await;
     first.admin().await.add_upstream(mock, "mock", &["sk-a", "sk-b"]).await;
-    Some([first, shared().start().await])
+    let second = schema.shared_by(instance()).start().await;
+    Some(([first, second], schema))
 }
 
 /// Callers that ask without a pause until they are told to stop; half of them for streams.
@@ -135,7 +128,7 @@ async fn restarting_two_instances_one_after_the_other_fails_no_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarting_two_instances_that_share_postgresql_fails_no_request() {
     let mock = MockUpstream::start().await;
-    let Some(pair) = sharing(&mock).await else { return };
+    let Some((pair, _schema)) = sharing(&mock).await else { return };
 
     restart_both_under_load(&mock, pair).await;
 }

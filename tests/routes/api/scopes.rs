@@ -1,8 +1,10 @@
 //! Every management route is closed to strangers and to keys that may only call models.
 
 use omniroute_testkit::http::Request;
+use rstest::rstest;
 use serde_json::json;
 
+use crate::common::engine::Engine;
 use crate::common::{KEY, Site, calm, chat};
 
 /// The routes that anybody may ask, by method and path.
@@ -54,9 +56,13 @@ fn ask(route: &(String, String)) -> Request {
     Request::new(&route.0, &route.1).json(&json!({}))
 }
 
+#[rstest]
+#[case::sqlite(Engine::Sqlite)]
+#[case::postgres(Engine::Postgres)]
 #[tokio::test]
-async fn no_management_route_answers_a_stranger_or_an_inference_key() {
-    let site = Site::open(calm()).await;
+async fn no_management_route_answers_a_stranger_or_an_inference_key(#[case] engine: Engine) {
+    let Some((gateway, _schema)) = engine.fresh(calm()) else { return };
+    let site = Site::open(gateway).await;
     let key = site.admin.create_key("inference").await.key;
     let routes = routes(&site).await;
     let management: Vec<_> = routes.iter().filter(|route| !is_public(route) && !route.1.starts_with("/v1")).collect();

@@ -98,7 +98,8 @@ async fn answer_to(site: &Site, bytes: &str) -> (Head, bool) {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_408_and_ends_the_connection() {
-    let site = Site::open(calm().set("server.body_read_timeout_ms", "300")).await;
+    let site = Site::open(calm()).await;
+    site.loses_patience().await;
     let cookie = site.admin.cookie();
     let chat = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n");
     let keys = format!("POST /api/keys HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\n");
@@ -142,7 +143,7 @@ async fn a_compressed_body_is_a_415_in_the_callers_shape() {
 
 #[tokio::test]
 async fn nothing_that_a_stranger_sends_is_an_error_in_the_log() {
-    let site = Site::open(calm().set("server.body_read_timeout_ms", "300")).await;
+    let site = Site::open(calm().set("server.body_read_timeout_ms", "3000")).await;
     let heads = [
         "\u{0}\u{1}\u{2} nonsense\r\n\r\n".to_owned(),
         "GET / HTTP/9.9\r\n\r\n".to_owned(),

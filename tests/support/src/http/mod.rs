@@ -25,12 +25,13 @@ pub struct Request {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    declared: Option<u64>,
 }
 
 impl Request {
     /// Without headers and body.
     pub fn new(method: &str, path: &str) -> Self {
-        Request { method: method.into(), path: path.into(), headers: Vec::new(), body: Vec::new() }
+        Request { method: method.into(), path: path.into(), headers: Vec::new(), body: Vec::new(), declared: None }
     }
 
     /// A GET.
@@ -75,10 +76,17 @@ impl Request {
         self
     }
 
+    /// With another length in its head than it has.
+    pub fn declared(mut self, length: u64) -> Self {
+        self.declared = Some(length);
+        self
+    }
+
     /// The bytes on the wire.
     pub fn to_bytes(&self, host: SocketAddr) -> Vec<u8> {
         let lines: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let (method, path, length) = (&self.method, &self.path, self.body.len());
+        let length = self.declared.unwrap_or(self.body.len() as u64);
+        let (method, path) = (&self.method, &self.path);
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{lines}Content-Length: {length}\r\n\r\n");
         [head.as_bytes(), &self.body].concat()
     }
