@@ -89,6 +89,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// As the connection last published itself, without a question to its actor.
+    pub fn published(handle: &ConnectionHandle, now: Now) -> Self {
+        Self { stale: handle.address().is_none(), ..Self::of(handle, &handle.remembered(), now) }
+    }
+
     /// Of this connection, from what is remembered about it.
     pub fn of(handle: &ConnectionHandle, was: &Remembered, now: Now) -> Self {
         let (config, traffic) = (handle.config(), &handle.traffic);

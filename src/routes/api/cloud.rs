@@ -1,6 +1,8 @@
 //! `/api/cloud/*`: what clients that keep their settings alike ask with a key of their own: which connections there are,
 //! what names lead to. Changing anything is for those who manage.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -92,8 +94,9 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     form.problems(tokens.into_problems());
     form.finish()?;
 
-    let of =
-        |entry: &&Listed| entry.row.provider == provider && entry.row.is_active && entry.source == Source::Database;
+    let of = |entry: &&Arc<Listed>| {
+        entry.row.provider == provider && entry.row.is_active && entry.source == Source::Database
+    };
     let found = call.app.directory.listed().iter().find(of).map(|entry| entry.row.id.clone());
     let Some(id) = found else { return Err(Refusal::not_found("There is no active connection of this provider")) };
     let mut row = call.app.store.connections().get(&id).await?;
@@ -103,7 +106,7 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     row.updated_at = call.now();
     call.app.store.connections().update(&row).await?;
     call.audit("provider.credentials.updated", &id, json!({"provider": provider, "newCredential": true})).await;
-    call.refresh().await?;
+    call.refresh_one(&id).await?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "message": "Credentials updated successfully", "id": id})))
 }
 

@@ -1,12 +1,13 @@
 //! What connections are like at this moment, as the API shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::connection::snapshot::Snapshot;
+use omniroute_actors::ids::ConnectionId;
 use omniroute_actors::resilience::gate::BreakerState;
 use omniroute_actors::resilience::health::{ConnectionState, ErrorNote};
 use omniroute_actors::resilience::learned::LearnedRecord;
@@ -14,6 +15,7 @@ use omniroute_actors::supervisor::{GetSnapshots, Revive};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::gateway::directory::Listed;
 use crate::routes::Refusal;
 use crate::routes::body::{iso, iso_or_null, put};
 
@@ -23,16 +25,28 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const TRIES: u32 = 4;
 const EACH_TRY: Duration = Duration::from_millis(500);
 
-/// Every connection at this moment.
-pub(super) async fn snapshots(app: &App) -> Result<Vec<Snapshot>, Refusal> {
-    let asked = tokio::time::timeout(ANSWER_WITHIN, app.registry.send(GetSnapshots)).await;
+/// These connections at this moment, as their actors tell it, by their ids.
+pub(super) async fn snapshots(app: &App, of: &[Arc<Listed>]) -> Result<HashMap<ConnectionId, Snapshot>, Refusal> {
+    let of = of.iter().map(|entry| ConnectionId::from(entry.row.id.as_str())).collect();
+    let asked = tokio::time::timeout(ANSWER_WITHIN, app.registry.send(GetSnapshots { of })).await;
     match asked {
-        Ok(Ok(snapshots)) => Ok(snapshots),
+        Ok(Ok(snapshots)) => Ok(snapshots.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect()),
         _ => {
             tracing::error!("the registry of connections did not answer an operator");
             Err(Refusal::unavailable("The connections do not answer; try again"))
         }
     }
+}
+
+/// Every connection as it last published itself: for sums over all of them, which are not worth ten thousand questions.
+pub(in crate::routes) fn published(app: &App) -> Vec<Snapshot> {
+    let now = app.clock.both();
+    let plan = app.plan.load();
+    plan.providers
+        .values()
+        .flat_map(|entry| &entry.connections)
+        .map(|handle| Snapshot::published(handle, now))
+        .collect()
 }
 
 /// The handles of all connections of the plan.

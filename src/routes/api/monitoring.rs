@@ -3,12 +3,12 @@
 //! Alive: the process answers. Ready: it should be given requests. A stranger learns whether it runs, which version,
 //! since when and how many of its connections work; everything else is the administrator's.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
 use omniroute_actors::connection::snapshot::Snapshot;
 use omniroute_actors::resilience::gate::BreakerState;
-use omniroute_actors::supervisor::GetSnapshots;
 use serde_json::{Map, Value, json};
 
 use super::{live, resilience};
@@ -70,9 +70,8 @@ async fn reasons(call: &Call) -> Vec<&'static str> {
 }
 
 async fn show(call: Call) -> Result<HttpResponse, Refusal> {
-    // A silent registry must not make the page fail that people open to find out what is wrong.
-    let asked = tokio::time::timeout(STORE_WITHIN, call.app.registry.send(GetSnapshots)).await;
-    let snapshots = asked.ok().and_then(Result::ok).unwrap_or_default();
+    // What was published: a silent actor must not make the page fail that people open to find out what is wrong.
+    let snapshots = live::published(&call.app);
     let mut answer = public(&call, &snapshots).await;
     if guard::manager(Role::Viewer, &call.request).await.is_some()
         && let (Value::Object(answer), Value::Object(more)) = (&mut answer, details(&call, &snapshots).await)
@@ -111,9 +110,14 @@ async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
     let memory = json!({"rss": memory::resident(), "limit": memory::limit()});
     let listed = call.app.directory.listed();
     let (mut breakers, mut health) = (Vec::new(), Map::new());
+    let mut by_provider: HashMap<&str, Vec<&Snapshot>> = HashMap::new();
+    for snapshot in snapshots {
+        by_provider.entry(snapshot.provider.as_str()).or_default().push(snapshot);
+    }
     for provider in live::providers(snapshots) {
         let id = provider.get("provider").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let row = provider_breaker(&id, &provider, snapshots, call.now());
+        let own = by_provider.remove(id.as_str()).unwrap_or_default();
+        let row = provider_breaker(&id, &provider, &own, call.now());
         health.insert(
             id,
             json!({
@@ -168,10 +172,9 @@ async fn sessions(call: &Call) -> Value {
     json!({"activeCount": part("count"), "stickyBoundCount": 0, "byApiKey": part("byApiKey"), "top": part("sessions")})
 }
 
-fn provider_breaker(id: &str, provider: &Value, snapshots: &[Snapshot], now: i64) -> Value {
-    let own = || snapshots.iter().filter(|snapshot| snapshot.provider.as_str() == id);
-    let last = own().filter_map(|snapshot| snapshot.last_error.as_ref()).map(|(at, _)| at.0).max();
-    let until = own().filter_map(|snapshot| snapshot.until).map(|until| until.0).min();
+fn provider_breaker(id: &str, provider: &Value, own: &[&Snapshot], now: i64) -> Value {
+    let last = own.iter().filter_map(|snapshot| snapshot.last_error.as_ref()).map(|(at, _)| at.0).max();
+    let until = own.iter().filter_map(|snapshot| snapshot.until).map(|until| until.0).min();
     let open = provider.get("breaker").and_then(Value::as_str) == Some("OPEN");
     json!({
         "provider": id,
