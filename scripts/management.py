@@ -1,16 +1,20 @@
 """A store as large as a big team's, and how long the management API takes over it. Used by `bench`."""
 
+import collections
 import http.client
 import json
 import os
 import pathlib
 import secrets
+import selectors
+import socket
 import sqlite3
 import statistics
 import subprocess
+import threading
 import time
 
-from kit import Gateway, ask
+from kit import PASSWORD
 
 # Of each provider so many share the connections; none of them is ever called.
 PROVIDERS = ["openai", "groq", "deepseek", "mistral", "xai", "together", "fireworks", "cerebras", "nvidia", "cohere"]
@@ -157,14 +161,17 @@ def reads(client):
 def show_reads(bench, gateway, engine, turns):
     client, slowest = Client(gateway), {}
     for path in dict.fromkeys(reads(client)):
-        client.times("GET", path, 2)
         try:
+            client.times("GET", path, 2)
+            before = processor_time(gateway.pid)
             taken, content = client.times("GET", path, turns)
         except SystemExit as refused:
             print(f"  left out: {refused}", flush=True)
             continue
         slowest[path] = taken[-1]
-        bench.row(f"GET {path}", taken[-1], "ms", 50, f"{engine.name}: median {statistics.median(taken):.1f} ms, {len(content):,} bytes")
+        spent = (processor_time(gateway.pid) - before) * 1e3 / turns
+        bench.row(f"GET {path}", taken[-1], "ms", 50,
+                  f"{engine.name}: median {statistics.median(taken):.1f} ms, processor {spent:.1f} ms, {len(content):,} bytes")
     bench.row(f"the slowest read ({engine.name})", max(slowest.values()), "ms", 50, max(slowest, key=slowest.get))
 
 
@@ -193,6 +200,12 @@ def show_writes(bench, gateway, engine, turns):
     found["DELETE of each of these"] = sorted(client.ask("DELETE", path)[0] for path in made)
     for what, taken in found.items():
         bench.row(what, taken[-1], "ms", 50, f"{engine.name}: median {statistics.median(taken):.1f} ms")
+
+
+def processor_time(pid):
+    """Seconds; what the gateway does beside the reads is in it."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid):
@@ -229,6 +242,59 @@ def over(bench, engine, sizes, turns):
     gateway.process.stop(20)
 
 
+BURST = 200
+
+
+def burst(port, right):
+    """So many logins at the same moment, each from an address of its own; the answers' statuses, and the seconds they took."""
+    waiting = selectors.DefaultSelector()
+    body = json.dumps({"password": right}).encode()
+    for turn in range(BURST):
+        head = (f"POST /api/auth/login HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+                f"X-Forwarded-For: 203.0.{turn // 200 + 113}.{turn % 200 + 1}\r\nContent-Type: application/json\r\n"
+                f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n")
+        one = socket.create_connection(("127.0.0.1", port))
+        one.sendall(head.encode() + body)
+        waiting.register(one, selectors.EVENT_READ)
+    statuses, begin = collections.Counter(), time.monotonic()
+    while waiting.get_map():
+        for key, _ in waiting.select(30):
+            statuses[int(key.fileobj.recv(65536)[9:12] or b"0")] += 1
+            waiting.unregister(key.fileobj)
+            key.fileobj.close()
+    return statuses, time.monotonic() - begin
+
+
 def logins_beside_calls(bench):
-    """A steady load with and without two hundred logins at once, in turn."""
-    raise NotImplementedError
+    """A steady load alone, and with two hundred logins at once in every second of it; in turn."""
+    way = bench.gateway("logins", server__trusted_proxies="127.0.0.1")
+    capacity = bench.load(way, "--connections", 64, "--seconds", bench.seconds, allowed=True)["rps"]
+    seconds = max(2, bench.seconds)
+    words = ("--rate", max(1, round(capacity * 0.3)), "--seconds", seconds)
+    bench.load(way, *words)
+    found, said, longest = {False: [], True: []}, collections.Counter(), 0
+
+    def flood():
+        nonlocal longest
+        for _ in range(int(seconds)):
+            begin = time.monotonic()
+            statuses, taken = burst(way.port, PASSWORD)
+            said.update(statuses)
+            longest = max(longest, taken)
+            time.sleep(max(0, begin + 1 - time.monotonic()))
+
+    for turn in range(bench.rounds * 2):
+        for beside in ((False, True) if turn % 2 else (True, False)):
+            logins = threading.Thread(target=flood)
+            if beside:
+                logins.start()
+            found[beside].append(bench.load(way, *words)["latencyMs"])
+            if beside:
+                logins.join()
+    p99 = {beside: statistics.median(report["p99"] for report in reports) for beside, reports in found.items()}
+    p50 = {beside: statistics.median(report["p50"] for report in reports) for beside, reports in found.items()}
+    bench.row(f"p99 with {BURST} logins at once every second, against without", p99[True] / p99[False], "times", 1.1,
+              f"{p99[False]:.2f} ms without, {p99[True]:.2f} ms with; medians {p50[False]:.2f} and {p50[True]:.2f} ms")
+    bench.row("the last of them has its answer after", longest * 1e3, "ms",
+              note=", ".join(f"{status}: {count}" for status, count in sorted(said.items())))
+    way.gateway.process.stop(20)

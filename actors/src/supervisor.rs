@@ -313,6 +313,22 @@ mod tests {
     }
 
     #[actix::test]
+    async fn a_change_touches_who_is_named_and_leaves_the_others_as_they_are() {
+        let rig = Rig::start(vec![config("a"), config("b")]).await;
+        let slots = |most| ConnectionConfig { max_concurrent: most, ..config("b") };
+
+        let change = ChangeConnections { put: vec![slots(7), config("c")], gone: vec!["a".into(), "nobody".into()] };
+        let handles = rig.registry.send(change).await.unwrap().unwrap();
+        settle().await;
+
+        let seen: Vec<_> =
+            handles.iter().map(|handle| (handle.id().as_str(), handle.config().max_concurrent)).collect();
+        assert_eq!(seen, [("b", 7), ("c", config("c").max_concurrent)]);
+        assert!(Arc::ptr_eq(&handles[0], &rig.connection("b")), "it is the same connection as before");
+        assert_eq!(shown(&rig).await, ["b", "c"]);
+    }
+
+    #[actix::test]
     async fn a_panic_while_a_connection_is_revived_loses_its_reports_and_the_next_reports_revive_it() {
         let rig = Rig::start(vec![config("a")]).await;
         let_go(&rig).await;

@@ -1,4 +1,4 @@
-//! The thread that hashes passwords: one, of low priority, with few places to wait.
+//! The thread that hashes passwords: one, of lower priority, with few places to wait.
 //!
 //! A hash takes 19 MiB and tens of milliseconds of a core that requests need. So at most one runs at a time, the system gives it
 //! what requests leave over, and whoever finds all places taken is sent away at once, which costs next to nothing.
@@ -15,9 +15,10 @@ use crate::infra::crypto::CryptoError;
 /// Who is being served and who waits: together they are done in about a second.
 const PLACES: usize = 16;
 /// Longest wait for the end. A machine that has nothing left for this thread is too busy to let anybody in.
-const DONE_WITHIN: Duration = Duration::from_secs(10);
-/// The kindest there is: requests go first.
-const NICENESS: i32 = 19;
+const DONE_WITHIN: Duration = Duration::from_secs(30);
+/// A third of what a request's thread gets where both want a core: requests go first, and an operator gets in all the same
+/// when the machine is saturated.
+const NICENESS: i32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -141,8 +141,19 @@ impl Audit<'_> {
     /// Some of the rows that fit, newest first.
     pub async fn page(&self, filter: AuditFilter, skip: i64, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
         let query = move |db: &mut Db| {
-            let rows = fitting(&filter).order(audit::id.desc()).offset(skip.max(0)).limit(limit.max(0));
-            Ok(rows.load::<Record>(db)?)
+            let rows = fitting(&filter).offset(skip.max(0)).limit(limit.max(0));
+            if filter.from.is_none() && filter.to.is_none() {
+                return Ok(rows.order(audit::id.desc()).load::<Record>(db)?);
+            }
+            // Along the index of times; the other order would gather the whole span to sort it.
+            let rows = match filter.before {
+                None => rows,
+                Some(id) => match audit::table.find(id).select(audit::at).first::<i64>(db).optional()? {
+                    Some(at) => rows.filter(audit::at.le(at)),
+                    None => rows,
+                },
+            };
+            Ok(rows.order((audit::at.desc(), audit::id.desc())).load::<Record>(db)?)
         };
         Ok(self.0.read(query).await?.into_iter().map(AuditRow::from).collect())
     }

@@ -25,7 +25,12 @@ const MOST_EVENTS: usize = 2_000;
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
     vec![
-        RouteSpec::get("/api/resilience", M, "The resilience numbers and the live state of connections, at most 500 a page", show),
+        RouteSpec::get(
+            "/api/resilience",
+            M,
+            "The resilience numbers and the live state of connections, at most 500 a page",
+            show,
+        ),
         RouteSpec::put("/api/resilience", M, "Change resilience numbers", change),
         RouteSpec::patch("/api/resilience", M, "Change resilience numbers", change),
         RouteSpec::post(
@@ -87,8 +92,8 @@ async fn state(call: &Call, wish: &Wish) -> Result<Value, Refusal> {
     let page = wish.page(call)?;
     let asked = live::snapshots(&call.app, &page.shown).await?;
     let shown = page.shown.iter().filter_map(|entry| asked.get(entry.row.id.as_str()));
-    let all = live::published(&call.app);
-    let count = |most: u8| all.iter().filter(|snapshot| live::rank(snapshot.state) <= most).count();
+    let all = live::standings(&call.app);
+    let count = |most: u8| all.iter().filter(|standing| live::rank(standing.state) <= most).count();
     let mut state = json!({
         "at": crate::routes::body::iso(call.now()),
         "connections": shown.map(live::connection).collect::<Vec<_>>(),
@@ -277,7 +282,7 @@ pub(super) async fn reset_breakers(call: &Call) -> Result<usize, Refusal> {
 }
 
 async fn cooldowns(call: Call) -> Result<HttpResponse, Refusal> {
-    let items = live::lockouts(&live::published(&call.app), call.now());
+    let items = live::lockouts(&call.app);
     Ok(HttpResponse::Ok().json(json!({"items": items, "slowStartStates": []})))
 }
 
