@@ -37,8 +37,9 @@ pub fn encodings(secret: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Which secret stands in these bytes, and how.
-pub fn found(bytes: &[u8], secrets: &Secrets) -> Vec<String> {
-    let holds = |needle: &str| bytes.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle.as_bytes()));
+pub fn found(bytes: &[u8], secrets: &[(&'static str, String)]) -> Vec<String> {
+    let shown = bytes.to_ascii_lowercase();
+    let holds = |needle: &str| memchr::memmem::find(&shown, needle.to_ascii_lowercase().as_bytes()).is_some();
     let forms = secrets.iter().flat_map(|(name, secret)| encodings(secret).into_iter().map(move |form| (name, form)));
     forms.filter(|(_, (_, text))| holds(text)).map(|(name, (how, _))| format!("{name} as {how}")).collect()
 }
@@ -54,7 +55,7 @@ fn unpacked(bytes: &[u8]) -> Vec<u8> {
 
 /// Every secret that the gateway tells an operator, writes to its log, or leaves in a file: in each answer that can be had
 /// without a parameter, in each connection's, in a backup, an export, an archive and a bundle.
-pub async fn told(gateway: &Gateway, admin: &Admin, secrets: &Secrets) -> Vec<String> {
+pub async fn told(gateway: &Gateway, admin: &Admin, secrets: &[(&'static str, String)]) -> Vec<String> {
     let document = admin.get("/api/openapi.json").await;
     let connections = admin.get("/api/providers").await;
     let connections = connections["connections"].as_array().unwrap().clone();
