@@ -94,7 +94,7 @@ enum Connections<'a> {
     /// Nothing.
     Same,
     /// This one is new, other or gone.
-    Other(&'a str, Option<ConnectionRow>),
+    Other(&'a str, Option<Box<ConnectionRow>>),
     /// These are they.
     All(Vec<(ConnectionRow, Source)>),
 }
@@ -208,7 +208,7 @@ impl Directory {
         match self.connections(&before, &next, changed).await? {
             // The ways out may have changed.
             Connections::Same => self.egress.iter().for_each(|egress| egress.follow(&next.settings, &next.listed)),
-            Connections::Other(id, row) => self.put_one(&mut next, id, row).await?,
+            Connections::Other(id, row) => self.put_one(&mut next, id, row.map(|row| *row)).await?,
             Connections::All(rows) => self.put_all(&mut next, rows).await?,
         }
         let plan = self.draw_plan(&next);
@@ -252,7 +252,7 @@ impl Directory {
             return Ok(Connections::Same);
         }
         match changed.filter(|_| stands && next.read_at.is_next(&before.read_at, Noun::Connections)) {
-            Some(id) => Ok(Connections::Other(id, self.store.connections().find(id).await?)),
+            Some(id) => Ok(Connections::Other(id, self.store.connections().find(id).await?.map(Box::new))),
             None => self.rows().await.map(Connections::All),
         }
     }

@@ -16,7 +16,7 @@ pub fn routes() -> Vec<RouteSpec> {
 async fn metrics(request: HttpRequest) -> Result<HttpResponse, Refusal> {
     let app = guard::app(&request)?;
     let metrics = request.app_data::<web::Data<Metrics>>().ok_or_else(Refusal::internal)?;
-    let snapshots = live::published(&app);
+    let snapshots = live::published(app);
     let vitals = Vitals {
         uptime: app.clock.now().since(app.lifecycle.started_at()),
         in_flight: app.lifecycle.in_flight(),
