@@ -306,7 +306,7 @@ pub async fn wants_demo(
     Ok(match config.demo.enabled {
         When::Always => true,
         When::Never => false,
-        When::Auto => environment.is_empty() && store.connections().list().await?.is_empty(),
+        When::Auto => environment.is_empty() && store.connections().is_empty().await?,
     })
 }
 
@@ -392,7 +392,7 @@ async fn sign_in(admin: &Admin, initial: Option<&SecretString>, source: Source) 
 
 /// The key for the first call, while there is none at all.
 async fn first_key(app: &App) -> Result<Option<SecretString>, BootError> {
-    if !app.store.api_keys().list().await?.is_empty() {
+    if !app.store.api_keys().is_empty().await? {
         return Ok(None);
     }
     let (row, secret) = client_keys::fresh(&app.vault, client_keys::FIRST_KEY, app.clock.wall().0)?;

@@ -56,7 +56,22 @@ impl Registry {
     fn apply(&mut self, configs: Vec<ConnectionConfig>, own: &Addr<Self>) -> Vec<Arc<ConnectionHandle>> {
         let wanted: HashMap<_, _> = configs.into_iter().map(|config| (config.id.clone(), config)).collect();
         self.handles.retain(|id, _| wanted.contains_key(id));
-        let mut handles: Vec<_> = wanted.into_values().map(|config| self.place(config, own)).collect();
+        wanted.into_values().for_each(|config| drop(self.place(config, own)));
+        self.all()
+    }
+
+    fn change(
+        &mut self,
+        ChangeConnections { put, gone }: ChangeConnections,
+        own: &Addr<Self>,
+    ) -> Vec<Arc<ConnectionHandle>> {
+        gone.iter().for_each(|id| drop(self.handles.remove(id)));
+        put.into_iter().for_each(|config| drop(self.place(config, own)));
+        self.all()
+    }
+
+    fn all(&self) -> Vec<Arc<ConnectionHandle>> {
+        let mut handles: Vec<_> = self.handles.values().cloned().collect();
         handles.sort_by(|a, b| a.id().cmp(b.id()));
         handles
     }
@@ -176,6 +191,25 @@ impl Handler<ApplyConnections> for Registry {
     }
 }
 
+/// These connections are new or other from now on, and those are gone; the rest stays. The answer lists all handles.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Arc<ConnectionHandle>>, Crashed>")]
+pub struct ChangeConnections {
+    /// New, or in the place of those with the same ids.
+    pub put: Vec<ConnectionConfig>,
+    /// Not there any more.
+    pub gone: Vec<ConnectionId>,
+}
+
+impl Handler<ChangeConnections> for Registry {
+    type Result = MessageResult<ChangeConnections>;
+
+    fn handle(&mut self, change: ChangeConnections, ctx: &mut Self::Context) -> Self::Result {
+        let own = ctx.address();
+        MessageResult(guarded(self, ctx, "ChangeConnections", |registry| registry.change(change, &own)))
+    }
+}
+
 /// This connection did not take its reports.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -194,17 +228,32 @@ impl Handler<Revive> for Registry {
     }
 }
 
-/// How is everybody? One that does not answer in time is shown as it last published itself.
-#[derive(Debug, Clone, Copy, Message)]
+/// How are these? One that does not answer in time is shown as it last published itself, one that is not there not at all.
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Vec<Snapshot>")]
-pub struct GetSnapshots;
+pub struct GetSnapshots {
+    /// Who is asked. Each is a message: for sums over all there is [`Snapshot::published`].
+    pub of: Vec<ConnectionId>,
+}
+
+/// Are you there?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Ping;
+
+impl Handler<Ping> for Registry {
+    type Result = ();
+
+    /// It shares its thread with all connections: while it answers, none of them is stuck.
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
 
 impl Handler<GetSnapshots> for Registry {
     type Result = ResponseActFuture<Self, Vec<Snapshot>>;
 
-    fn handle(&mut self, _: GetSnapshots, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, GetSnapshots { of }: GetSnapshots, _: &mut Self::Context) -> Self::Result {
         let clock = Arc::clone(&self.ports.clock);
-        let asked: Vec<_> = self.handles.values().cloned().collect();
+        let asked: Vec<_> = of.iter().filter_map(|id| self.handles.get(id).cloned()).collect();
         let answers = async move {
             // One that cannot be looked at is left out; the others are shown all the same.
             let each = asked.iter().map(|handle| caught("GetSnapshots", ask(handle, clock.as_ref())));
@@ -224,7 +273,7 @@ async fn ask(handle: &ConnectionHandle, clock: &dyn crate::clock::Clock) -> Snap
     {
         return snapshot;
     }
-    Snapshot { stale: true, ..Snapshot::of(handle, &handle.remembered(), clock.both()) }
+    Snapshot { stale: true, ..Snapshot::published(handle, clock.both()) }
 }
 
 #[cfg(test)]
@@ -243,7 +292,8 @@ mod tests {
     }
 
     async fn shown(rig: &Rig) -> Vec<String> {
-        let asked = rig.registry.send(GetSnapshots);
+        let of = ["a", "b", "c"].map(ConnectionId::from).to_vec();
+        let asked = rig.registry.send(GetSnapshots { of });
         let answered = tokio::time::timeout(ANSWER_WITHIN * 2, asked).await.expect("the registry answers").unwrap();
         answered.iter().map(|snapshot| snapshot.id.to_string()).collect()
     }
@@ -260,6 +310,22 @@ mod tests {
         assert!(lost.is_err());
         assert_eq!((between, taken.unwrap().len()), (vec!["a".to_owned()], 2));
         assert_eq!(shown(&rig).await, ["a", "c"]);
+    }
+
+    #[actix::test]
+    async fn a_change_touches_who_is_named_and_leaves_the_others_as_they_are() {
+        let rig = Rig::start(vec![config("a"), config("b")]).await;
+        let slots = |most| ConnectionConfig { max_concurrent: most, ..config("b") };
+
+        let change = ChangeConnections { put: vec![slots(7), config("c")], gone: vec!["a".into(), "nobody".into()] };
+        let handles = rig.registry.send(change).await.unwrap().unwrap();
+        settle().await;
+
+        let seen: Vec<_> =
+            handles.iter().map(|handle| (handle.id().as_str(), handle.config().max_concurrent)).collect();
+        assert_eq!(seen, [("b", 7), ("c", config("c").max_concurrent)]);
+        assert!(Arc::ptr_eq(&handles[0], &rig.connection("b")), "it is the same connection as before");
+        assert_eq!(shown(&rig).await, ["b", "c"]);
     }
 
     #[actix::test]

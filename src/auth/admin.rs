@@ -10,8 +10,8 @@ use arc_swap::ArcSwapOption;
 use omniroute_actors::clock::{Clock, Moment};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
+use super::hashing::Hashing;
 use crate::infra::crypto::{CryptoError, KeyHasher, Vault, hash_password, random_token, verify_password};
 use crate::store::{Store, StoreError};
 
@@ -21,10 +21,6 @@ const SETTING: &str = "admin_password";
 pub const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 12..=200;
 /// How long a set-up token is good for.
 const TOKEN_FOR: Duration = Duration::from_secs(30 * 60);
-/// Hashes computed at a time: each takes 19 MiB and tens of milliseconds of a core that requests need.
-const HASHES_AT_ONCE: usize = 2;
-/// Longest wait for a turn.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why the administrator cannot be checked or changed now.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +53,7 @@ pub struct Admin {
     store: Store,
     hasher: KeyHasher,
     clock: Arc<dyn Clock>,
-    turns: Arc<Semaphore>,
+    hashing: Hashing,
     token: ArcSwapOption<Token>,
 }
 
@@ -75,8 +71,8 @@ impl std::fmt::Debug for Admin {
 impl Admin {
     /// The account in this store.
     pub fn new(store: Store, vault: &Vault, clock: Arc<dyn Clock>) -> Self {
-        let turns = Arc::new(Semaphore::new(HASHES_AT_ONCE));
-        Self { store, hasher: vault.sessions().clone(), clock, turns, token: ArcSwapOption::empty() }
+        let hasher = vault.sessions().clone();
+        Self { store, hasher, clock, hashing: Hashing::start(), token: ArcSwapOption::empty() }
     }
 
     /// For the start: make sure that somebody can sign in. Stores the configured first password if none is stored;
@@ -115,11 +111,13 @@ impl Admin {
     /// # Errors
     /// When it cannot be found out.
     pub async fn check(&self, password: SecretString) -> Result<bool, AdminError> {
+        // Before the store is asked: a flood of logins is not to become a flood of queries.
+        let place = self.hashing.place()?;
         match self.stored_hash().await? {
-            Some(hash) => self.in_turn(move || verify_password(&password, &hash)).await,
+            Some(hash) => place.run(move || verify_password(&password, &hash)).await,
             None => {
                 let right = self.take_token(&password);
-                self.in_turn(move || hash_password(&password).map(drop)).await?;
+                place.run(move || hash_password(&password).map(drop)).await?;
                 Ok(right)
             }
         }
@@ -157,7 +155,7 @@ impl Admin {
 
     async fn store_password(&self, password: &SecretString, first: bool) -> Result<(), AdminError> {
         let password = password.clone();
-        let hash = self.in_turn(move || hash_password(&password)).await?;
+        let hash = self.hashing.place()?.run(move || hash_password(&password)).await?;
         let value = json!({ "hash": hash });
         let written = self.store.settings().put(SETTING, value, first.then_some(0), self.clock.wall().0).await;
         match written {
@@ -169,21 +167,6 @@ impl Admin {
     async fn stored_hash(&self) -> Result<Option<String>, StoreError> {
         let row = self.store.settings().get(SETTING).await?;
         Ok(row.and_then(|row| row.value.get("hash").and_then(Value::as_str).map(ToOwned::to_owned)))
-    }
-
-    async fn in_turn<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, CryptoError> + Send + 'static,
-    ) -> Result<T, AdminError> {
-        let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn.ok().and_then(Result::ok).ok_or(AdminError::Busy)?;
-        // The turn goes along: a client that hangs up does not free it before the core is free.
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(turn);
-            result
-        });
-        Ok(done.await.map_err(|error| CryptoError::Password(error.to_string()))??)
     }
 }
 

@@ -3,11 +3,13 @@
 //! A well-formed key that is not in the map may have been made on another instance: it is looked up in the store once
 //! every few seconds at most, and only some look-ups a second are made for all unknown keys together, so that made-up
 //! keys cannot load the database.
+//!
+//! The database counts the changes of keys: an unchanged count costs no reading, and one more than before, after a change
+//! that was made here, costs one row. A hundred thousand keys are read anew only when somebody else changed one.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
@@ -18,15 +20,20 @@ use omniroute_actors::clock::Clock;
 use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 
+use self::shards::Shards;
 use super::credential::{AuthFailure, credential, in_query};
 use super::principal::{Kind, Principal, Scopes};
 use crate::config::ConfigHandle;
 use crate::infra::crypto::{KeyHasher, Vault, looks_like_key};
-use crate::store::{ApiKeyRow, Store, StoreError};
+use crate::store::{ApiKeyRow, Noun, Revisions, Store, StoreError};
+
+mod shards;
 
 /// How long a key that the store does not know is not asked for again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 const UNKNOWN_REMEMBERED: u64 = 10_000;
+/// A use may be noted so much later than it says.
+const NOTED_LATE_MS: i64 = 1_000;
 /// Look-ups for unknown keys, all together.
 const LOOK_UPS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
@@ -41,16 +48,19 @@ struct Inner {
     anonymous: Arc<Principal>,
     service: Arc<Principal>,
     published: ArcSwap<Snapshot>,
-    tickets: AtomicU64,
+    /// One reading of the store at a time: an older one never replaces a newer one.
+    turn: tokio::sync::Mutex<()>,
+    /// Uses up to then are in the store.
+    flushed_to: AtomicI64,
     unknown: Cache<String, ()>,
     look_ups: DefaultDirectRateLimiter,
 }
 
 #[derive(Clone, Default)]
 struct Snapshot {
-    /// Which reading of the store this is: an older one never replaces a newer one.
-    ticket: u64,
-    keys: HashMap<String, Arc<Principal>>,
+    /// What the store had counted when this was read.
+    read_at: Revisions,
+    keys: Shards,
     service_hash: Option<String>,
 }
 
@@ -73,30 +83,69 @@ impl KeyRing {
             service: free(Kind::Service, &clock),
             clock,
             published: ArcSwap::default(),
-            tickets: AtomicU64::new(0),
+            turn: tokio::sync::Mutex::new(()),
+            flushed_to: AtomicI64::new(0),
             unknown: Cache::builder().max_capacity(UNKNOWN_REMEMBERED).time_to_live(UNKNOWN_FOR).build(),
             look_ups: RateLimiter::direct(Quota::per_second(LOOK_UPS_PER_SECOND)),
         }))
     }
 
-    /// Read every key and the service key again and publish them. After each change of a key, after a reload of the
-    /// configuration, and now and then for what other instances changed.
+    /// Take up whatever changed of keys and of the service key. After a reload of the configuration, and now and then for
+    /// what other instances changed.
     ///
     /// # Errors
     /// When the store does not answer; the old keys stay.
     pub async fn reload(&self, store: &Store) -> Result<(), StoreError> {
-        let ticket = self.0.tickets.fetch_add(1, Ordering::AcqRel) + 1;
+        let _turn = self.0.turn.lock().await;
+        let (counts, service_hash) = (store.revisions().await?, self.service_hash());
+        let now = self.0.published.load_full();
+        if counts.moved(&now.read_at, Noun::Keys) {
+            return self.read_all(store, counts).await;
+        }
+        if now.service_hash != service_hash {
+            self.0.published.store(Arc::new(Snapshot { service_hash, ..Snapshot::clone(&now) }));
+        }
+        Ok(())
+    }
+
+    /// Take up the change of one key that was just written by the caller: known by its hash, new, other or gone.
+    ///
+    /// # Errors
+    /// When the store does not answer; the old keys stay.
+    pub async fn take_up(&self, hash: &str, store: &Store) -> Result<(), StoreError> {
+        let _turn = self.0.turn.lock().await;
+        let (counts, now) = (store.revisions().await?, self.0.published.load_full());
+        if !counts.moved(&now.read_at, Noun::Keys) {
+            return Ok(());
+        }
+        if !counts.is_next(&now.read_at, Noun::Keys) {
+            return self.read_all(store, counts).await;
+        }
+        let row = store.api_keys().find_by_hash(hash).await?;
+        self.replace(hash, row.as_ref(), counts);
+        Ok(())
+    }
+
+    async fn read_all(&self, store: &Store, counts: Revisions) -> Result<(), StoreError> {
         let rows = store.api_keys().list().await?;
+        let now = self.0.published.load();
+        let keys = Shards::of(rows.iter().map(|row| self.entry(row, &now)));
         let service_hash = self.service_hash();
-        self.0.published.rcu(|now| {
-            if now.ticket > ticket {
-                return Arc::clone(now);
-            }
-            let keys = rows.iter().map(|row| self.entry(row, now)).collect();
-            Arc::new(Snapshot { ticket, keys, service_hash: service_hash.clone() })
-        });
+        self.0.published.store(Arc::new(Snapshot { read_at: counts, keys, service_hash }));
         self.0.unknown.invalidate_all();
         Ok(())
+    }
+
+    /// Show one key as it is now.
+    fn replace(&self, hash: &str, row: Option<&ApiKeyRow>, counts: Revisions) {
+        let now = self.0.published.load();
+        let mut next = Snapshot { read_at: counts, ..Snapshot::clone(&now) };
+        match row.map(|row| self.entry(row, &now)) {
+            Some((hash, owner)) => next.keys.put(hash, owner),
+            None => next.keys.remove(hash),
+        }
+        self.0.published.store(Arc::new(next));
+        self.0.unknown.invalidate(hash);
     }
 
     /// Who sent this request.
@@ -124,15 +173,14 @@ impl KeyRing {
         if self.0.unknown.contains_key(hash) || self.0.look_ups.check().is_err() {
             return unknown();
         }
+        let _turn = self.0.turn.lock().await;
         let Some(row) = store.api_keys().find_by_hash(hash).await? else {
             self.0.unknown.insert(hash.to_owned(), ());
             return unknown();
         };
-        self.0.published.rcu(|now| {
-            let mut next = Snapshot::clone(now);
-            next.keys.extend([self.entry(&row, now)]);
-            next
-        });
+        // The count stays: what else was changed is still to be read.
+        let counts = self.0.published.load().read_at.clone();
+        self.replace(hash, Some(&row), counts);
         let found = self.0.published.load().keys.get(hash).cloned();
         Ok(found.ok_or_else(|| AuthFailure::Unknown(hash.to_owned())).and_then(|owner| self.admit(owner)))
     }
@@ -153,13 +201,19 @@ impl KeyRing {
     /// # Errors
     /// When the store does not answer; nothing is forgotten then.
     pub async fn flush_uses(&self, store: &Store) -> Result<(), StoreError> {
-        let published = self.0.published.load_full();
+        let (published, begun) = (self.0.published.load_full(), self.0.clock.wall().0);
+        // One that is used at this very moment may be noted twice, and none is missed.
+        let since = self.0.flushed_to.load(Ordering::Relaxed).max(1);
         let used = published.keys.values().filter_map(|owner| match &owner.kind {
-            Kind::Key { id, .. } => Some((id.clone(), owner.limits.used_at.load(Ordering::Relaxed))),
+            Kind::Key { id, .. } => Some((id, owner.limits.used_at.load(Ordering::Relaxed))),
             _ => None,
         });
-        let uses: Vec<_> = used.filter(|(_, at)| *at > 0).collect();
-        if uses.is_empty() { Ok(()) } else { store.api_keys().touch_last_used(&uses).await }
+        let uses: Vec<_> = used.filter(|(_, at)| *at >= since).map(|(id, at)| (id.clone(), at)).collect();
+        if !uses.is_empty() {
+            store.api_keys().touch_last_used(&uses).await?;
+        }
+        self.0.flushed_to.store(begun.saturating_sub(NOTED_LATE_MS), Ordering::Relaxed);
+        Ok(())
     }
 
     /// When a key was last used by this process, if it was.

@@ -12,6 +12,7 @@ mod client_ip;
 pub mod client_keys;
 mod credential;
 mod csrf;
+mod hashing;
 pub(crate) mod id_token;
 mod keyring;
 mod limits;

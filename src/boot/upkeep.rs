@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use omniroute_actors::supervisor::GetSnapshots;
+use omniroute_actors::supervisor::Ping;
 
 use serde_json::json;
 
@@ -89,6 +89,7 @@ async fn news(app: App) {
         tracing::warn!(%error, "the client keys cannot be read, the old ones stay");
     }
     if app.store.engine() == Engine::Postgres
+        && app.directory.is_behind().await.unwrap_or(true)
         && let Err(error) = app.directory.refresh().await
     {
         tracing::warn!(%error, "the directory cannot be read, the old one stays");
@@ -161,7 +162,7 @@ async fn status(app: App) {
 
 /// Only actors that answer are alive: a stuck actor system is to be restarted.
 async fn alive(app: App) {
-    match app.registry.send(GetSnapshots).timeout(NEWS_EVERY).await {
+    match app.registry.send(Ping).timeout(NEWS_EVERY).await {
         Ok(_) => ServiceManager.alive(),
         Err(error) => tracing::error!(%error, "the actor system does not answer"),
     }

@@ -147,7 +147,13 @@ fn from_environment(names: &[String], before: &str) -> Option<String> {
     Some(format!("{before}provider keys of this environment are counted in, the gateway's may differ: {names}"))
 }
 
-fn report(model: &str, explanation: &Explanation, listed: &[Listed], now: Now, environment: Vec<String>) -> Report {
+fn report(
+    model: &str,
+    explanation: &Explanation,
+    listed: &[Arc<Listed>],
+    now: Now,
+    environment: Vec<String>,
+) -> Report {
     let lines = |leg: &ExplainedLeg| leg.connections.iter().map(|one| line(leg, one, now)).collect::<Vec<_>>();
     let excluded = explanation.excluded.iter().map(|out| Out {
         provider: out.provider.to_string(),

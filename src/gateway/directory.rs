@@ -1,7 +1,10 @@
 //! The directory: from what is stored, found in the environment and built in, to connections and a plan.
 //!
-//! [`Directory::refresh`] reads everything, hands the connections to the registry and publishes the plan. It is
+//! [`Directory::refresh`] reads what changed, hands the connections to the registry and publishes the plan. It is
 //! awaited after each management write, before the answer: whoever reads the answer can use the change.
+//!
+//! The database counts the changes of each noun ([`Revisions`]). What it has not counted since is not read again, and of
+//! connections, which may be ten thousand, [`Directory::refresh_one`] reads the one that the caller changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,9 +14,11 @@ use actix::Addr;
 use arc_swap::ArcSwap;
 use omniroute_actors::connection::config::{ConnectionConfig, Source};
 use omniroute_actors::connection::handle::ConnectionHandle;
+use omniroute_actors::guard::Crashed;
+use omniroute_actors::ids::ConnectionId;
 use omniroute_actors::router::PublishedPlan;
 use omniroute_actors::router::plan::{ReadyPlan, SavedCombo};
-use omniroute_actors::supervisor::{ApplyConnections, Registry};
+use omniroute_actors::supervisor::{ApplyConnections, ChangeConnections, Registry};
 
 use super::assemble::Assembler;
 use super::combo_settings::ComboSettings;
@@ -25,7 +30,7 @@ use crate::infra::crypto::Vault;
 use crate::providers::EnvironmentConnection;
 use crate::routes::api::effective_resilience;
 use crate::settings::{General, RunTimeSettings};
-use crate::store::{ComboRow, ComboStateRow, ConnectionRow, NodeRow, Store, StoreError};
+use crate::store::{ComboRow, ComboStateRow, ConnectionRow, NodeRow, Noun, Revisions, Store, StoreError};
 use crate::upstream::ClientFactory;
 
 /// A connection with where it comes from.
@@ -37,6 +42,18 @@ pub struct Listed {
     pub source: Source,
     /// Why it cannot be used, if it cannot.
     pub problem: Option<String>,
+}
+
+impl Listed {
+    /// What the list is ordered by: stored ones first, then by provider, priority, name and id.
+    pub fn place(&self) -> (u8, &str, i32, &str, &str) {
+        let source = match self.source {
+            Source::Database => 0,
+            Source::Environment => 1,
+            Source::Demo => 2,
+        };
+        (source, &self.row.provider, self.row.priority, &self.row.name, &self.row.id)
+    }
 }
 
 /// Why the directory could not be rebuilt; the old one stays in force.
@@ -51,14 +68,35 @@ pub enum DirectoryError {
 }
 
 /// What the directory was built from last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Contents {
-    listed: Arc<Vec<Listed>>,
+    /// What the store had counted when this was read.
+    read_at: Revisions,
+    listed: Arc<Vec<Arc<Listed>>>,
+    handles: Vec<Arc<ConnectionHandle>>,
     nodes: Arc<Vec<NodeRow>>,
     combos: Arc<Vec<ComboRow>>,
     settings: Arc<RunTimeSettings>,
     routing: Arc<RoutingRows>,
     resilience: crate::config::Resilience,
+}
+
+impl Contents {
+    /// Whether a connection's row becomes the same connection under both.
+    fn is_ground_of(&self, next: &Self) -> bool {
+        let blocked = |contents: &Self| contents.settings.general.blocked_providers.clone();
+        self.nodes == next.nodes && self.resilience == next.resilience && blocked(self) == blocked(next)
+    }
+}
+
+/// What is to be done about the connections.
+enum Connections<'a> {
+    /// Nothing.
+    Same,
+    /// This one is new, other or gone.
+    Other(&'a str, Option<Box<ConnectionRow>>),
+    /// These are they.
+    All(Vec<(ConnectionRow, Source)>),
 }
 
 /// Builds and publishes.
@@ -111,7 +149,7 @@ pub struct Egress {
 
 impl Egress {
     /// Send calls through the proxies that are set now.
-    fn follow(&self, settings: &RunTimeSettings, listed: &[Listed]) {
+    fn follow(&self, settings: &RunTimeSettings, listed: &[Arc<Listed>]) {
         let homes = listed.iter().map(|entry| (entry.row.id.clone(), entry.row.provider.clone()));
         let ways = settings.proxies.ways(&self.vault, homes.collect());
         self.web.set_ways(ways.clone());
@@ -139,37 +177,112 @@ impl Directory {
         }
     }
 
-    /// Read everything anew and publish it.
+    /// Read what changed and publish it.
     ///
     /// # Errors
     /// When store or actors do not answer; nothing has changed then.
     pub async fn refresh(&self) -> Result<Arc<ReadyPlan>, DirectoryError> {
+        self.renew(None).await
+    }
+
+    /// Whether something was changed that is not in force here: by another instance.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_behind(&self) -> Result<bool, StoreError> {
+        Ok(self.store.revisions().await?.is_ahead_of(&self.contents.load().read_at))
+    }
+
+    /// The same after a change of one connection, which is then the only one to be read.
+    ///
+    /// # Errors
+    /// When store or actors do not answer; nothing has changed then.
+    pub async fn refresh_one(&self, connection: &str) -> Result<Arc<ReadyPlan>, DirectoryError> {
+        self.renew(Some(connection)).await
+    }
+
+    async fn renew(&self, changed: Option<&str>) -> Result<Arc<ReadyPlan>, DirectoryError> {
         let _turn = self.turn.lock().await;
-        let (nodes, combos) = (self.store.nodes().list().await?, self.store.combos().list().await?);
-        let settings = RunTimeSettings::read(&self.store.settings().all().await?);
-        self.config.lay_over(settings.general.overlay());
-        let resilience = effective_resilience(&self.config.load().resilience, settings.resilience.as_ref());
-        let routing = RoutingRows::load(&self.store).await?;
-        let rows = self.rows().await?;
-        let assembler = Assembler::new(&nodes, &resilience, self.demo_url.as_deref());
-        let (listed, configs) = assemble(&assembler, &settings.general, rows);
-        // Before a connection is there that has to go through one of them.
-        if let Some(egress) = &self.egress {
-            egress.follow(&settings, &listed);
+        let before = self.contents.load_full();
+        let mut next = self.ground(&before).await?;
+        match self.connections(&before, &next, changed).await? {
+            // The ways out may have changed.
+            Connections::Same => self.egress.iter().for_each(|egress| egress.follow(&next.settings, &next.listed)),
+            Connections::Other(id, row) => self.put_one(&mut next, id, row.map(|row| *row)).await?,
+            Connections::All(rows) => self.put_all(&mut next, rows).await?,
         }
-        let handles = self.apply(configs).await?;
-        let contents = Contents {
-            listed: Arc::new(listed),
-            nodes: Arc::new(nodes),
-            combos: Arc::new(combos),
-            settings: Arc::new(settings),
-            routing: Arc::new(routing),
-            resilience,
-        };
-        let plan = self.draw_plan(&contents, handles);
-        self.contents.store(Arc::new(contents));
+        let plan = self.draw_plan(&next);
+        self.contents.store(Arc::new(next));
         self.plan.store(Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// Everything but the connections, as it is now.
+    async fn ground(&self, before: &Contents) -> Result<Contents, DirectoryError> {
+        let (store, mut next) = (&self.store, before.clone());
+        next.read_at = store.revisions().await?;
+        let moved = |noun| next.read_at.moved(&before.read_at, noun);
+        if moved(Noun::Nodes) {
+            next.nodes = Arc::new(store.nodes().list().await?);
+        }
+        if moved(Noun::Combos) {
+            next.combos = Arc::new(store.combos().list().await?);
+        }
+        if moved(Noun::Settings) {
+            next.settings = Arc::new(RunTimeSettings::read(&store.settings().all().await?));
+        }
+        // What was learned of models is a setting.
+        if moved(Noun::Routing) || moved(Noun::Settings) {
+            next.routing = Arc::new(RoutingRows::load(store).await?);
+        }
+        self.config.lay_over(next.settings.general.overlay());
+        next.resilience = effective_resilience(&self.config.load().resilience, next.settings.resilience.as_ref());
+        Ok(next)
+    }
+
+    /// Which connections are to be made anew.
+    async fn connections<'a>(
+        &self,
+        before: &Contents,
+        next: &Contents,
+        changed: Option<&'a str>,
+    ) -> Result<Connections<'a>, StoreError> {
+        let stands = before.read_at.of(Noun::Connections).is_some() && before.is_ground_of(next);
+        if stands && !next.read_at.moved(&before.read_at, Noun::Connections) {
+            return Ok(Connections::Same);
+        }
+        match changed.filter(|_| stands && next.read_at.is_next(&before.read_at, Noun::Connections)) {
+            Some(id) => Ok(Connections::Other(id, self.store.connections().find(id).await?.map(Box::new))),
+            None => self.rows().await.map(Connections::All),
+        }
+    }
+
+    async fn put_all(&self, next: &mut Contents, rows: Vec<(ConnectionRow, Source)>) -> Result<(), DirectoryError> {
+        let assembler = Assembler::new(&next.nodes, &next.resilience, self.demo_url.as_deref());
+        let (listed, configs) = assemble(&assembler, &next.settings.general, rows);
+        // Before a connection is there that has to go through one of them.
+        if let Some(egress) = &self.egress {
+            egress.follow(&next.settings, &listed);
+        }
+        next.listed = Arc::new(listed);
+        next.handles = self.apply(ApplyConnections(configs)).await?;
+        Ok(())
+    }
+
+    async fn put_one(&self, next: &mut Contents, id: &str, row: Option<ConnectionRow>) -> Result<(), DirectoryError> {
+        let assembler = Assembler::new(&next.nodes, &next.resilience, self.demo_url.as_deref());
+        let row = row.map(|row| (row, Source::Database));
+        let (one, put) = assemble(&assembler, &next.settings.general, row.into_iter().collect());
+        let is_it = |entry: &Arc<Listed>| entry.row.id == id && entry.source == Source::Database;
+        let mut listed: Vec<_> = next.listed.iter().filter(|entry| !is_it(entry)).cloned().chain(one).collect();
+        listed.sort_by(|a, b| a.place().cmp(&b.place()));
+        if let Some(egress) = &self.egress {
+            egress.follow(&next.settings, &listed);
+        }
+        next.listed = Arc::new(listed);
+        let gone = if put.is_empty() { vec![ConnectionId::from(id)] } else { Vec::new() };
+        next.handles = self.apply(ChangeConnections { put, gone }).await?;
+        Ok(())
     }
 
     /// Read what combos remembered before the restart, for the first plan. What does not fit begins afresh.
@@ -206,8 +319,8 @@ impl Directory {
         Ok(rows.len())
     }
 
-    /// Every connection, those from the environment and the demo included.
-    pub fn listed(&self) -> Arc<Vec<Listed>> {
+    /// Every connection, those from the environment and the demo included, in the order of [`Listed::place`].
+    pub fn listed(&self) -> Arc<Vec<Arc<Listed>>> {
         Arc::clone(&self.contents.load().listed)
     }
 
@@ -268,12 +381,17 @@ impl Directory {
         Ok(stored.chain(found).chain(demo).collect())
     }
 
-    async fn apply(&self, configs: Vec<ConnectionConfig>) -> Result<Vec<Arc<ConnectionHandle>>, DirectoryError> {
-        let answer = self.registry.send(ApplyConnections(configs)).await;
+    async fn apply<M>(&self, message: M) -> Result<Vec<Arc<ConnectionHandle>>, DirectoryError>
+    where
+        M: actix::Message<Result = Result<Vec<Arc<ConnectionHandle>>, Crashed>> + Send + 'static,
+        Registry: actix::Handler<M>,
+        <Registry as actix::Actor>::Context: actix::dev::ToEnvelope<Registry, M>,
+    {
+        let answer = self.registry.send(message).await;
         answer.ok().and_then(Result::ok).ok_or(DirectoryError::Actors)
     }
 
-    fn draw_plan(&self, contents: &Contents, handles: Vec<Arc<ConnectionHandle>>) -> Arc<ReadyPlan> {
+    fn draw_plan(&self, contents: &Contents) -> Arc<ReadyPlan> {
         let materials = Materials {
             listed: &contents.listed,
             nodes: &contents.nodes,
@@ -283,7 +401,7 @@ impl Directory {
             max_combo_depth: self.config.load().routing.max_combo_depth as usize,
             with_demo: self.demo_url.is_some(),
         };
-        let mut plan = plan_build::draw(&materials, handles);
+        let mut plan = plan_build::draw(&materials, contents.handles.clone());
         plan.generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let restored = self.restored.swap(Arc::default());
         for (name, combo) in &plan.combos {
@@ -300,7 +418,7 @@ fn assemble(
     assembler: &Assembler<'_>,
     general: &General,
     rows: Vec<(ConnectionRow, Source)>,
-) -> (Vec<Listed>, Vec<ConnectionConfig>) {
+) -> (Vec<Arc<Listed>>, Vec<ConnectionConfig>) {
     let mut configs = Vec::new();
     let listed = rows.into_iter().map(|(row, source)| {
         let blocked = general.blocks(&row.provider).then(|| "its provider is blocked in the settings".to_owned());
@@ -309,8 +427,9 @@ fn assemble(
         if let Some(problem) = &problem {
             tracing::warn!(connection.id = row.id, provider = row.provider, problem, "a connection cannot be used");
         }
-        Listed { row, source, problem }
+        Arc::new(Listed { row, source, problem })
     });
-    let listed = listed.collect();
+    let mut listed: Vec<_> = listed.collect();
+    listed.sort_by(|a, b| a.place().cmp(&b.place()));
     (listed, configs)
 }

@@ -36,7 +36,7 @@ pub struct Knowledge {
 
 impl Knowledge {
     /// From what is stored.
-    pub fn of(listed: &[Listed], routing: &RoutingRows) -> Self {
+    pub fn of(listed: &[Arc<Listed>], routing: &RoutingRows) -> Self {
         let read = |data: &Value| serde_json::from_value::<FactsText>(data.clone());
         let mut stored: Vec<_> = routing
             .facts
@@ -50,7 +50,7 @@ impl Knowledge {
             })
             .collect();
         stored.sort_by_key(|(glob, _)| glob.specificity());
-        let named = |entry: &Listed| {
+        let named = |entry: &Arc<Listed>| {
             let models = entry.row.provider_specific_data.get("models").and_then(Value::as_object);
             let provider = &entry.row.provider;
             let facts = models.into_iter().flatten().filter_map(|(model, data)| Some((model, read(data).ok()?)));
@@ -122,7 +122,7 @@ mod tests {
             problem: None,
         };
         listed.row.provider_specific_data = json!({"models": {"mine": {"maxOutput": 100}, "odd": 3}});
-        let listed = [listed];
+        let listed = [Arc::new(listed)];
 
         let knowledge = Knowledge::of(&listed, &routing);
 

@@ -26,7 +26,7 @@ use crate::store::{ComboRow, FallbackChainRow, MappingRow, NodeRow};
 /// What a plan is made from.
 pub struct Materials<'a> {
     /// Every connection.
-    pub listed: &'a [Listed],
+    pub listed: &'a [Arc<Listed>],
     /// The operator's own endpoints.
     pub nodes: &'a [NodeRow],
     /// Stored combos.
@@ -106,8 +106,8 @@ fn add_told_models(plan: &mut RoutingPlan, from: &Materials<'_>) {
 }
 
 /// The models that connections name themselves, and those of the demo.
-fn add_own_models(plan: &mut RoutingPlan, listed: &[Listed]) {
-    for Listed { row, source, .. } in listed {
+fn add_own_models(plan: &mut RoutingPlan, listed: &[Arc<Listed>]) {
+    for Listed { row, source, .. } in listed.iter().map(AsRef::as_ref) {
         let provider = ProviderId::from(row.provider.as_str());
         let named = row.provider_specific_data.get("models").and_then(Value::as_object).into_iter().flatten();
         let own = row.default_model.as_deref().into_iter().chain(named.map(|(name, _)| name.as_str()));

@@ -145,6 +145,14 @@ impl Call {
         Err(Refusal::new(StatusCode::FORBIDDEN, "AUTH_001", message).beside("needsRole", Role::Admin.as_str()))
     }
 
+    /// Put the change of one connection into force.
+    ///
+    /// # Errors
+    /// When that fails; the change itself is stored.
+    pub async fn refresh_one(&self, connection: &str) -> Result<(), Refusal> {
+        self.app.directory.refresh_one(connection).await.map(drop).map_err(Refusal::from)
+    }
+
     /// Put what was stored into force.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
-use omniroute_actors::supervisor::GetSnapshots;
 
+use super::api::live;
 use super::{Refusal, RouteSpec, Scope, guard};
 use crate::infra::lifecycle::Phase;
 use crate::infra::metrics::{Metrics, Vitals};
@@ -16,8 +16,7 @@ pub fn routes() -> Vec<RouteSpec> {
 async fn metrics(request: HttpRequest) -> Result<HttpResponse, Refusal> {
     let app = guard::app(&request)?;
     let metrics = request.app_data::<web::Data<Metrics>>().ok_or_else(Refusal::internal)?;
-    // The page without the connections is worth more than no page: the rest still tells what is wrong.
-    let snapshots = app.registry.send(GetSnapshots).await.unwrap_or_default();
+    let snapshots = live::published(app);
     let vitals = Vitals {
         uptime: app.clock.now().since(app.lifecycle.started_at()),
         in_flight: app.lifecycle.in_flight(),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, Arbiter};
 use actix_http::Request;
@@ -34,7 +35,7 @@ use crate::infra::stats::Stats;
 use crate::providers::oauth::{Oauth, OauthBook};
 use crate::providers::{Catalog, TokenMinter, discover};
 use crate::store::{Store, StoreOptions};
-use crate::upstream::{ClientFactory, UpstreamSettings};
+use crate::upstream::{ClientFactory, Outside, UpstreamSettings};
 
 pub(super) const PASSWORD: &str = "a long test password";
 
@@ -61,6 +62,11 @@ impl Reloader for NothingNew {
 
 /// A bed before anybody set it up.
 pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
+    bare_in(Outside::default(), change).await
+}
+
+/// The same in other surroundings.
+pub(super) async fn bare_in(outside: Outside, change: impl FnOnce(&mut Config)) -> Bed {
     let dir = tempfile::tempdir().unwrap();
     let vault = Arc::new(Vault::new(&MasterKey::from_bytes([7; 32])));
     let (url, data_dir) = ("sqlite:test.db".to_owned(), dir.path().to_owned());
@@ -71,9 +77,11 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
     config.storage.data_dir = dir.path().to_owned();
     change(&mut config);
     let config = ConfigHandle::new(config);
-    let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..UpstreamSettings::default() };
-    let clients = ClientFactory::new(settings).unwrap();
-    let web = ClientFactory::new(UpstreamSettings::default()).unwrap();
+    // No name is remembered: where one points may change in the middle of a test.
+    let forgetful = UpstreamSettings { dns_cache: Duration::ZERO, dns_stale: Duration::ZERO, ..Default::default() };
+    let settings = UpstreamSettings { allow_private_hosts: vec!["127.0.0.1:*".into()], ..forgetful.clone() };
+    let clients = ClientFactory::with_outside(settings, outside.clone()).unwrap();
+    let web = ClientFactory::with_outside(forgetful, outside).unwrap();
     let book = OauthBook::read(&config.load().oauth.file, &Environment::default()).unwrap();
     let oauth = Arc::new(Oauth::new(clients.clone(), store.clone(), shared.clone(), book));
     let minter = Arc::new(TokenMinter::new(clients.clone(), oauth.clone()));
@@ -98,7 +106,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         segment_bytes: 1 << 20,
         spool_max_bytes: 1 << 20,
         refuse: false,
-        fsync: std::time::Duration::from_secs(1),
+        fsync: Duration::from_secs(1),
     })
     .unwrap();
     let lifecycle = Arc::new(Lifecycle::new(shared.now()));

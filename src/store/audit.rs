@@ -141,8 +141,19 @@ impl Audit<'_> {
     /// Some of the rows that fit, newest first.
     pub async fn page(&self, filter: AuditFilter, skip: i64, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
         let query = move |db: &mut Db| {
-            let rows = fitting(&filter).order(audit::id.desc()).offset(skip.max(0)).limit(limit.max(0));
-            Ok(rows.load::<Record>(db)?)
+            let rows = fitting(&filter).offset(skip.max(0)).limit(limit.max(0));
+            if filter.from.is_none() && filter.to.is_none() {
+                return Ok(rows.order(audit::id.desc()).load::<Record>(db)?);
+            }
+            // Along the index of times; the other order would gather the whole span to sort it.
+            let rows = match filter.before {
+                None => rows,
+                Some(id) => match audit::table.find(id).select(audit::at).first::<i64>(db).optional()? {
+                    Some(at) => rows.filter(audit::at.le(at)),
+                    None => rows,
+                },
+            };
+            Ok(rows.order((audit::at.desc(), audit::id.desc())).load::<Record>(db)?)
         };
         Ok(self.0.read(query).await?.into_iter().map(AuditRow::from).collect())
     }
@@ -150,8 +161,11 @@ impl Audit<'_> {
     /// How many rows fit; nobody counts further than `most`.
     pub async fn count(&self, filter: AuditFilter, most: i64) -> Result<usize, StoreError> {
         let query = move |db: &mut Db| {
-            let ids = fitting(&filter).select(audit::id).order(audit::id.desc()).limit(most.max(0));
-            Ok(ids.load::<i64>(db)?.len())
+            let ids = fitting(&filter).select(audit::id).limit(most.max(0));
+            // A span of time is counted along the index of times, everything else along the newest.
+            let timed = filter.from.is_some() || filter.to.is_some();
+            let found = if timed { ids.load::<i64>(db) } else { ids.order(audit::id.desc()).load::<i64>(db) };
+            Ok(found?.len())
         };
         self.0.read(query).await
     }

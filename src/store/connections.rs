@@ -127,6 +127,20 @@ impl Connections<'_> {
         Ok(record.open(&self.0.vault))
     }
 
+    /// One connection, if it is there.
+    pub async fn find(&self, id: &str) -> Result<Option<ConnectionRow>, StoreError> {
+        match self.get(id).await {
+            Ok(row) => Ok(Some(row)),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is none.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        self.0.read(|db| Ok(connections::table.select(connections::id).first::<String>(db).optional()?.is_none())).await
+    }
+
     /// Store a new connection.
     pub async fn insert(&self, row: &ConnectionRow) -> Result<(), StoreError> {
         let record = self.record(row)?;

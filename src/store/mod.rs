@@ -39,6 +39,7 @@ mod policies;
 mod provider_models;
 mod reader;
 mod responses;
+mod revisions;
 mod schema;
 mod sessions;
 mod settings;
@@ -48,7 +49,7 @@ mod tests;
 mod usage;
 mod writer;
 
-pub use api_keys::{ApiKeyRow, ApiKeys};
+pub use api_keys::{ApiKeyRow, ApiKeys, KeyPage};
 pub use assessments::{AssessmentRow, Assessments};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow, AuditVerdict};
 pub use backup::{Backups, Contents, Take};
@@ -73,6 +74,7 @@ pub use oauth_tokens::{LeaseWish, Leased, OauthSummary, OauthTokenRow, OauthToke
 pub use policies::{Policies, PolicyRow};
 pub use provider_models::{ProviderModelRow, ProviderModels, SyncedModelsRow};
 pub use responses::{KeptResponse, ResponseRow, Responses, RunStatus};
+pub use revisions::{Noun, Revisions};
 pub use sessions::{SessionRow, Sessions};
 pub use settings::{SettingRow, Settings};
 pub use sync_tokens::{SyncTokenRow, SyncTokens};
@@ -298,6 +300,14 @@ impl Store {
     /// Client keys.
     pub fn api_keys(&self) -> ApiKeys<'_> {
         ApiKeys(self)
+    }
+
+    /// How often what is kept in memory was changed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn revisions(&self) -> Result<Revisions, StoreError> {
+        self.read(revisions::load).await
     }
 
     /// Kept answers of the Responses API.

@@ -87,7 +87,7 @@ pub struct OauthTokens<'a>(pub(super) &'a Store);
 
 impl OauthTokens<'_> {
     /// What is known of all tokens.
-    pub async fn summaries(&self) -> Result<Vec<OauthSummary>, StoreError> {
+    pub async fn summaries(&self, of: Option<Vec<String>>) -> Result<Vec<OauthSummary>, StoreError> {
         let columns = (
             tokens::connection_id,
             tokens::about,
@@ -97,7 +97,13 @@ impl OauthTokens<'_> {
             tokens::failure,
             tokens::failed_at,
         );
-        self.0.read(move |db| Ok(tokens::table.select(columns).order(tokens::connection_id).load(db)?)).await
+        let ordered = tokens::table.select(columns).order(tokens::connection_id);
+        self.0
+            .read(move |db| match of {
+                Some(ids) => Ok(ordered.filter(tokens::connection_id.eq_any(ids)).load(db)?),
+                None => Ok(ordered.load(db)?),
+            })
+            .await
     }
 
     /// Store what a sign-in brought, with the connection that it is for: a new one, or one that is there and changes

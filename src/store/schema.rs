@@ -374,3 +374,10 @@ diesel::table! {
         synced_at -> BigInt,
     }
 }
+
+diesel::table! {
+    revisions (name) {
+        name -> Text,
+        value -> BigInt,
+    }
+}

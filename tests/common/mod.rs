@@ -2,6 +2,7 @@
 //! the scenes.
 
 pub mod authorization;
+pub mod canary;
 pub mod database;
 pub mod engine;
 pub mod postgres;

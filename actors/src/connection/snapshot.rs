@@ -88,22 +88,67 @@ pub struct Snapshot {
     pub stale: bool,
 }
 
-impl Snapshot {
-    /// Of this connection, from what is remembered about it.
-    pub fn of(handle: &ConnectionHandle, was: &Remembered, now: Now) -> Self {
-        let (config, traffic) = (handle.config(), &handle.traffic);
+/// What sums over all connections are made of: a snapshot that costs next to nothing.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Its provider.
+    pub provider: ProviderId,
+    /// The one word that matters most now.
+    pub state: ConnectionState,
+    /// The breaker's state; an open one whose time is up shows as half open.
+    pub breaker: BreakerState,
+    /// Until when, if that is known.
+    pub until: Option<UnixMillis>,
+    /// When the last error was.
+    pub last_error: Option<UnixMillis>,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// Requests in flight.
+    pub in_flight: u32,
+}
+
+impl Standing {
+    /// As the connection last published itself.
+    pub fn published(handle: &ConnectionHandle, now: Now) -> Self {
+        Self::of(handle, &handle.remembered(), now)
+    }
+
+    fn of(handle: &ConnectionHandle, was: &Remembered, now: Now) -> Self {
         let view = handle.gate().view();
         let cooling = was.cooldown.filter(|cooldown| cooldown.until > now.moment);
         let breaker = match view.state {
             BreakerState::Open if now.moment >= view.not_before => BreakerState::HalfOpen,
             state => state,
         };
-        let state = state(config.is_active, was.terminal, breaker, cooling.is_some());
+        let state = state(handle.config().is_active, was.terminal, breaker, cooling.is_some());
         let until = match state {
             ConnectionState::Breaker(BreakerState::Open) => Some(view.not_before),
             ConnectionState::CoolingDown => cooling.map(|cooldown| cooldown.until),
             _ => None,
         };
+        Self {
+            provider: handle.provider().clone(),
+            state,
+            breaker,
+            until: until.map(|moment| now.to_wall(moment)),
+            last_error: was.last_error.as_ref().map(|(at, _)| now.to_wall(*at)),
+            consecutive_failures: was.consecutive,
+            in_flight: handle.in_flight(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// As the connection last published itself, without a question to its actor.
+    pub fn published(handle: &ConnectionHandle, now: Now) -> Self {
+        Self { stale: handle.address().is_none(), ..Self::of(handle, &handle.remembered(), now) }
+    }
+
+    /// Of this connection, from what is remembered about it.
+    pub fn of(handle: &ConnectionHandle, was: &Remembered, now: Now) -> Self {
+        let (config, traffic) = (handle.config(), &handle.traffic);
+        let cooling = was.cooldown.filter(|cooldown| cooldown.until > now.moment);
+        let Standing { state, breaker, until, .. } = Standing::of(handle, was, now);
         Self {
             id: handle.id().clone(),
             provider: handle.provider().clone(),
@@ -111,9 +156,9 @@ impl Snapshot {
             source: config.source,
             state,
             breaker,
-            generation: view.generation.get(),
+            generation: handle.gate().view().generation.get(),
             since: now.to_wall(was.since),
-            until: until.map(|moment| now.to_wall(moment)),
+            until,
             reason: reason(state, was, cooling.map(|cooldown| cooldown.reason)),
             last_error: was.last_error.clone().map(|(at, note)| (now.to_wall(at), note)),
             needs_attention: was.attention.clone().map(|(at, note)| (now.to_wall(at), note)),
@@ -145,7 +190,7 @@ impl Snapshot {
 }
 
 /// The locked models that are still locked, in wall time.
-pub(crate) fn lockouts(was: &Remembered, now: Now) -> Vec<LockoutRecord> {
+pub fn lockouts(was: &Remembered, now: Now) -> Vec<LockoutRecord> {
     was.lockouts
         .iter()
         .filter(|(_, lockout)| lockout.until > now.moment)

@@ -233,7 +233,7 @@ async fn a_silent_actor_is_shown_as_it_last_published_itself() {
     rig.connection("a").address().unwrap().do_send(Die);
     settle().await;
 
-    let snapshots = rig.registry.send(GetSnapshots).await.unwrap();
+    let snapshots = rig.registry.send(GetSnapshots { of: vec!["a".into(), "b".into()] }).await.unwrap();
 
     assert_eq!(snapshots.iter().map(|snapshot| snapshot.stale).collect::<Vec<_>>(), [true, false]);
     assert_eq!(snapshots[0].state, ConnectionState::Breaker(BreakerState::Open));

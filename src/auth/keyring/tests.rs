@@ -190,3 +190,55 @@ async fn when_a_key_was_used_is_stored_by_the_flush() {
 
     assert_eq!(bed.store.api_keys().get("k1").await.unwrap().last_used_at, Some(bed.clock.wall().0));
 }
+
+#[actix_web::test]
+async fn one_key_is_taken_up_new_changed_and_gone_and_what_others_changed_meanwhile_comes_along() {
+    let bed = bed();
+    let first = bed.add("first", |_| ()).await;
+    bed.ring.reload(&bed.store).await.unwrap();
+    let hash = |key: &str| bed.vault.client_keys().hash(key);
+
+    let own = bed.add("own", |_| ()).await;
+    bed.ring.take_up(&hash(&own), &bed.store).await.unwrap();
+    assert_eq!(bed.ask(&[("x-api-key", &own)]), Ok(kind("own")));
+
+    let (foreign, second) = (bed.add("foreign", |_| ()).await, bed.add("second", |_| ()).await);
+    bed.ring.take_up(&hash(&second), &bed.store).await.unwrap();
+    assert_eq!(
+        bed.ask(&[("x-api-key", &foreign)]),
+        Ok(kind("foreign")),
+        "two changes are more than the one it knows of"
+    );
+
+    let mut off = bed.store.api_keys().get("own").await.unwrap();
+    off.is_active = false;
+    bed.store.api_keys().update(&off).await.unwrap();
+    bed.ring.take_up(&hash(&own), &bed.store).await.unwrap();
+    bed.store.api_keys().delete("first").await.unwrap();
+    bed.ring.take_up(&hash(&first), &bed.store).await.unwrap();
+
+    assert_eq!(bed.ask(&[("x-api-key", &own)]), Err(AuthFailure::Disabled));
+    assert!(matches!(bed.ask(&[("x-api-key", &first)]), Err(AuthFailure::Unknown(_))));
+    assert_eq!(bed.ask(&[("x-api-key", &second)]), Ok(kind("second")));
+}
+
+#[actix_web::test]
+async fn a_use_is_stored_once_and_the_next_one_again() {
+    let bed = bed();
+    let key = bed.add("k1", |_| ()).await;
+    bed.ring.reload(&bed.store).await.unwrap();
+    let used = async || bed.store.api_keys().get("k1").await.unwrap().last_used_at;
+    let ask = || bed.ring.authenticate(&headers(&[("x-api-key", &key)]), "").unwrap().check_rate().unwrap();
+    ask();
+    bed.ring.flush_uses(&bed.store).await.unwrap();
+    let first = used().await;
+
+    bed.clock.advance(Duration::from_secs(60));
+    bed.ring.flush_uses(&bed.store).await.unwrap();
+    assert_eq!(used().await, first, "nothing was used meanwhile");
+    ask();
+    bed.ring.flush_uses(&bed.store).await.unwrap();
+
+    assert_eq!(used().await, Some(bed.clock.wall().0));
+    assert!(used().await > first);
+}

@@ -1,6 +1,7 @@
 //! The lines of the page that are written at the scrape: families whose members come and go with their connections,
 //! and counters that are no whole numbers.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The page so far.
@@ -23,12 +24,20 @@ impl Page {
 
     /// One sample.
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        if labels.is_empty() {
-            self.line(format_args!("{name} {value}"));
-        } else {
-            self.line(format_args!("{name}{{{}}} {value}", labels.join(",")));
+        self.0.push_str(name);
+        let mut before = '{';
+        for (name, value) in labels {
+            self.0.push(before);
+            self.0.push_str(name);
+            self.0.push_str("=\"");
+            self.0.push_str(&escaped(value));
+            self.0.push('"');
+            before = ',';
         }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        self.line(format_args!(" {value}"));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -38,6 +47,10 @@ impl Page {
 }
 
 /// The name of a connection is its owner's: it may hold anything.
-fn escaped(value: &str) -> String {
-    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+fn escaped(value: &str) -> Cow<'_, str> {
+    if value.contains(['\\', '"', '\n']) {
+        value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n").into()
+    } else {
+        value.into()
+    }
 }

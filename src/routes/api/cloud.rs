@@ -1,6 +1,8 @@
 //! `/api/cloud/*`: what clients that keep their settings alike ask with a key of their own: which connections there are,
 //! what names lead to. Changing anything is for those who manage.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -85,8 +87,9 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let given = Given::read(tokens, &mut form);
     form.finish()?;
 
-    let of =
-        |entry: &&Listed| entry.row.provider == provider && entry.row.is_active && entry.source == Source::Database;
+    let of = |entry: &&Arc<Listed>| {
+        entry.row.provider == provider && entry.row.is_active && entry.source == Source::Database
+    };
     let found = call.app.directory.listed().iter().find(of).map(|entry| entry.row.id.clone());
     let Some(id) = found else { return Err(Refusal::not_found("There is no active connection of this provider")) };
     let row = call.app.store.connections().get(&id).await?;
@@ -96,7 +99,7 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
         given.replace(&call, row).await?;
     }
     call.audit("provider.credentials.updated", &id, json!({"provider": provider, "newCredential": true})).await;
-    call.refresh().await?;
+    call.refresh_one(&id).await?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "message": "Credentials updated successfully", "id": id})))
 }
 

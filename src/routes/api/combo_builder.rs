@@ -1,5 +1,7 @@
 //! `/api/combos/builder/options`: what a form for combos can offer.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use omniroute_actors::router::plan::{RoutingPlan, Strategy};
 use serde_json::{Value, json};
@@ -51,14 +53,14 @@ fn label(strategy: Strategy) -> String {
 }
 
 /// Providers that have a connection, each with what it serves and by whom.
-fn providers(plan: &RoutingPlan, listed: &[Listed]) -> Vec<Value> {
+fn providers(plan: &RoutingPlan, listed: &[Arc<Listed>]) -> Vec<Value> {
     let mut ids: Vec<&str> = listed.iter().map(|entry| entry.row.provider.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
     ids.into_iter().map(|id| provider(id, plan, listed)).collect()
 }
 
-fn provider(id: &str, plan: &RoutingPlan, listed: &[Listed]) -> Value {
+fn provider(id: &str, plan: &RoutingPlan, listed: &[Arc<Listed>]) -> Value {
     let spec = Catalog::builtin().get(id);
     let entry = plan.providers.iter().find(|(provider, _)| provider.as_str() == id).map(|(_, entry)| entry);
     let own = listed.iter().filter(|entry| entry.row.provider == id);
@@ -82,6 +84,6 @@ fn provider(id: &str, plan: &RoutingPlan, listed: &[Listed]) -> Value {
     })
 }
 
-fn own_is_active(id: &str, listed: &[Listed]) -> bool {
+fn own_is_active(id: &str, listed: &[Arc<Listed>]) -> bool {
     listed.iter().any(|entry| entry.row.provider == id && entry.row.is_active && entry.problem.is_none())
 }

@@ -1,6 +1,7 @@
 //! Finding a connection by its id, and showing it as it is now.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use omniroute_actors::connection::config::Source;
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use super::{connection_view, live};
 use crate::gateway::directory::Listed;
+use crate::providers::oauth::AUTH_TYPE;
 use crate::routes::{Call, Refusal};
 use crate::store::OauthSummary;
 
@@ -15,13 +17,13 @@ const NOT_FOUND: &str = "Connection not found";
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The connection of this id, wherever it comes from.
-pub(super) fn listed(call: &Call, id: &str) -> Result<Listed, Refusal> {
+pub(super) fn listed(call: &Call, id: &str) -> Result<Arc<Listed>, Refusal> {
     let all = call.app.directory.listed();
     all.iter().find(|entry| entry.row.id == id).cloned().ok_or_else(|| Refusal::not_found(NOT_FOUND))
 }
 
 /// A connection that can be changed here.
-pub(super) fn stored(call: &Call, id: &str) -> Result<Listed, Refusal> {
+pub(super) fn stored(call: &Call, id: &str) -> Result<Arc<Listed>, Refusal> {
     let listed = listed(call, id)?;
     match listed.source {
         Source::Database => Ok(listed),
@@ -37,15 +39,29 @@ pub(super) fn stored(call: &Call, id: &str) -> Result<Listed, Refusal> {
 /// One connection as the API shows it.
 pub(super) async fn view(call: &Call, id: &str) -> Result<Value, Refusal> {
     let listed = listed(call, id)?;
-    let snapshots = tokio::time::timeout(SHOWN_WITHIN, live::snapshots(&call.app)).await;
+    let one = std::slice::from_ref(&listed);
+    let snapshots = tokio::time::timeout(SHOWN_WITHIN, live::snapshots(&call.app, one)).await;
     let snapshots = snapshots.ok().and_then(Result::ok).unwrap_or_default();
-    let accounts = accounts(call).await?;
-    let live = snapshots.iter().find(|snapshot| snapshot.id.as_str() == id);
-    Ok(connection_view::connection(&listed, live, accounts.get(id)))
+    let accounts = accounts_of(call, one).await?;
+    Ok(connection_view::connection(&listed, snapshots.get(id), accounts.get(id)))
 }
 
-/// What is known of the accounts that are signed in, by connection.
+/// What is known of all accounts that are signed in, by connection.
 pub(super) async fn accounts(call: &Call) -> Result<HashMap<String, OauthSummary>, Refusal> {
-    let summaries = call.app.store.oauth_tokens().summaries().await?;
+    known(call, None).await
+}
+
+/// What is known of those of them that are signed in, by connection.
+pub(super) async fn accounts_of(call: &Call, of: &[Arc<Listed>]) -> Result<HashMap<String, OauthSummary>, Refusal> {
+    let signed_in = of.iter().filter(|entry| entry.row.auth_type == AUTH_TYPE);
+    let ids: Vec<_> = signed_in.map(|entry| entry.row.id.clone()).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    known(call, Some(ids)).await
+}
+
+async fn known(call: &Call, of: Option<Vec<String>>) -> Result<HashMap<String, OauthSummary>, Refusal> {
+    let summaries = call.app.store.oauth_tokens().summaries(of).await?;
     Ok(summaries.into_iter().map(|summary| (summary.connection_id.clone(), summary)).collect())
 }

@@ -1,7 +1,5 @@
 //! A connection as the API shows it: everything but its secret.
 
-use std::collections::HashMap;
-
 use omniroute_actors::connection::config::Source;
 use omniroute_actors::connection::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
@@ -99,13 +97,6 @@ fn absent() -> Value {
         put(&mut fields, name, Value::Null);
     }
     fields
-}
-
-/// Every connection with its state.
-pub(super) fn all(listed: &[Listed], snapshots: &[Snapshot], accounts: &HashMap<String, OauthSummary>) -> Vec<Value> {
-    let by_id: HashMap<&str, &Snapshot> = snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot)).collect();
-    let live = |entry: &Listed| by_id.get(entry.row.id.as_str()).copied();
-    listed.iter().map(|entry| connection(entry, live(entry), accounts.get(&entry.row.id))).collect()
 }
 
 fn masked(data: &Value) -> Value {

@@ -26,6 +26,9 @@ const HISTORY: i64 = 500;
 /// When a caller may ask again for room.
 const COME_BACK: Duration = Duration::from_secs(10);
 
+/// Keys that a form has to choose from; any other is named by its id.
+const KEYS_TO_CHOOSE: i64 = 500;
+
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
     let run = "/api/evals/runs/{id}";
@@ -42,9 +45,9 @@ pub(super) fn routes() -> Vec<RouteSpec> {
 
 async fn overview(call: Call) -> Result<HttpResponse, Refusal> {
     let history = call.app.store.eval_runs().list(None, HISTORY).await?;
-    let keys = call.app.store.api_keys().list().await?;
+    let keys = call.app.store.api_keys().names(KEYS_TO_CHOOSE).await?;
     let keys: Vec<_> =
-        keys.iter().map(|key| json!({"id": key.id, "name": key.name, "isActive": key.is_active})).collect();
+        keys.into_iter().map(|(id, name, active)| json!({"id": id, "name": name, "isActive": active})).collect();
     Ok(HttpResponse::Ok().json(json!({
         "suites": all(&call).await?,
         "recentRuns": history.iter().take(RECENT.into()).map(report::run).collect::<Vec<_>>(),

@@ -6,13 +6,16 @@ use actix_web::{HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
+use super::connection_page::wrong_cursor;
 use crate::auth::{Kind, ModelPatterns, Principal, Scopes, client_keys};
 use crate::routes::body::{iso, iso_or_null, put};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
-use crate::store::{ApiKeyRow, StoreError};
+use crate::store::{ApiKeyRow, KeyPage, StoreError};
 use actix_web::http::StatusCode;
 
 const NOT_FOUND: &str = "Key not found";
+/// What is shown unless less is asked for, and the most: who has more keys goes on with the cursor.
+const MOST_SHOWN: i64 = 500;
 const MOST_MODELS: usize = 1_000;
 const MOST_CONNECTIONS: usize = 100;
 /// Restrictions of the original that are not enforced here.
@@ -36,7 +39,7 @@ const WITHOUT_MEANING: [&str; 4] = ["autoResolve", "allowUsageCommand", "cacheDe
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
     vec![
-        RouteSpec::get("/api/keys", M, "All client keys, masked", list),
+        RouteSpec::get("/api/keys", M, "Client keys, masked, at most 500 a page", list),
         RouteSpec::post("/api/keys", M, "Make a client key; it is shown once", create),
         RouteSpec::get("/api/keys/{id}", M, "One client key, masked", show),
         RouteSpec::put("/api/keys/{id}", M, "Change what a key may do", update),
@@ -47,15 +50,30 @@ pub(super) fn routes() -> Vec<RouteSpec> {
 
 #[derive(Debug, serde::Deserialize)]
 struct Page {
-    limit: Option<usize>,
-    offset: Option<usize>,
+    limit: Option<i64>,
+    offset: Option<i64>,
+    /// Where the page before ended: the time and the id of its last key.
+    cursor: Option<String>,
+    search: Option<String>,
+}
+
+impl Page {
+    fn wish(&self) -> Result<KeyPage, Refusal> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let place = |text: String| text.split_once('.').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
+        let after = given(&self.cursor).map(|text| place(text).ok_or_else(wrong_cursor)).transpose()?;
+        let limit = self.limit.unwrap_or(MOST_SHOWN).clamp(1, MOST_SHOWN);
+        Ok(KeyPage { search: given(&self.search), after, offset: self.offset.unwrap_or(0).max(0), limit })
+    }
 }
 
 async fn list(call: Call, page: web::Query<Page>) -> Result<HttpResponse, Refusal> {
-    let rows = call.app.store.api_keys().list().await?;
-    let (skip, take) = (page.offset.unwrap_or(0), page.limit.unwrap_or(usize::MAX));
-    let keys: Vec<_> = rows.iter().skip(skip).take(take).map(|row| view(&call, row)).collect();
-    Ok(HttpResponse::Ok().json(json!({"keys": keys, "total": rows.len(), "allowKeyReveal": false})))
+    let wish = page.wish()?;
+    let most = usize::try_from(wish.limit).unwrap_or(usize::MAX);
+    let (rows, total) = call.app.store.api_keys().page(wish).await?;
+    let keys: Vec<_> = rows.iter().map(|row| view(&call, row)).collect();
+    let next = rows.last().filter(|_| rows.len() == most).map(|row| format!("{}.{}", row.created_at, row.id));
+    Ok(HttpResponse::Ok().json(json!({"keys": keys, "total": total, "nextCursor": next, "allowKeyReveal": false})))
 }
 
 async fn show(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
@@ -77,7 +95,7 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
 
     call.app.store.api_keys().insert(&row).await?;
     call.audit("apikey.created", &row.id, particulars(&row)).await;
-    call.app.keys.reload(&call.app.store).await?;
+    call.app.keys.take_up(&row.secret_hash, &call.app.store).await?;
     let mut answer = view(&call, &row);
     put(&mut answer, "key", json!(secret.expose_secret()));
     put(&mut answer, "machineId", Value::Null);
@@ -97,7 +115,7 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
 
     call.app.store.api_keys().update(&row).await?;
     call.audit("apikey.updated", &row.id, particulars(&row)).await;
-    call.app.keys.reload(&call.app.store).await?;
+    call.app.keys.take_up(&row.secret_hash, &call.app.store).await?;
     let mut answer = view(&call, &row);
     put(&mut answer, "message", json!("API key settings updated successfully"));
     Ok(HttpResponse::Ok().json(answer))
@@ -107,7 +125,7 @@ async fn delete(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refus
     let row = get(&call, &id).await?;
     call.app.store.api_keys().delete(&id).await?;
     call.audit("apikey.deleted", &id, particulars(&row)).await;
-    call.app.keys.reload(&call.app.store).await?;
+    call.app.keys.take_up(&row.secret_hash, &call.app.store).await?;
     Ok(HttpResponse::Ok().json(json!({"message": "Key deleted successfully"})))
 }
 

@@ -1,12 +1,13 @@
 //! What connections are like at this moment, as the API shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use omniroute_actors::connection::handle::ConnectionHandle;
-use omniroute_actors::connection::snapshot::Snapshot;
+use omniroute_actors::connection::snapshot::{self, Snapshot, Standing};
+use omniroute_actors::ids::ConnectionId;
 use omniroute_actors::resilience::gate::BreakerState;
 use omniroute_actors::resilience::health::{ConnectionState, ErrorNote};
 use omniroute_actors::resilience::learned::LearnedRecord;
@@ -14,6 +15,7 @@ use omniroute_actors::supervisor::{GetSnapshots, Revive};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::gateway::directory::Listed;
 use crate::routes::Refusal;
 use crate::routes::body::{iso, iso_or_null, put};
 
@@ -23,16 +25,39 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const TRIES: u32 = 4;
 const EACH_TRY: Duration = Duration::from_millis(500);
 
-/// Every connection at this moment.
-pub(super) async fn snapshots(app: &App) -> Result<Vec<Snapshot>, Refusal> {
-    let asked = tokio::time::timeout(ANSWER_WITHIN, app.registry.send(GetSnapshots)).await;
+/// These connections at this moment, as their actors tell it, by their ids.
+pub(super) async fn snapshots(app: &App, of: &[Arc<Listed>]) -> Result<HashMap<ConnectionId, Snapshot>, Refusal> {
+    let of = of.iter().map(|entry| ConnectionId::from(entry.row.id.as_str())).collect();
+    let asked = tokio::time::timeout(ANSWER_WITHIN, app.registry.send(GetSnapshots { of })).await;
     match asked {
-        Ok(Ok(snapshots)) => Ok(snapshots),
+        Ok(Ok(snapshots)) => Ok(snapshots.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect()),
         _ => {
             tracing::error!("the registry of connections did not answer an operator");
             Err(Refusal::unavailable("The connections do not answer; try again"))
         }
     }
+}
+
+/// How every connection stands, as it last published itself: sums over all are not worth ten thousand questions.
+pub(super) fn standings(app: &App) -> Vec<Standing> {
+    let now = app.clock.both();
+    let plan = app.plan.load();
+    plan.providers
+        .values()
+        .flat_map(|entry| &entry.connections)
+        .map(|handle| Standing::published(handle, now))
+        .collect()
+}
+
+/// The same with everything that is known.
+pub(in crate::routes) fn published(app: &App) -> Vec<Snapshot> {
+    let now = app.clock.both();
+    let plan = app.plan.load();
+    plan.providers
+        .values()
+        .flat_map(|entry| &entry.connections)
+        .map(|handle| Snapshot::published(handle, now))
+        .collect()
 }
 
 /// The handles of all connections of the plan.
@@ -179,15 +204,15 @@ fn limits(snapshot: &Snapshot) -> Value {
 }
 
 /// Providers, derived from their connections: as good as the best one, for a provider with one good account serves.
-pub(super) fn providers(snapshots: &[Snapshot]) -> Vec<Value> {
-    let mut by_provider: BTreeMap<&str, Vec<&Snapshot>> = BTreeMap::new();
-    for snapshot in snapshots {
-        by_provider.entry(snapshot.provider.as_str()).or_default().push(snapshot);
+pub(super) fn providers(standings: &[Standing]) -> Vec<Value> {
+    let mut by_provider: BTreeMap<&str, Vec<&Standing>> = BTreeMap::new();
+    for standing in standings {
+        by_provider.entry(standing.provider.as_str()).or_default().push(standing);
     }
     by_provider.into_iter().filter_map(|(id, of)| provider(id, &of)).collect()
 }
 
-fn provider(id: &str, of: &[&Snapshot]) -> Option<Value> {
+fn provider(id: &str, of: &[&Standing]) -> Option<Value> {
     let best = of.iter().min_by_key(|snapshot| rank(snapshot.state))?;
     let worst = of.iter().max_by_key(|snapshot| rank(snapshot.state))?;
     Some(json!({
@@ -220,15 +245,16 @@ pub(super) const fn rank(state: ConnectionState) -> u8 {
 }
 
 /// Locked models of all connections, the ones that come back first at the top.
-pub(super) fn lockouts(snapshots: &[Snapshot], now: i64) -> Vec<Value> {
+pub(super) fn lockouts(app: &App) -> Vec<Value> {
+    let (now, plan) = (app.clock.both(), app.plan.load());
     let mut rows: Vec<(i64, Value)> = Vec::new();
-    for snapshot in snapshots {
-        for lockout in &snapshot.lockouts {
-            let remaining = lockout.until.0.saturating_sub(now).max(0);
+    for handle in plan.providers.values().flat_map(|entry| &entry.connections) {
+        for lockout in snapshot::lockouts(&handle.remembered(), now) {
+            let remaining = lockout.until.0.saturating_sub(now.wall.0).max(0);
             let row = json!({
-                "provider": snapshot.provider,
-                "connectionId": snapshot.id,
-                "accountLabel": snapshot.name,
+                "provider": handle.provider(),
+                "connectionId": handle.id(),
+                "accountLabel": handle.config().name,
                 "model": lockout.model,
                 "modelFamily": null,
                 "scope": "connection-model",

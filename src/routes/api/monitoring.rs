@@ -3,12 +3,12 @@
 //! Alive: the process answers. Ready: it should be given requests. A stranger learns whether it runs, which version,
 //! since when and how many of its connections work; everything else is the administrator's.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use omniroute_actors::connection::snapshot::Snapshot;
+use omniroute_actors::connection::snapshot::Standing;
 use omniroute_actors::resilience::gate::BreakerState;
-use omniroute_actors::supervisor::GetSnapshots;
 use serde_json::{Map, Value, json};
 
 use super::{live, resilience};
@@ -70,19 +70,18 @@ async fn reasons(call: &Call) -> Vec<&'static str> {
 }
 
 async fn show(call: Call) -> Result<HttpResponse, Refusal> {
-    // A silent registry must not make the page fail that people open to find out what is wrong.
-    let asked = tokio::time::timeout(STORE_WITHIN, call.app.registry.send(GetSnapshots)).await;
-    let snapshots = asked.ok().and_then(Result::ok).unwrap_or_default();
-    let mut answer = public(&call, &snapshots).await;
+    // What was published: a silent actor must not make the page fail that people open to find out what is wrong.
+    let standings = live::standings(&call.app);
+    let mut answer = public(&call, &standings).await;
     if guard::manager(Role::Viewer, &call.request).await.is_some()
-        && let (Value::Object(answer), Value::Object(more)) = (&mut answer, details(&call, &snapshots).await)
+        && let (Value::Object(answer), Value::Object(more)) = (&mut answer, details(&call, &standings).await)
     {
         answer.extend(more);
     }
     Ok(HttpResponse::Ok().json(answer))
 }
 
-async fn public(call: &Call, snapshots: &[Snapshot]) -> Value {
+async fn public(call: &Call, standings: &[Standing]) -> Value {
     let uptime = call.app.clock.now().since(call.app.lifecycle.started_at()).as_secs_f64();
     let reasons = reasons(call).await;
     json!({
@@ -91,29 +90,34 @@ async fn public(call: &Call, snapshots: &[Snapshot]) -> Value {
         "timestamp": iso(call.now()),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": uptime,
-        "circuitBreakers": breakers(snapshots),
+        "circuitBreakers": breakers(standings),
     })
 }
 
-fn breakers(snapshots: &[Snapshot]) -> Value {
-    let count = |state: BreakerState| snapshots.iter().filter(|snapshot| snapshot.breaker == state).count();
+fn breakers(standings: &[Standing]) -> Value {
+    let count = |state: BreakerState| standings.iter().filter(|standing| standing.breaker == state).count();
     json!({
         "open": count(BreakerState::Open),
         "halfOpen": count(BreakerState::HalfOpen),
         "degraded": count(BreakerState::Degraded),
         "closed": count(BreakerState::Closed),
-        "total": snapshots.len(),
+        "total": standings.len(),
     })
 }
 
-async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
+async fn details(call: &Call, standings: &[Standing]) -> Value {
     let uptime = call.app.clock.now().since(call.app.lifecycle.started_at()).as_secs_f64();
     let memory = json!({"rss": memory::resident(), "limit": memory::limit()});
     let listed = call.app.directory.listed();
     let (mut breakers, mut health) = (Vec::new(), Map::new());
-    for provider in live::providers(snapshots) {
+    let mut by_provider: HashMap<&str, Vec<&Standing>> = HashMap::new();
+    for standing in standings {
+        by_provider.entry(standing.provider.as_str()).or_default().push(standing);
+    }
+    for provider in live::providers(standings) {
         let id = provider.get("provider").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let row = provider_breaker(&id, &provider, snapshots, call.now());
+        let own = by_provider.remove(id.as_str()).unwrap_or_default();
+        let row = provider_breaker(&id, &provider, &own, call.now());
         health.insert(
             id,
             json!({
@@ -142,12 +146,12 @@ async fn details(call: &Call, snapshots: &[Snapshot]) -> Value {
             "catalogCount": Catalog::builtin().iter().count(),
             "configuredCount": providers.len(),
             "activeCount": active.len(),
-            "monitoredCount": snapshots.len(),
+            "monitoredCount": standings.len(),
         },
         "localProviders": {},
         "rateLimitStatus": {},
         "learnedLimits": {},
-        "lockouts": live::lockouts(snapshots, call.now()),
+        "lockouts": live::lockouts(&call.app),
         "quotaMonitor": {"active": 0, "alerting": 0, "exhausted": 0, "errors": 0, "statusCounts": {}, "monitors": []},
         "sessions": sessions(call).await,
         "dedup": {"inflightRequests": 0},
@@ -168,10 +172,9 @@ async fn sessions(call: &Call) -> Value {
     json!({"activeCount": part("count"), "stickyBoundCount": 0, "byApiKey": part("byApiKey"), "top": part("sessions")})
 }
 
-fn provider_breaker(id: &str, provider: &Value, snapshots: &[Snapshot], now: i64) -> Value {
-    let own = || snapshots.iter().filter(|snapshot| snapshot.provider.as_str() == id);
-    let last = own().filter_map(|snapshot| snapshot.last_error.as_ref()).map(|(at, _)| at.0).max();
-    let until = own().filter_map(|snapshot| snapshot.until).map(|until| until.0).min();
+fn provider_breaker(id: &str, provider: &Value, own: &[&Standing], now: i64) -> Value {
+    let last = own.iter().filter_map(|standing| standing.last_error).map(|at| at.0).max();
+    let until = own.iter().filter_map(|standing| standing.until).map(|until| until.0).min();
     let open = provider.get("breaker").and_then(Value::as_str) == Some("OPEN");
     json!({
         "provider": id,

@@ -190,7 +190,7 @@ async fn done(
     call.app.store.oauth_tokens().sign_in(&row, &kept, fresh).await?;
     let particulars = json!({"provider": row.provider, "name": row.name, "flow": flow.as_str(), "new": fresh});
     call.audit("provider.oauth.signed_in", &row.id, particulars).await;
-    call.refresh().await?;
+    call.refresh_one(&row.id).await?;
     Ok(HttpResponse::Ok().json(json!({
         "success": true,
         "connection": {

@@ -1,5 +1,6 @@
 //! `/api/providers/test-batch`: many connections tried, a few at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -47,11 +48,11 @@ async fn batch(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     form.finish()?;
     let provider = provider.map(|named| home_of(&call, &named).map(|home| home.id().to_owned())).transpose()?;
     let (listed, nodes) = (call.app.directory.listed(), call.app.directory.nodes());
-    let wanted = |entry: &&Listed| {
+    let wanted = |entry: &&Arc<Listed>| {
         let home = Home::find(&entry.row.provider, &nodes);
         entry.row.is_active && belongs(&mode, provider.as_deref(), entry, home.as_ref())
     };
-    let chosen: Vec<Listed> = listed.iter().filter(wanted).cloned().collect();
+    let chosen: Vec<Arc<Listed>> = listed.iter().filter(wanted).cloned().collect();
     let results: Vec<Value> = stream::iter(chosen).map(|entry| one(&call, entry)).buffered(AT_A_TIME).collect().await;
     call.refresh().await?;
     let passed = results.iter().filter(|result| result["valid"] == true).count();
@@ -80,7 +81,7 @@ fn belongs(mode: &str, provider: Option<&str>, entry: &Listed, home: Option<&Hom
     }
 }
 
-async fn one(call: &Call, entry: Listed) -> Value {
+async fn one(call: &Call, entry: Arc<Listed>) -> Value {
     let tested = match tokio::time::timeout(EACH_WITHIN, connection_test::run(call, &entry, None)).await {
         Ok(Ok(tested)) => tested,
         Ok(Err(_)) => failed(call, "runtime_error", "the result could not be stored"),

@@ -3,6 +3,8 @@
 //! A credential goes in and never comes out, and it is sent to no other place (scheme, host, port) than the one it was
 //! saved for: a change of the address without a new credential removes it.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use omniroute_actors::clock::UnixMillis;
 use omniroute_actors::connection::SetCooldown;
@@ -11,17 +13,19 @@ use omniroute_actors::resilience::outcome::Outcome;
 use serde_json::{Value, json};
 
 use super::connection_checks::{check_address, drafted, has_moved, home_of, let_pass};
-use super::connection_find::{accounts, listed, stored, view};
+use super::connection_find::{accounts_of, listed, stored, view};
 use super::connection_form::{blank, fill};
+use super::connection_page::Wish;
 use super::probe::{self, Diagnosis, Subject};
 use super::{connection_test, connection_view, live};
+use crate::gateway::directory::Listed;
 use crate::routes::body::put;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
     vec![
-        RouteSpec::get("/api/providers", M, "All connections, without their secrets", list),
+        RouteSpec::get("/api/providers", M, "Connections without their secrets, at most 500 a page", list),
         RouteSpec::post("/api/providers", M, "Add a connection", create),
         RouteSpec::post("/api/providers/validate", M, "Try a credential without storing it", validate),
         RouteSpec::get("/api/providers/{id}", M, "One connection", show),
@@ -32,10 +36,16 @@ pub(super) fn routes() -> Vec<RouteSpec> {
     ]
 }
 
-async fn list(call: Call) -> Result<HttpResponse, Refusal> {
-    let snapshots = live::snapshots(&call.app).await?;
-    let connections = connection_view::all(&call.app.directory.listed(), &snapshots, &accounts(&call).await?);
-    Ok(HttpResponse::Ok().json(json!({ "connections": connections })))
+async fn list(call: Call, wish: web::Query<Wish>) -> Result<HttpResponse, Refusal> {
+    let page = wish.page(&call)?;
+    let (live, accounts) = (live::snapshots(&call.app, &page.shown).await?, accounts_of(&call, &page.shown).await?);
+    let shown = |entry: &Arc<Listed>| {
+        let id = entry.row.id.as_str();
+        connection_view::connection(entry, live.get(id), accounts.get(id))
+    };
+    let mut answer = json!({ "connections": page.shown.iter().map(shown).collect::<Vec<_>>() });
+    page.tell(&mut answer);
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 async fn show(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
@@ -47,7 +57,7 @@ async fn create(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let row = drafted(&call, Form::of(body)?).await?;
     call.app.store.connections().insert(&row).await?;
     call.audit("provider.credentials.created", &row.id, json!({"provider": row.provider, "name": row.name})).await;
-    call.refresh().await?;
+    call.refresh_one(&row.id).await?;
     Ok(HttpResponse::Created().json(json!({ "connection": view(&call, &row.id).await? })))
 }
 
@@ -76,7 +86,7 @@ async fn update(call: Call, id: web::Path<String>, body: JsonBody) -> Result<Htt
     let particulars =
         json!({"provider": row.provider, "name": row.name, "newCredential": new_key, "credentialCleared": cleared});
     call.audit("provider.credentials.updated", &row.id, particulars).await;
-    call.refresh().await?;
+    call.refresh_one(&row.id).await?;
     if let Some(until) = cooldown {
         set_cooldown(&call, &row.id, until).await?;
     }
@@ -93,7 +103,7 @@ async fn delete(call: Call, id: web::Path<String>) -> Result<HttpResponse, Refus
     call.app.store.connections().delete(&id).await?;
     let particulars = json!({"provider": listed.row.provider, "name": listed.row.name});
     call.audit("provider.credentials.revoked", &id, particulars).await;
-    call.refresh().await?;
+    call.refresh_one(&id).await?;
     Ok(HttpResponse::Ok().json(json!({"message": "Connection deleted successfully"})))
 }
 
@@ -109,7 +119,7 @@ async fn test(call: Call, id: web::Path<String>, body: JsonBody) -> Result<HttpR
     };
     let listed = listed(&call, &id)?;
     let tested = connection_test::run(&call, &listed, model.as_deref()).await?;
-    call.refresh().await?;
+    call.refresh_one(&id).await?;
     Ok(HttpResponse::Ok().json(tested.to_json()))
 }
 

@@ -1,9 +1,10 @@
 //! `/api/rate-limits` and `/api/rate-limit`: the pace of calls through each connection, and for all.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web};
 use omniroute_actors::connection::config::Source;
 use serde_json::{Map, Value, json};
 
+use super::connection_page::Wish;
 use super::resilience::{settings, store_changes};
 use super::{RESILIENCE_SETTING, live};
 use crate::routes::body::put;
@@ -13,21 +14,21 @@ use crate::store::StoreError;
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
     vec![
-        RouteSpec::get("/api/rate-limits", M, "Pace and load of each connection", show),
+        RouteSpec::get("/api/rate-limits", M, "Pace and load of connections, at most 500 a page", show),
         RouteSpec::post("/api/rate-limits", M, "Switch the pacing of a connection on or off", switch),
         RouteSpec::get("/api/rate-limit", M, "The pace for all connections", show_queue),
         RouteSpec::post("/api/rate-limit", M, "Change the pace for all connections", change_queue),
     ]
 }
 
-async fn show(call: Call) -> Result<HttpResponse, Refusal> {
-    let snapshots = live::snapshots(&call.app).await?;
-    let listed = call.app.directory.listed();
+async fn show(call: Call, wish: web::Query<Wish>) -> Result<HttpResponse, Refusal> {
+    let page = wish.page(&call)?;
+    let snapshots = live::snapshots(&call.app, &page.shown).await?;
     let mut overview = Map::new();
     let mut connections = Vec::new();
-    for entry in listed.iter() {
+    for entry in &page.shown {
         let row = &entry.row;
-        let live = snapshots.iter().find(|snapshot| snapshot.id.as_str() == row.id);
+        let live = snapshots.get(row.id.as_str());
         let running = live.map_or(0, |snapshot| snapshot.in_flight);
         let queued = live.map_or(0, |snapshot| snapshot.queued);
         let load = json!({"queued": queued, "running": running, "executing": running});
@@ -46,8 +47,9 @@ async fn show(call: Call) -> Result<HttpResponse, Refusal> {
             "maxConcurrent": row.max_concurrent,
         }));
     }
-    let lockouts = live::lockouts(&snapshots, call.now());
-    let answer = json!({"connections": connections, "overview": overview, "lockouts": lockouts, "cacheStats": {}});
+    let lockouts = live::lockouts(&call.app);
+    let mut answer = json!({"connections": connections, "overview": overview, "lockouts": lockouts, "cacheStats": {}});
+    page.tell(&mut answer);
     Ok(HttpResponse::Ok().json(answer))
 }
 
@@ -69,7 +71,7 @@ async fn switch(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     row.updated_at = call.now();
     call.app.store.connections().update(&row).await?;
     call.audit("provider.rate_limit.switched", &id, json!({"enabled": enabled})).await;
-    call.refresh().await?;
+    call.refresh_one(&id).await?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "connectionId": id, "enabled": enabled})))
 }
 

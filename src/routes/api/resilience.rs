@@ -8,6 +8,7 @@ use omniroute_actors::resilience::health::{ResetScope, Transition};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+use super::connection_page::Wish;
 use super::live;
 use super::resilience_numbers::{SETTING, effective_resilience, legacy, to_api};
 use super::resilience_patch::{Changes, Clamped};
@@ -24,7 +25,12 @@ const MOST_EVENTS: usize = 2_000;
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
     vec![
-        RouteSpec::get("/api/resilience", M, "The resilience numbers and the live state of all connections", show),
+        RouteSpec::get(
+            "/api/resilience",
+            M,
+            "The resilience numbers and the live state of connections, at most 500 a page",
+            show,
+        ),
         RouteSpec::put("/api/resilience", M, "Change resilience numbers", change),
         RouteSpec::patch("/api/resilience", M, "Change resilience numbers", change),
         RouteSpec::post(
@@ -46,10 +52,10 @@ struct View {
     events: Option<usize>,
 }
 
-async fn show(call: Call, view: web::Query<View>) -> Result<HttpResponse, Refusal> {
+async fn show(call: Call, view: web::Query<View>, wish: web::Query<Wish>) -> Result<HttpResponse, Refusal> {
     let stored = call.app.store.settings().get(SETTING).await?;
     let mut answer = settings(&call, stored.as_ref());
-    put(&mut answer, "state", state(&call).await?);
+    put(&mut answer, "state", state(&call, &wish).await?);
     put(&mut answer, "slowStartStates", json!([]));
     put(&mut answer, "events", events(&call, view.into_inner()).await);
     Ok(with_version(stored.as_ref()).json(answer))
@@ -81,15 +87,21 @@ async fn events(call: &Call, view: View) -> Value {
     newest.unwrap_or_default().into_iter().map(line).collect()
 }
 
-async fn state(call: &Call) -> Result<Value, Refusal> {
-    let snapshots = live::snapshots(&call.app).await?;
-    let count = |most: u8| snapshots.iter().filter(|snapshot| live::rank(snapshot.state) <= most).count();
-    Ok(json!({
+/// The connections that are wanted one by one; providers and the summary are about all.
+async fn state(call: &Call, wish: &Wish) -> Result<Value, Refusal> {
+    let page = wish.page(call)?;
+    let asked = live::snapshots(&call.app, &page.shown).await?;
+    let shown = page.shown.iter().filter_map(|entry| asked.get(entry.row.id.as_str()));
+    let all = live::standings(&call.app);
+    let count = |most: u8| all.iter().filter(|standing| live::rank(standing.state) <= most).count();
+    let mut state = json!({
         "at": crate::routes::body::iso(call.now()),
-        "connections": snapshots.iter().map(live::connection).collect::<Vec<_>>(),
-        "providers": live::providers(&snapshots),
-        "summary": {"total": snapshots.len(), "ready": count(0), "usable": count(1)},
-    }))
+        "connections": shown.map(live::connection).collect::<Vec<_>>(),
+        "providers": live::providers(&all),
+        "summary": {"total": all.len(), "ready": count(0), "usable": count(1)},
+    });
+    page.tell(&mut state);
+    Ok(state)
 }
 
 async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
@@ -100,7 +112,7 @@ async fn change(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let mut answer = settings(&call, Some(&stored));
     put(&mut answer, "ok", json!(true));
     put(&mut answer, "clamped", json!(clamped));
-    put(&mut answer, "state", state(&call).await?);
+    put(&mut answer, "state", state(&call, &Wish::default()).await?);
     Ok(with_version(Some(&stored)).json(answer))
 }
 
@@ -273,7 +285,7 @@ pub(super) async fn reset_breakers(call: &Call) -> Result<usize, Refusal> {
 }
 
 async fn cooldowns(call: Call) -> Result<HttpResponse, Refusal> {
-    let items = live::lockouts(&live::snapshots(&call.app).await?, call.now());
+    let items = live::lockouts(&call.app);
     Ok(HttpResponse::Ok().json(json!({"items": items, "slowStartStates": []})))
 }
 

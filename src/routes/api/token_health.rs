@@ -1,7 +1,7 @@
 //! `/api/token-health` and `/api/providers/expiration`: how the accounts that are signed in are doing, and when their tokens
 //! end.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use omniroute_actors::connection::snapshot::Snapshot;
@@ -67,23 +67,22 @@ impl State {
 
 /// An account that is signed in.
 struct Entry {
-    listed: Listed,
+    listed: Arc<Listed>,
     account: Option<OauthSummary>,
     state: State,
 }
 
 async fn entries(call: &Call) -> Result<Vec<Entry>, Refusal> {
-    let (mut known, now) = (accounts(call).await?, call.now());
-    let snapshots = live::snapshots(&call.app).await?;
-    let by_id: HashMap<&str, &Snapshot> = snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot)).collect();
     let listed = call.app.directory.listed();
-    let signed_in = listed.iter().filter(|entry| entry.row.auth_type == AUTH_TYPE).cloned();
-    let entry = |listed: Listed| {
+    let signed_in: Vec<_> = listed.iter().filter(|entry| entry.row.auth_type == AUTH_TYPE).cloned().collect();
+    let (mut known, now) = (accounts(call).await?, call.now());
+    let snapshots = live::snapshots(&call.app, &signed_in).await?;
+    let entry = |listed: Arc<Listed>| {
         let account = known.remove(&listed.row.id);
-        let state = State::of(account.as_ref(), by_id.get(listed.row.id.as_str()).copied(), now);
+        let state = State::of(account.as_ref(), snapshots.get(listed.row.id.as_str()), now);
         Entry { listed, account, state }
     };
-    Ok(signed_in.map(entry).collect())
+    Ok(signed_in.into_iter().map(entry).collect())
 }
 
 async fn health(call: Call) -> Result<HttpResponse, Refusal> {

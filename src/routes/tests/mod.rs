@@ -10,6 +10,8 @@ mod keys;
 mod live;
 mod login;
 mod oidc;
+mod pages;
+mod rebinding;
 mod roles;
 mod routing;
 mod system;

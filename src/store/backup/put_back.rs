@@ -11,8 +11,16 @@ use super::super::db::Db;
 use super::Take;
 
 /// What is not taken: the past, what belongs to running processes, and what the database knows of itself.
-const NEVER: [&str; 7] =
-    ["__diesel_schema_migrations", "meta", "audit", "audit_anchors", "sessions", "connection_state", "oauth_logins"];
+const NEVER: [&str; 8] = [
+    "__diesel_schema_migrations",
+    "meta",
+    "audit",
+    "audit_anchors",
+    "sessions",
+    "connection_state",
+    "oauth_logins",
+    "revisions",
+];
 /// What is taken in beside what is there: no row of it is ever false later, or, of tokens that were renewed since, the one
 /// that is there is the one that still works.
 const ADDED: [&str; 4] = ["usage_records", "responses", "oauth_tokens", "eval_runs"];

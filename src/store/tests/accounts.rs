@@ -63,7 +63,7 @@ async fn one_at_a_time_renews_and_a_lease_ends_by_itself() {
         assert!(matches!((second, again, late), (Leased::Busy, Leased::Taken(_), Leased::Taken(_))));
         assert!(matches!((not_his, free), (Leased::Busy, Leased::Taken(_))));
         assert!(matches!(all.lease("none", wish("one", 1)).await.unwrap(), Leased::Gone));
-        assert_eq!(all.summaries().await.unwrap()[0].failure.as_deref(), Some("invalid_grant"));
+        assert_eq!(all.summaries(None).await.unwrap()[0].failure.as_deref(), Some("invalid_grant"));
     }
 }
 
@@ -93,15 +93,15 @@ async fn a_sign_in_is_stored_with_its_connection_or_not_at_all_and_goes_with_it(
 
         let nobody = all.sign_in(&connection("gone"), &tokens("gone", "g"), false).await;
         let twice = all.sign_in(&connection("c"), &tokens("c", "h"), true).await;
-        let kept = all.summaries().await.unwrap().len();
+        let kept = all.summaries(None).await.unwrap().len();
         let cleared = ConnectionRow { credential: None, ..connection("c") };
         store.connections().update(&cleared).await.unwrap();
-        let after_clearing = all.summaries().await.unwrap().len();
+        let after_clearing = all.summaries(None).await.unwrap().len();
         all.sign_in(&connection("c"), &tokens("c", "i"), false).await.unwrap();
         store.connections().delete("c").await.unwrap();
 
         assert!(nobody.is_err() && twice.is_err());
-        assert_eq!((kept, after_clearing, all.summaries().await.unwrap().len()), (1, 0, 0));
+        assert_eq!((kept, after_clearing, all.summaries(None).await.unwrap().len()), (1, 0, 0));
     }
 }
 

@@ -12,5 +12,6 @@ mod migrations;
 mod nouns;
 mod responses;
 mod routing;
+mod scale;
 mod secrets;
 mod tls;

@@ -3,5 +3,6 @@
 mod faults;
 mod pool;
 mod proxy;
+mod rebinding;
 mod server;
 mod tls;

@@ -1,10 +1,11 @@
 //! `/api/auth/*` and `/api/init`.
 
+use futures_util::future::join_all;
 use omniroute_testkit::gateway::PASSWORD;
-use omniroute_testkit::http::{Request, Response};
+use omniroute_testkit::http::{self, Request, Response};
 use serde_json::json;
 
-use crate::common::{Site, calm, program};
+use crate::common::{PATIENCE, Site, calm, eventually, program};
 
 async fn login(site: &Site, password: &str) -> Response {
     let request = Request::post("/api/auth/login", &json!({"password": password}));
@@ -103,4 +104,40 @@ async fn a_fresh_installation_is_set_up_once_with_the_printed_token() {
     assert!(again.status() >= 400);
     let login = Request::post("/api/auth/login", &json!({"password": "a password of my own"}));
     assert_eq!(gateway.ask(&login).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_logins_delays_no_call_for_long_and_is_sent_away_when_all_places_are_taken() {
+    let site = Site::open(calm().set("server.trusted_proxies", "127.0.0.1")).await;
+    let flood = join_all((0..200).map(|n| {
+        let request = Request::post("/api/auth/login", &json!({"password": PASSWORD}));
+        let request = request.header("Origin", &format!("http://{}", site.gateway.addr));
+        let request = request.header("X-Forwarded-For", &format!("203.0.113.{n}"));
+        async move { http::request(site.gateway.addr, &request).await.expect("an answer to each login") }
+    }));
+    let calls = async {
+        let mut statuses = Vec::new();
+        for _ in 0..20 {
+            statuses.push(site.ask(false).await.status());
+        }
+        statuses
+    };
+
+    let (logins, calls) = tokio::join!(flood, calls);
+
+    assert_eq!(calls, vec![200; 20]);
+    let count = |status: u16| logins.iter().filter(|answer| answer.status() == status).count();
+    let (let_in, locked, busy) = (count(200), count(429), count(503));
+    assert_eq!(let_in + locked + busy, 200, "nobody is left without an answer that says what to do");
+    assert!(let_in > 0 && busy > 0, "{let_in} let in, {locked} locked out, {busy} sent away");
+    for refused in logins.iter().filter(|answer| answer.status() != 200) {
+        assert!(
+            refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
+            "{}",
+            refused.text()
+        );
+    }
+    // Who was sent away has failed at nothing; what the account's own lock is about ends by itself.
+    let in_the_end = eventually(PATIENCE, async || Some(login(&site, PASSWORD).await.status()).filter(|s| *s == 200));
+    assert_eq!(in_the_end.await, Some(200));
 }

@@ -8,6 +8,7 @@ mod evals;
 mod keys;
 mod monitoring;
 mod oauth;
+mod oauth_secrecy;
 mod provider_import;
 mod provider_models;
 mod provider_nodes;

@@ -1,13 +1,12 @@
 //! What no answer, no line of the log and no file may tell, and what no address may reach.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use omniroute_testkit::http::Request;
 use omniroute_testkit::mock::MockUpstream;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::common::{PATIENCE, Site, calm, eventually};
+use crate::common::canary::{self, Secrets, encodings, found};
+use crate::common::{Site, calm};
 
 /// Characters that every encoding changes.
 const PROVIDER_KEY: &str = "sk-canary/provider+\"key\"-4711";
@@ -15,37 +14,8 @@ const PASSWORD: &str = "canary pass\\word/with+\"signs\"";
 const CLIENT_SECRET: &str = "canary/client+\"secret\"-0815";
 const MASTER_KEY: &str = "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff";
 
-/// A secret in each form in which it could leave.
-fn encodings(secret: &str) -> Vec<(&'static str, String)> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let percent: String = secret
-        .bytes()
-        .map(|byte| match byte {
-            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => char::from(b).to_string(),
-            b => format!("%{b:02X}"),
-        })
-        .collect();
-    let escaped = json!(secret).to_string();
-    vec![
-        ("plain", secret.to_owned()),
-        ("base64", STANDARD_NO_PAD.encode(secret)),
-        ("base64url", URL_SAFE_NO_PAD.encode(secret)),
-        ("hex", hex),
-        ("percent", percent),
-        ("json", escaped.trim_matches('"').to_owned()),
-        ("reversed", secret.chars().rev().collect()),
-    ]
-}
-
-/// Which secret stands in these bytes, and how.
-fn found(bytes: &[u8], secrets: &[(&'static str, String)]) -> Vec<String> {
-    let holds = |needle: &str| bytes.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle.as_bytes()));
-    let forms = secrets.iter().flat_map(|(name, secret)| encodings(secret).into_iter().map(move |form| (name, form)));
-    forms.filter(|(_, (_, text))| holds(text)).map(|(name, (how, _))| format!("{name} as {how}")).collect()
-}
-
 /// A gateway at TRACE with a secret of each kind, all of them in use.
-async fn with_secrets() -> (Site, Vec<(&'static str, String)>) {
+async fn with_secrets() -> (Site, Secrets) {
     let builder = calm().password(PASSWORD).set("logging.level", "trace").set("storage.master_key", MASTER_KEY);
     let site = Site::open(builder).await;
     let node = site.admin.create_node("canary", &site.a.base_url()).await;
@@ -87,39 +57,10 @@ fn the_search_finds_a_secret_in_every_form() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_in_the_log_at_trace_or_in_any_answer_or_copy() {
     let (site, secrets) = with_secrets().await;
-    let document = site.admin.get("/api/openapi.json").await;
-    let connections = site.admin.get("/api/providers").await;
-    let mut paths: Vec<String> = connections["connections"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| format!("/api/providers/{}", one["id"].as_str().unwrap()))
-        .collect();
-    let reads = document["paths"].as_object().unwrap().iter().filter(|(_, operations)| operations["get"].is_object());
-    paths.extend(reads.map(|(path, _)| path.clone()).filter(|path| !path.contains('{')));
-    site.admin.put("/api/db-backups", &json!({})).await;
 
-    let mut told = Vec::new();
-    for path in &paths {
-        let answer = site.admin.send(Request::get(path)).await;
-        told.extend(found(&answer.body, &secrets).into_iter().map(|what| format!("{path}: {what}")));
-    }
-    let logged =
-        eventually(PATIENCE, async || Some(site.gateway.log()).filter(|log| log.contains("\"serving\""))).await;
+    let told = canary::told(&site.gateway, &site.admin, &secrets).await;
 
-    assert!(paths.len() > 40, "{paths:?}");
     assert_eq!(told, Vec::<String>::new());
-    assert_eq!(found(logged.expect("a log").as_bytes(), &secrets), Vec::<String>::new());
-    for file in files(&site.gateway.data_dir) {
-        let bytes = std::fs::read(&file).unwrap_or_default();
-        assert_eq!(found(&bytes, &secrets), Vec::<String>::new(), "{}", file.display());
-    }
-}
-
-/// Every file under a folder: database, journal, backups.
-fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 /// Ways to write an address inside the machine or its network, at this port.

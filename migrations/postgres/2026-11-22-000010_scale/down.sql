@@ -1,0 +1,15 @@
+DROP INDEX api_keys_by_age;
+DROP TRIGGER connections_counts ON connections;
+DROP TRIGGER nodes_counts ON nodes;
+DROP TRIGGER combos_counts ON combos;
+DROP TRIGGER settings_counts ON settings;
+DROP TRIGGER model_aliases_counts ON model_aliases;
+DROP TRIGGER model_combo_mappings_counts ON model_combo_mappings;
+DROP TRIGGER fallback_chains_counts ON fallback_chains;
+DROP TRIGGER policies_counts ON policies;
+DROP TRIGGER model_facts_counts ON model_facts;
+DROP TRIGGER provider_models_counts ON provider_models;
+DROP TRIGGER synced_models_counts ON synced_models;
+DROP TRIGGER api_keys_counts ON api_keys;
+DROP FUNCTION counts_a_change();
+DROP TABLE revisions;
