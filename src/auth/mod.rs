@@ -30,4 +30,4 @@ pub use limits::LimitReached;
 pub use principal::{Kind, ModelPatterns, Principal, Scopes};
 pub use role::Role;
 pub use sessions::{ADMINISTRATOR, COOKIE, Session, SessionToken, Sessions, SignIn};
-pub use throttle::{Attempt, LoginThrottle};
+pub use throttle::{Attempt, LoginThrottle, neighbourhood};
