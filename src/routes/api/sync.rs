@@ -16,10 +16,9 @@ use crate::infra::crypto::Vault;
 use crate::infra::sync::{Envelope, Opened, Peer, PeerError, Wish, seal};
 use crate::routes::body::iso_or_null;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope, guard};
+use crate::settings::travel::SYNC_STATE;
 use crate::store::{Applied, Changes, StoreError};
 
-/// Where the state of the exchange is kept.
-const STATE: &str = "cloud_sync";
 const NONCE_CHARS: usize = 64;
 const LARGEST_CHARS: usize = 32 * 1024 * 1024;
 
@@ -50,12 +49,12 @@ struct State {
 
 impl State {
     async fn load(call: &Call) -> Result<Self, Refusal> {
-        let row = call.app.store.settings().get(STATE).await?;
+        let row = call.app.store.settings().get(SYNC_STATE).await?;
         Ok(row.and_then(|row| serde_json::from_value(row.value).ok()).unwrap_or_default())
     }
 
     async fn store(&self, call: &Call) -> Result<(), Refusal> {
-        call.app.store.settings().put(STATE, json!(self), None, call.now()).await?;
+        call.app.store.settings().put(SYNC_STATE, json!(self), None, call.now()).await?;
         Ok(())
     }
 
@@ -221,11 +220,11 @@ fn window(call: &Call) -> i64 {
 }
 
 async fn own(call: &Call, nonce: String, shared: Option<&Vault>) -> Result<Envelope, Refusal> {
-    let (configuration, connections) = call.app.store.bundles().read().await?;
+    let held = call.app.store.bundles().read().await?;
     let with_credentials = call.app.config.load().sync.include_credentials;
     let instance = State::instance(call).await?;
     let wish = Wish { instance, at: call.now(), nonce, shared, with_credentials };
-    Ok(seal(configuration, &connections, wish).map_err(StoreError::from)?)
+    Ok(seal(held, wish).map_err(StoreError::from)?)
 }
 
 /// Put it in force before it is answered; a bundle that is not newer than the last one of its instance is an old one.

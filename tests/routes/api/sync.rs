@@ -1,6 +1,7 @@
 //! `/api/sync/*` between two built gateways.
 
 use omniroute_testkit::http::{Request, Response};
+use omniroute_testkit::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
 
 use crate::common::{Site, calm, chat};
@@ -57,6 +58,46 @@ async fn a_pulled_configuration_answers_calls_with_the_credentials_that_came_alo
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert_eq!(admin.get("/api/sync/cloud").await["connected"], true);
     assert_eq!(source.a.control.requests().len(), 1);
+}
+
+const SETTINGS: &str = "/api/settings";
+const PROXY: &str = "/api/settings/proxy";
+
+/// Operator settings of every kind, and how they are told by whoever has them.
+async fn set_everything(site: &Site, proxy: &Proxy) {
+    let admin = &site.admin;
+    admin.patch(SETTINGS, &json!({"instanceName": "north", "maxBodySizeMb": 7})).await;
+    admin.put("/api/settings/ip-filter", &json!({"enabled": true, "addBlacklist": ["203.0.113.0/24"]})).await;
+    admin.put("/api/settings/system-prompt", &json!({"enabled": true, "prompt": "be brief"})).await;
+    admin.put("/api/settings/thinking-budget", &json!({"mode": "auto"})).await;
+    admin.put(PROXY, &json!({"providers": {"a": format!("http://name:c4nary@{}", proxy.addr)}})).await;
+    admin.post("/api/provider-models", &json!({"provider": "a", "modelId": "own-1", "modelName": "Own"})).await;
+}
+
+#[tokio::test]
+async fn every_setting_of_the_operator_goes_along_and_what_belongs_to_an_instance_does_not() {
+    let (source, reader) = pair(true, SHARED).await;
+    // `name:c4nary` in base64.
+    let proxy = Proxy::start(Kind::Http, Some("bmFtZTpjNG5hcnk=")).await;
+    set_everything(&source, &proxy).await;
+    let admin = reader.admin().await;
+    admin.patch(SETTINGS, &json!({"instanceName": "south"})).await;
+
+    let done = admin.post("/api/sync/cloud", &json!({"action": "sync"})).await;
+    let again = admin.post("/api/sync/cloud", &json!({"action": "sync"})).await;
+
+    let settings = admin.get(SETTINGS).await;
+    assert_eq!((&settings["instanceName"], &settings["maxBodySizeMb"]), (&json!("south"), &json!(7)), "{done}");
+    for path in ["ip-filter", "system-prompt", "thinking-budget"] {
+        let path = format!("/api/settings/{path}");
+        assert_eq!(admin.get(&path).await, source.admin.get(&path).await, "{path}");
+    }
+    let kept = |answer: &Value, kind: &str| answer["changes"]["kinds"][kind]["unchanged"].clone();
+    assert_eq!((kept(&again, "settings"), kept(&again, "providerModels")), (json!(5), json!(1)), "{again}");
+    assert_eq!(reader.ask(&chat("a/own-1", false)).await.status(), 200, "{}", reader.log());
+    assert_eq!(proxy.asked().len(), 1, "the call takes the proxy that came along, with its password");
+    let bundle = source.admin.send(Request::get("/api/sync/bundle")).await.text();
+    assert!(!bundle.contains("c4nary") && !bundle.contains("admin_password") && !bundle.contains("north"), "{bundle}");
 }
 
 #[tokio::test]
