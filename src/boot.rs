@@ -221,6 +221,7 @@ pub async fn build(
         keys: KeyRing::new(&vault, config.clone(), Arc::clone(&clock)),
         logins: Arc::new(LoginThrottle::new(config.clone(), Arc::clone(&clock))),
         alarms: Arc::default(),
+        exchanges: Arc::default(),
         seals: Seals::default(),
         handoffs: Handoffs::default(),
         lifecycle: Arc::new(Lifecycle::new(clock.now())),

@@ -14,7 +14,7 @@ use crate::evals;
 use crate::infra::backups::{LOOK_EVERY, Shelf};
 use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
 use crate::infra::notify::ServiceManager;
-use crate::routes::api::learn_models;
+use crate::routes::api::{exchange_configurations, learn_models};
 use crate::store::{AuditEntry, Engine, StoreError};
 
 const DAY_MS: i64 = 86_400_000;
@@ -28,6 +28,8 @@ const AUDIT_EVERY: Duration = Duration::from_secs(3_600);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// A provider whose list of models is old is asked within this time.
 const MODELS_EVERY: Duration = Duration::from_secs(300);
+/// An exchange of configurations that is due begins within this time.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// A flood of large answers takes a hundred megabytes in this time.
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
 
@@ -55,6 +57,7 @@ pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>) -> Upkeep 
         with(app, STATUS_EVERY, status),
         with(app, MEMORY_EVERY, memory),
         with(app, MODELS_EVERY, learn_models),
+        with(app, SYNC_EVERY, exchange_configurations),
     ];
     // Twice as often as the service manager asks: one late turn of a busy machine is no death.
     tasks.extend(ServiceManager.watchdog().map(|within| with(app, within / 2, alive)));

@@ -2,6 +2,7 @@
 
 use super::secret::Secret;
 use super::section::section;
+use super::setting::{SyncDirection, SyncMode};
 
 section! {
     /// The audit log: every management write and security event, chained so that a change of it shows.
@@ -50,5 +51,12 @@ section! {
         accept: bool = false;
         /// How old a bundle may be.
         replay_window_s: u64 = 300, within 10..=86_400;
+        /// Minutes between exchanges that come by themselves once `/api/sync/cloud` is enabled, more rarely while they fail;
+        /// 0 makes none.
+        every_min: u64 = 0, within 0..=44_640;
+        /// Which way the configuration goes then.
+        direction: SyncDirection = SyncDirection::Pull;
+        /// Whether what the configuration does not name stays there or goes.
+        mode: SyncMode = SyncMode::Merge;
     }
 }

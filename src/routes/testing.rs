@@ -115,6 +115,7 @@ pub(super) async fn bare(change: impl FnOnce(&mut Config)) -> Bed {
         keys: KeyRing::new(&vault, config.clone(), shared.clone()),
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
         alarms: Arc::default(),
+        exchanges: Arc::default(),
         clients,
         minter,
         oauth,

@@ -65,6 +65,8 @@ mod settings;
 mod settings_aliases;
 mod stored;
 mod sync;
+mod sync_exchange;
+mod sync_schedule;
 mod sync_tokens;
 mod system;
 mod system_prompt;
@@ -75,6 +77,7 @@ mod tool_settings;
 
 pub use learn::look as learn_models;
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
+pub use sync_schedule::look as exchange_configurations;
 
 use super::RouteSpec;
 

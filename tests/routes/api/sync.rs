@@ -1,30 +1,36 @@
 //! `/api/sync/*` between two built gateways.
 
+use std::time::Duration;
+
+use omniroute_testkit::gateway::{Builder, Gateway};
 use omniroute_testkit::http::{Request, Response};
 use omniroute_testkit::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
 
-use crate::common::{Site, calm, chat};
+use crate::common::{Site, calm, chat, eventually};
 
 const SHARED: &str = "a key that both operators share, long enough";
 
 /// A gateway with a configuration worth having, and one without that knows it as its peer.
-async fn pair(with_credentials: bool, shared: &str) -> (Site, omniroute_testkit::gateway::Gateway) {
+async fn pair(with_credentials: bool, shared: &str) -> (Site, Gateway) {
     let with = if with_credentials { "true" } else { "false" };
     let source = Site::open(
         calm().set("sync.shared_key", SHARED).set("sync.include_credentials", with).set("sync.accept", "true"),
     )
     .await;
     let token = source.admin.post("/api/sync/tokens", &json!({"name": "the other"})).await["token"].clone();
-    let reader = calm()
+    let reader = reading(&source, &token, shared).start().await;
+    (source, reader)
+}
+
+/// A gateway that knows this one as its peer.
+fn reading(source: &Site, token: &Value, shared: &str) -> Builder {
+    calm()
         .set("sync.peer_url", &format!("http://{}", source.gateway.addr))
         .set("sync.peer_token", token.as_str().unwrap())
         .set("sync.shared_key", shared)
         .set("upstream.allow_private_hosts", "127.0.0.1:*")
         .set("upstream.allow_http", "true")
-        .start()
-        .await;
-    (source, reader)
 }
 
 #[tokio::test]
@@ -98,6 +104,33 @@ async fn every_setting_of_the_operator_goes_along_and_what_belongs_to_an_instanc
     assert_eq!(proxy.asked().len(), 1, "the call takes the proxy that came along, with its password");
     let bundle = source.admin.send(Request::get("/api/sync/bundle")).await.text();
     assert!(!bundle.contains("c4nary") && !bundle.contains("admin_password") && !bundle.contains("north"), "{bundle}");
+}
+
+#[tokio::test]
+async fn what_is_enabled_with_an_interval_comes_by_itself_and_tells_how_it_went() {
+    let source = Site::open(calm().set("sync.shared_key", SHARED)).await;
+    let token = source.admin.post("/api/sync/tokens", &json!({"name": "the other"})).await["token"].clone();
+    let reader = reading(&source, &token, SHARED).set("sync.every_min", "1440").start().await;
+    let admin = reader.admin().await;
+    assert_eq!(admin.get("/api/sync/cloud").await["schedule"]["nextAt"], json!(null));
+
+    admin.post("/api/sync/cloud", &json!({"action": "enable"})).await;
+    let combos = eventually(Duration::from_secs(60), async || {
+        let combos = admin.get("/api/combos").await.to_string();
+        combos.contains("team").then_some(combos)
+    });
+
+    assert!(combos.await.is_some(), "{}", reader.log());
+    let shown = eventually(Duration::from_secs(60), async || {
+        let shown = admin.get("/api/sync/cloud").await;
+        shown["schedule"]["nextAt"].is_string().then_some(shown)
+    });
+    let shown = shown.await.unwrap();
+    assert_eq!((&shown["connected"], &shown["schedule"]["failures"]), (&json!(true), &json!(0)), "{shown}");
+    let page = admin.send(Request::get("/metrics")).await.text();
+    assert!(page.contains("omniroute_sync_exchanges_total{direction=\"pull\",result=\"ok\"} 1"), "{page}");
+    let log = admin.get("/api/compliance/audit-log?action=sync.exchanged").await;
+    assert_eq!((log.as_array().unwrap().len(), &log[0]["actor"]), (1, &json!("system")), "{log}");
 }
 
 #[tokio::test]
