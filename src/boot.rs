@@ -252,7 +252,7 @@ pub async fn build(
     let sign_in = sign_in(&admin, initial_password.as_ref(), password_source).await?;
     let first_key = first_key(&app).await?;
     app.keys.reload(&app.store).await?;
-    let upkeep = upkeep::start(&app, &metrics, &management.backups);
+    let upkeep = upkeep::start(&app, &metrics, &management.backups, &management.sessions);
     Ok(Booted {
         app,
         management,

@@ -32,6 +32,12 @@ section! {
         operators: Vec<String> = Vec::new();
         /// Values of the claim that make a viewer; `*` makes one of everybody whom the provider signs in.
         viewers: Vec<String> = Vec::new();
+        /// Minutes after which the provider is asked again about whoever is signed in, where it gave a refresh token (many
+        /// want `offline_access` among the scopes for that); 0 never asks. A session that the provider could not be asked
+        /// about four times as long ends.
+        recheck_min: u64 = 15, within 0..=1_440;
+        /// Whether a session without a refresh token ends with its ID token.
+        end_with_token: bool = false;
     }
 }
 

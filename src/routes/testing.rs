@@ -154,7 +154,7 @@ pub(super) fn all_routes() -> Vec<RouteSpec> {
     [routes(), vec![probe]].concat()
 }
 
-type Answering = EitherBody<BoxBody, BoxBody>;
+pub(super) type Answering = EitherBody<BoxBody, BoxBody>;
 
 /// The running service and, once signed in, a cookie or a key.
 pub(super) struct Site<S> {

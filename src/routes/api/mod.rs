@@ -45,6 +45,8 @@ mod oauth_begin;
 mod oauth_callback;
 mod oauth_end;
 mod oidc;
+mod oidc_provider;
+mod oidc_recheck;
 mod openapi;
 mod policies;
 mod policy_form;
@@ -76,6 +78,7 @@ mod token_health;
 mod tool_settings;
 
 pub use learn::look as learn_models;
+pub use oidc_recheck::look as recheck_accounts;
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
 pub use sync_schedule::look as exchange_configurations;
 

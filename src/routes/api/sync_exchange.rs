@@ -74,7 +74,10 @@ impl State {
             return Ok(name);
         }
         let fresh = Uuid::new_v4().to_string();
-        let named = Self::change(app, |state| drop(state.instance.get_or_insert_with(|| fresh.clone()))).await?;
+        let name = |state: &mut Self| {
+            state.instance.get_or_insert_with(|| fresh.clone());
+        };
+        let named = Self::change(app, name).await?;
         Ok(named.instance.unwrap_or(fresh))
     }
 }

@@ -132,6 +132,11 @@ fn state(id: &str, breaker: &str) -> ConnectionStateRow {
 
 fn session(id: &str, expires_at: i64) -> SessionRow {
     SessionRow {
+        role_values: None,
+        refresh_token: None,
+        token_until: None,
+        confirmed_at: None,
+        checked_at: None,
         id_hash: id.into(),
         created_at: 1,
         last_seen: 1,
