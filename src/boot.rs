@@ -473,6 +473,7 @@ impl Booted {
     pub async fn hand_over(&mut self, next: &mut Self) {
         self.upkeep = Upkeep::default();
         self.succeeded = true;
+        self.app.evals.go_over_to(&next.app.evals);
         if Arc::ptr_eq(&next.app.recorder, &self.app.recorder)
             && let Some(replay) = self.replay.take()
         {
