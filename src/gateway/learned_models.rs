@@ -138,6 +138,11 @@ impl LearnedModels {
         self.said.get(provider).map(|said| said.at)
     }
 
+    /// When any provider was asked last.
+    pub fn newest(&self) -> Option<i64> {
+        self.said.values().map(|said| said.at).max()
+    }
+
     /// Lay what is known over what the table says.
     pub fn over(&self, provider: &str, model: &str, facts: &mut ModelFacts) {
         if let Some(told) = self.about(provider, model)

@@ -25,7 +25,8 @@ const LONGEST_TARGET: usize = 200;
 const METHODS: &str = "GET, POST, PUT, DELETE, PATCH, OPTIONS";
 const HEADERS: &str = "Content-Type, Authorization, x-api-key, x-goog-api-key, anthropic-version, idempotency-key, \
      x-request-id, x-omniroute-connection, x-omniroute-no-cache, x-omniroute-progress, accept";
-const EXPOSED: &str = "x-request-id, retry-after, x-should-retry, x-omniroute-model, x-omniroute-provider";
+const EXPOSED: &str = "x-request-id, retry-after, x-should-retry, x-omniroute-model, x-omniroute-provider, \
+     x-model-catalog-version";
 /// For pages and the management API. The data plane needs only the first: nobody renders its answers.
 const SECURITY: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("x-content-type-options"), "nosniff"),
