@@ -28,7 +28,7 @@ use serde_json::Value;
 pub use book::{BookError, Flow, OauthBook, OauthSpec};
 pub use renewal::Deed;
 pub use server::{Device, Endpoints, ServerRefusal};
-pub use tokens::{Account, Grant, TokenSet, is_token};
+pub use tokens::{Account, Brought, Grant, TokenSet, is_token};
 
 use super::Catalog;
 use super::exchange::ExchangeKind;

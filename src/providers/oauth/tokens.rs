@@ -104,6 +104,39 @@ impl TokenSet {
     }
 }
 
+/// Tokens that somebody brings for an account that is signed in; what they do not bring stays.
+#[derive(Debug, Clone, Default)]
+pub struct Brought {
+    /// What calls are made with.
+    pub access: Option<SecretString>,
+    /// What the next ones are got with.
+    pub refresh: Option<SecretString>,
+    /// When the access token ends.
+    pub expires_at: Option<i64>,
+}
+
+impl Brought {
+    /// The row with these tokens, under a grant of its own: what was cached of the one before is not used any more.
+    pub fn over(self, row: &OauthTokenRow, grant: &str, now: i64) -> OauthTokenRow {
+        let kept = Kept::of(row);
+        // Of a new token nobody knows the end unless it is said.
+        let expires_at = if self.access.is_some() { self.expires_at } else { self.expires_at.or(row.expires_at) };
+        let access = self.access.or(kept.access).unwrap_or_default();
+        let refresh = self.refresh.or(kept.refresh);
+        OauthTokenRow {
+            secrets: secrets(&access, refresh.as_ref()),
+            grant_id: grant.to_owned(),
+            version: row.version + 1,
+            obtained_at: now,
+            expires_at,
+            renewable: row.renewable || refresh.is_some(),
+            failure: None,
+            failed_at: None,
+            ..row.clone()
+        }
+    }
+}
+
 /// A sign-in that ended well.
 #[derive(Debug, Clone, Copy)]
 pub struct Grant<'a> {

@@ -2,17 +2,28 @@
 //! what names lead to. Changing anything is for those who manage.
 
 use actix_web::HttpResponse;
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::connection_find::accounts;
 use super::model_aliases;
 use super::models::alias_map;
+use super::oauth_end::token;
 use crate::auth::Role;
 use crate::gateway::directory::Listed;
+use crate::providers::oauth::{AUTH_TYPE, Brought, Deed};
+use crate::routes::body::iso_or_null;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
-use crate::store::ConnectionRow;
+use crate::store::{ConnectionRow, LeaseWish, Leased, OauthSummary};
 use omniroute_actors::connection::config::Source;
 use omniroute_actors::ids::ConnectionId;
+
+/// An update takes a moment; a lease of one that died ends by itself.
+const LEASE_MS: i64 = 10_000;
+const AGAIN: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::{Inference as I, Management as M};
@@ -28,37 +39,34 @@ pub(super) fn routes() -> Vec<RouteSpec> {
     ]
 }
 
-async fn auth(call: Call) -> HttpResponse {
+async fn auth(call: Call) -> Result<HttpResponse, Refusal> {
+    let accounts = accounts(&call).await?;
     let listed = call.app.directory.listed();
     let allowed = call.principal.as_ref().and_then(|principal| principal.allowed_connections.clone());
     let may = |id: &str| allowed.as_ref().is_none_or(|allowed| allowed.contains(&ConnectionId::from(id)));
     let shown = listed.iter().filter(|entry| may(&entry.row.id));
     // Even the ends of a credential are nothing for those who only call models.
     let manages = call.has_role(Role::Viewer);
-    let connections: Vec<_> = shown.map(|entry| connection(&entry.row, manages)).collect();
+    let connections: Vec<_> = shown.map(|entry| connection(&entry.row, accounts.get(&entry.row.id), manages)).collect();
     let routing = call.app.directory.routing();
-    HttpResponse::Ok().json(json!({"connections": connections, "modelAliases": alias_map(&routing.aliases)}))
+    let aliases = alias_map(&routing.aliases);
+    Ok(HttpResponse::Ok().json(json!({"connections": connections, "modelAliases": aliases})))
 }
 
-fn connection(row: &ConnectionRow, manages: bool) -> Value {
+fn connection(row: &ConnectionRow, account: Option<&OauthSummary>, manages: bool) -> Value {
     let held = row.credential.as_ref();
-    let oauth = row.auth_type == "oauth";
-    let document: Value = held
-        .filter(|_| oauth)
-        .and_then(|credential| serde_json::from_str(credential.expose_secret()).ok())
-        .unwrap_or_default();
-    let has = |names: [&str; 2]| names.iter().any(|name| document.get(name).is_some_and(Value::is_string));
+    let oauth = row.auth_type == AUTH_TYPE;
     json!({
         "id": row.id,
         "provider": row.provider,
         "name": row.name,
         "authType": row.auth_type,
         "hasApiKey": held.is_some() && !oauth,
-        "hasAccessToken": oauth && (has(["accessToken", "access_token"]) || held.is_some() && document.is_null()),
-        "hasRefreshToken": oauth && has(["refreshToken", "refresh_token"]),
+        "hasAccessToken": oauth && account.is_some(),
+        "hasRefreshToken": oauth && account.is_some_and(|account| account.renewable),
         "maskedApiKey": held.filter(|_| manages && !oauth).map(masked),
         "projectId": row.provider_specific_data.get("projectId"),
-        "expiresAt": document.get("expiresAt"),
+        "expiresAt": iso_or_null(account.and_then(|account| account.expires_at)),
         "priority": row.priority,
         "globalPriority": row.global_priority,
         "defaultModel": row.default_model,
@@ -83,8 +91,8 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     form.require("credentials");
     let provider = form.text("provider", 1..=100).unwrap_or_default();
     let mut tokens = Form::part(form.object("credentials").unwrap_or_default(), "credentials");
-    let access = tokens.text("accessToken", 1..=100_000);
-    let refresh = tokens.text("refreshToken", 1..=100_000);
+    let access = token(&mut tokens, "accessToken");
+    let refresh = token(&mut tokens, "refreshToken");
     let expires_in = tokens.integer("expiresIn", 1..=315_360_000);
     if access.is_none() && refresh.is_none() && expires_in.is_none() {
         tokens.problem("", "Must hold at least one of accessToken, refreshToken, expiresIn");
@@ -96,44 +104,44 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
         |entry: &&Listed| entry.row.provider == provider && entry.row.is_active && entry.source == Source::Database;
     let found = call.app.directory.listed().iter().find(of).map(|entry| entry.row.id.clone());
     let Some(id) = found else { return Err(Refusal::not_found("There is no active connection of this provider")) };
-    let mut row = call.app.store.connections().get(&id).await?;
+    let row = call.app.store.connections().get(&id).await?;
     let until = expires_in.map(|seconds| call.now().saturating_add(seconds.saturating_mul(1_000)));
-    let changed = Changed { access, refresh, until };
-    row.credential = Some(changed.into_credential(&row)?);
-    row.updated_at = call.now();
-    call.app.store.connections().update(&row).await?;
+    let brought = Brought { access: access.map(Into::into), refresh: refresh.map(Into::into), expires_at: until };
+    if row.auth_type == AUTH_TYPE {
+        to_account(&call, row, brought).await?
+    } else {
+        to_key(&call, row, brought).await?
+    }
     call.audit("provider.credentials.updated", &id, json!({"provider": provider, "newCredential": true})).await;
     call.refresh().await?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "message": "Credentials updated successfully", "id": id})))
 }
 
-struct Changed {
-    access: Option<String>,
-    refresh: Option<String>,
-    until: Option<i64>,
+/// A plain key is replaced.
+async fn to_key(call: &Call, mut row: ConnectionRow, brought: Brought) -> Result<(), Refusal> {
+    let only_a_key = brought.access.filter(|_| brought.refresh.is_none() && brought.expires_at.is_none());
+    let refusal = || Refusal::bad_request("The connection has a key and no tokens: send accessToken alone");
+    (row.credential, row.updated_at) = (Some(only_a_key.ok_or_else(refusal)?), call.now());
+    Ok(call.app.store.connections().update(&row).await?)
 }
 
-impl Changed {
-    /// A plain key is replaced; a document of tokens keeps what is not changed.
-    fn into_credential(self, row: &ConnectionRow) -> Result<SecretString, Refusal> {
-        if row.auth_type != "oauth" {
-            let only_a_key = self.access.filter(|_| self.refresh.is_none() && self.until.is_none());
-            let refusal = || Refusal::bad_request("The connection has a key and no tokens: send accessToken alone");
-            return only_a_key.map(SecretString::from).ok_or_else(refusal);
-        }
-        let stored = row.credential.as_ref().and_then(|held| serde_json::from_str(held.expose_secret()).ok());
-        let mut document = match stored {
-            Some(Value::Object(document)) => document,
-            _ => serde_json::Map::new(),
-        };
-        let changes = [
-            ("accessToken", self.access.map(Value::from)),
-            ("refreshToken", self.refresh.map(Value::from)),
-            ("expiresAt", self.until.map(Value::from)),
-        ];
-        document.extend(changes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        Ok(Value::Object(document).to_string().into())
-    }
+/// The tokens of an account are a row of their own; they are renewed at the place that the account was signed in at.
+async fn to_account(call: &Call, mut row: ConnectionRow, brought: Brought) -> Result<(), Refusal> {
+    let nobody = || Refusal::conflict("The account is not signed in; sign in, or import its tokens");
+    let deed = row.credential.as_ref().and_then(Deed::read).ok_or_else(nobody)?;
+    let (store, owner, now) = (call.app.store.oauth_tokens(), Uuid::now_v7().to_string(), call.now());
+    // Nobody renews meanwhile: the answer would be laid over these, or these over it.
+    let wish = LeaseWish { owner, now, until: now.saturating_add(LEASE_MS) };
+    let before = match store.lease(&row.id, wish).await? {
+        Leased::Taken(before) => before,
+        Leased::Gone => return Err(nobody()),
+        Leased::Busy => return Err(Refusal::conflict("The tokens are being renewed; try again").after(AGAIN)),
+    };
+    let grant = Uuid::now_v7().to_string();
+    let tokens = brought.over(&before, &grant, now);
+    (row.credential, row.credential_unreadable, row.updated_at) = (Some(Deed { grant, ..deed }.write()), false, now);
+    // With the row goes the lease.
+    Ok(store.sign_in(&row, &tokens, false).await?)
 }
 
 async fn resolve(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
