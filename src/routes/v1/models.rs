@@ -92,13 +92,13 @@ pub struct Page {
 }
 
 /// The header that says which knowledge a list was made of.
-pub const CATALOG_VERSION: &str = "x-model-catalog-version";
+pub const CATALOG_HEADER: &str = "x-model-catalog-version";
 
 /// List all models. Anthropic's clients ask the same address: their header tells them apart.
 pub async fn list(request: HttpRequest, app: web::Data<App>, page: Option<web::Query<Page>>) -> HttpResponse {
     let version = app.directory.routing().models_version();
     let mut answer = HttpResponse::Ok();
-    answer.insert_header((CATALOG_VERSION, version));
+    answer.insert_header((CATALOG_HEADER, version));
     if request.headers().contains_key("anthropic-version") {
         let page = page.map(web::Query::into_inner).unwrap_or_default();
         return anthropic_page(answer, &visible(&request, &app), &page);
