@@ -21,6 +21,7 @@ use crate::infra::lifecycle::Lifecycle;
 use crate::infra::overload::Overload;
 use crate::infra::recorder::Recorder;
 use crate::infra::stats::Stats;
+use crate::infra::sync::Exchanges;
 use crate::providers::oauth::Oauth;
 use crate::store::Store;
 use crate::upstream::ClientFactory;
@@ -68,6 +69,8 @@ pub struct App {
     pub runs: Addr<BackgroundRuns>,
     /// Models that are tried.
     pub evals: Evals,
+    /// Counts the exchanges of configurations.
+    pub exchanges: Arc<Exchanges>,
     /// Starting, ready, draining.
     pub lifecycle: Arc<Lifecycle>,
     /// What it takes on.

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod explain;
 pub mod healthcheck;
 pub mod keys;
+mod named_files;
 
 use std::io::Write;
 
@@ -32,7 +33,10 @@ impl From<StoreError> for CliError {
 pub fn run(command: Command, loader: &Loader, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
         Command::Serve => Err(CliError::Usage("serving is no command of this list".to_owned())),
-        Command::Check => cli::check(loader, json, out),
+        Command::Check => {
+            named_files::check(&loader.load()?, loader.environment())?;
+            cli::check(loader, json, out)
+        }
         Command::Completions { shell } => cli::completions(shell, out),
         Command::Openapi => openapi(out),
         Command::Healthcheck { url } => healthcheck::run(&loader.load()?.config, url.as_deref(), json, out),

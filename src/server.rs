@@ -20,6 +20,7 @@ use omniroute_actors::router::Router;
 
 use crate::app::App;
 use crate::config::Server as Settings;
+use crate::evals;
 use crate::infra::metrics::Metrics;
 use crate::infra::overload;
 use crate::routes::{self, Management};
@@ -50,9 +51,11 @@ pub fn bind(app: &App, management: &Management, metrics: &Arc<Metrics>, door: Op
         let (plan, clock) = (Arc::clone(&app.plan), Arc::clone(&app.clock));
         metrics.handles().install();
         overload::watch(Arc::clone(&app.overload), app.config.clone());
+        // A replica of the router for each worker: a message to it crosses no thread.
+        let router = Data::new(Supervisor::start(move |_| Router::new(plan, clock)));
+        actix_rt::spawn(evals::take_over(Data::new(app.clone()), router.clone()));
         WebApp::new()
-            // A replica of the router for each worker: a message to it crosses no thread.
-            .app_data(Data::new(Supervisor::start(move |_| Router::new(plan, clock))))
+            .app_data(router)
             .app_data(Data::from(Arc::clone(&metrics)))
             .wrap(from_fn(routes::edge))
             .wrap(Closing::new(Arc::clone(&app.lifecycle)))

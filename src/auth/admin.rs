@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 
 use super::hashing::Hashing;
 use crate::infra::crypto::{CryptoError, KeyHasher, Vault, hash_password, random_token, verify_password};
+use crate::settings::travel::ADMIN_PASSWORD;
 use crate::store::{Store, StoreError};
 
-/// Where the hash is stored.
-const SETTING: &str = "admin_password";
 /// How long a password may be and must be.
 pub const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 12..=200;
 /// How long a set-up token is good for.
@@ -157,7 +156,7 @@ impl Admin {
         let password = password.clone();
         let hash = self.hashing.place()?.run(move || hash_password(&password)).await?;
         let value = json!({ "hash": hash });
-        let written = self.store.settings().put(SETTING, value, first.then_some(0), self.clock.wall().0).await;
+        let written = self.store.settings().put(ADMIN_PASSWORD, value, first.then_some(0), self.clock.wall().0).await;
         match written {
             Err(StoreError::Conflict(_)) if first => Err(AdminError::AlreadySet),
             other => Ok(other.map(drop)?),
@@ -165,7 +164,7 @@ impl Admin {
     }
 
     async fn stored_hash(&self) -> Result<Option<String>, StoreError> {
-        let row = self.store.settings().get(SETTING).await?;
+        let row = self.store.settings().get(ADMIN_PASSWORD).await?;
         Ok(row.and_then(|row| row.value.get("hash").and_then(Value::as_str).map(ToOwned::to_owned)))
     }
 }

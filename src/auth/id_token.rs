@@ -74,8 +74,8 @@ pub struct Expected<'a> {
     pub issuer: &'a str,
     /// Us.
     pub client_id: &'a str,
-    /// The question.
-    pub nonce: &'a str,
+    /// The question; a token that was renewed answers none.
+    pub nonce: Option<&'a str>,
     /// Now, in seconds.
     pub now_s: i64,
 }
@@ -152,21 +152,25 @@ fn fits(claims: &Value, expected: Expected<'_>) -> Result<(), Disbelief> {
     if expired || early("nbf") || early("iat") {
         return Err(Disbelief::Time);
     }
-    if text("nonce") != Some(expected.nonce) {
+    if expected.nonce.is_some_and(|nonce| text("nonce") != Some(nonce)) {
         return Err(Disbelief::Nonce);
     }
     if text("sub").is_none_or(str::is_empty) { Err(Disbelief::Unreadable) } else { Ok(()) }
 }
 
-/// What these claims make of somebody; `None` makes nobody of them.
-pub fn role_of(claims: &Value, settings: &config::Oidc) -> Option<Role> {
+/// What these claims hold that decides the role.
+pub fn held(claims: &Value, settings: &config::Oidc) -> Vec<String> {
     let claim = settings.role_claim.split('.').try_fold(claims, |value, name| value.get(name));
-    let held: Vec<&str> = match claim {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+    match claim {
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
-    };
-    let holds = |wanted: &[String]| wanted.iter().any(|wanted| held.contains(&wanted.as_str()));
+    }
+}
+
+/// What that makes of somebody; `None` makes nobody of them.
+pub fn role_for(held: &[String], settings: &config::Oidc) -> Option<Role> {
+    let holds = |wanted: &[String]| wanted.iter().any(|wanted| held.contains(wanted));
     match () {
         () if holds(&settings.admins) => Some(Role::Admin),
         () if holds(&settings.operators) => Some(Role::Operator),
@@ -231,7 +235,7 @@ mod tests {
 
     fn verdict(header: &Value, claims: &Value) -> Result<Value, Disbelief> {
         let pair = pair();
-        let expected = Expected { issuer: "https://i", client_id: "us", nonce: "n", now_s: NOW };
+        let expected = Expected { issuer: "https://i", client_id: "us", nonce: Some("n"), now_s: NOW };
         believe(&signed(&pair, header, claims), &published(&pair), expected)
     }
 
@@ -266,7 +270,7 @@ mod tests {
     #[test]
     fn a_token_of_somebody_elses_key_or_without_a_signature_is_not_believed() {
         let (ours, theirs) = (pair(), pair());
-        let expected = Expected { issuer: "https://i", client_id: "us", nonce: "n", now_s: NOW };
+        let expected = Expected { issuer: "https://i", client_id: "us", nonce: Some("n"), now_s: NOW };
         let token = signed(&theirs, &json!({"alg": "ES256", "kid": "k"}), &claims());
         let bare = format!("{}.", token.rsplit_once('.').unwrap().0);
 
@@ -280,7 +284,9 @@ mod tests {
         let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let mut settings = config::Oidc { role_claim: "realm.roles".into(), ..config::Oidc::default() };
         (settings.admins, settings.operators) = (text(&["root"]), text(&["ops"]));
-        let of = |settings: &config::Oidc, roles: Value| role_of(&json!({"realm": {"roles": roles}}), settings);
+        let of = |settings: &config::Oidc, roles: Value| {
+            role_for(&held(&json!({"realm": {"roles": roles}}), settings), settings)
+        };
 
         assert_eq!(of(&settings, json!(["ops", "root"])), Some(Role::Admin));
         assert_eq!(of(&settings, json!("ops")), Some(Role::Operator));

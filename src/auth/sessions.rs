@@ -10,6 +10,7 @@ use omniroute_actors::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::client_ip::Origin;
+use super::id_token::role_for;
 use super::role::Role;
 use crate::config::{ConfigHandle, When};
 use crate::infra::crypto::{KeyHasher, Vault, random_token};
@@ -44,6 +45,10 @@ pub struct Session {
     pub subject: String,
     /// What they may do.
     pub role: Role,
+    /// What the provider of their account said that decides the role; nothing for the administrator.
+    held: Option<Vec<String>>,
+    /// When a word of the provider ends that cannot be asked for again.
+    token_until: Option<i64>,
 }
 
 /// Who signs in, from where.
@@ -57,12 +62,25 @@ pub struct SignIn {
     pub ip: Option<String>,
     /// The browser.
     pub user_agent: Option<String>,
+    /// What the provider of the account said; nothing for the administrator.
+    pub account: Option<Account>,
+}
+
+/// What a provider said about somebody.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// What decides the role.
+    pub held: Vec<String>,
+    /// With which it is asked again.
+    pub refresh: Option<SecretString>,
+    /// When its word ends, in milliseconds since the epoch.
+    pub until: Option<i64>,
 }
 
 impl SignIn {
     /// The administrator, by the password.
     pub fn administrator(ip: Option<String>, user_agent: Option<String>) -> Self {
-        Self { subject: ADMINISTRATOR.to_owned(), role: Role::Admin, ip, user_agent }
+        Self { subject: ADMINISTRATOR.to_owned(), role: Role::Admin, ip, user_agent, account: None }
     }
 }
 
@@ -74,6 +92,7 @@ pub type SessionToken = SecretString;
 pub struct Sessions {
     store: Store,
     hasher: KeyHasher,
+    vault: Arc<Vault>,
     config: ConfigHandle,
     clock: Arc<dyn Clock>,
     cache: Cache<String, Session>,
@@ -87,9 +106,9 @@ impl std::fmt::Debug for Sessions {
 
 impl Sessions {
     /// The sessions of this store.
-    pub fn new(store: Store, vault: &Vault, config: ConfigHandle, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Store, vault: &Arc<Vault>, config: ConfigHandle, clock: Arc<dyn Clock>) -> Self {
         let cache = Cache::builder().max_capacity(REMEMBERED).time_to_live(BELIEVED_FOR).build();
-        Self { store, hasher: vault.sessions().clone(), config, clock, cache }
+        Self { store, hasher: vault.sessions().clone(), vault: Arc::clone(vault), config, clock, cache }
     }
 
     /// Begin a session.
@@ -100,16 +119,26 @@ impl Sessions {
         let token = random_token()?;
         let now = self.clock.wall().0;
         self.store.sessions().delete_expired(now).await?;
-        let row = SessionRow {
-            id_hash: self.hasher.hash(token.expose_secret()),
+        let id_hash = self.hasher.hash(token.expose_secret());
+        let mut row = SessionRow {
+            id_hash,
             created_at: now,
             last_seen: now,
-            expires_at: self.end(now, now),
+            expires_at: self.limit(now, now),
             client_ip: who.ip,
             user_agent: who.user_agent.map(|text| text.chars().take(USER_AGENT_CHARS).collect()),
             subject: who.subject,
             role: who.role.as_str().to_owned(),
+            role_values: None,
+            refresh_token: None,
+            token_until: None,
+            confirmed_at: None,
+            checked_at: None,
         };
+        if let Some(account) = who.account {
+            row.checked_at = Some(now);
+            self.note_account(&mut row, account, now)?;
+        }
         self.store.sessions().insert(&row).await?;
         Ok(token)
     }
@@ -128,13 +157,70 @@ impl Sessions {
             None => self.store.sessions().find(&hash).await?.map(Session::from),
         };
         let now = self.clock.wall().0;
-        match known {
-            Some(session) if now < self.end(session.created_at, session.last_seen) => {
-                self.note_use(session, now).await.map(Some)
+        let Some(session) = known else { return Ok(None) };
+        match self.role_now(&session) {
+            Some(role) if now < self.end_of(&session) => {
+                self.note_use(Session { role, ..session }, now).await.map(Some)
             }
-            Some(session) => self.close_hash(&session.id_hash).await.map(|()| None),
-            None => Ok(None),
+            _ => self.close_hash(&session.id_hash).await.map(|()| None),
         }
+    }
+
+    /// By the rules of now, also for those who signed in under others. `None`: nothing any more.
+    fn role_now(&self, session: &Session) -> Option<Role> {
+        let Some(held) = &session.held else { return Some(session.role) };
+        let oidc = &self.config.load().oidc;
+        if oidc.issuer.is_empty() { None } else { role_for(held, oidc) }
+    }
+
+    /// Sessions whose provider was not asked for that long.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn unchecked(&self, for_ms: i64, most: i64) -> Result<Vec<SessionRow>, StoreError> {
+        let now = self.clock.wall().0;
+        self.store.sessions().unchecked(now.saturating_sub(for_ms), now, most).await
+    }
+
+    /// Take on to ask the provider about this session; the token to ask with, unless somebody else does.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn begin_check(&self, row: &SessionRow) -> Result<Option<SecretString>, StoreError> {
+        if !self.store.sessions().check(row, self.clock.wall().0).await? {
+            return Ok(None);
+        }
+        let Some(sealed) = &row.refresh_token else { return Ok(None) };
+        Ok(self.vault.open(&refresh_aad(&row.id_hash), sealed).map(Some)?)
+    }
+
+    /// What the provider says now; the next use of the session goes by it.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn confirm(&self, mut row: SessionRow, role: Role, account: Account) -> Result<(), StoreError> {
+        role.as_str().clone_into(&mut row.role);
+        self.note_account(&mut row, account, self.clock.wall().0)?;
+        self.store.sessions().confirm(&row).await?;
+        self.cache.invalidate(&row.id_hash);
+        Ok(())
+    }
+
+    /// End a session that the provider does not stand for any more.
+    ///
+    /// # Errors
+    /// When it cannot be removed from the store.
+    pub async fn end(&self, row: &SessionRow) -> Result<(), StoreError> {
+        self.close_hash(&row.id_hash).await
+    }
+
+    fn note_account(&self, row: &mut SessionRow, account: Account, now: i64) -> Result<(), StoreError> {
+        row.role_values = Some(serde_json::json!(account.held).to_string());
+        (row.token_until, row.confirmed_at) = (account.until, Some(now));
+        if let Some(refresh) = account.refresh {
+            row.refresh_token = Some(self.vault.seal(&refresh_aad(&row.id_hash), &refresh)?);
+        }
+        Ok(())
     }
 
     /// End the session of this id.
@@ -181,16 +267,23 @@ impl Sessions {
     }
 
     /// The end of a session by both rules. Judged by the rules of now: a shorter time holds for running sessions too.
-    fn end(&self, created_at: i64, last_seen: i64) -> i64 {
+    fn limit(&self, created_at: i64, last_seen: i64) -> i64 {
         let auth = &self.config.load().auth;
         let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
         let idle = last_seen.saturating_add(ms(auth.session_idle_s));
         idle.min(created_at.saturating_add(ms(auth.session_absolute_s)))
     }
 
+    /// The same, and the end of the provider's word where that is the rule.
+    fn end_of(&self, session: &Session) -> i64 {
+        let limit = self.limit(session.created_at, session.last_seen);
+        let word = session.token_until.filter(|_| self.config.load().oidc.end_with_token);
+        word.map_or(limit, |until| until.min(limit))
+    }
+
     async fn note_use(&self, mut session: Session, now: i64) -> Result<Session, StoreError> {
         if now - session.last_seen >= NOTE_EVERY_MS {
-            (session.last_seen, session.expires_at) = (now, self.end(session.created_at, now));
+            (session.last_seen, session.expires_at) = (now, self.limit(session.created_at, now));
             match self.store.sessions().touch(&session.id_hash, session.last_seen, session.expires_at).await {
                 Ok(()) => {}
                 Err(error) => {
@@ -220,8 +313,15 @@ impl From<SessionRow> for Session {
             subject: row.subject,
             // A word of another version grants the least.
             role: Role::of(&row.role).unwrap_or(Role::Viewer),
+            held: row.role_values.map(|values| serde_json::from_str(&values).unwrap_or_default()),
+            // Who can be asked again says so itself.
+            token_until: row.token_until.filter(|_| row.refresh_token.is_none()),
         }
     }
+}
+
+fn refresh_aad(id_hash: &str) -> String {
+    format!("sessions|{id_hash}|refresh_token|v1")
 }
 
 #[cfg(test)]
@@ -302,6 +402,37 @@ mod tests {
         assert!(!bed.lives(&one).await && bed.lives(&other).await);
         assert_eq!(bed.sessions.close_all().await.unwrap(), 1);
         assert!(!bed.lives(&other).await);
+    }
+
+    #[actix_web::test]
+    async fn the_role_of_an_account_goes_by_the_groups_of_now_and_ends_with_them() {
+        let bed = bed();
+        let account = Account { held: vec!["ops".into()], refresh: Some("canary".into()), until: None };
+        let who = SignIn {
+            subject: "oidc:ada".into(),
+            role: Role::Operator,
+            ip: None,
+            user_agent: None,
+            account: Some(account),
+        };
+        let token = bed.sessions.open(who).await.unwrap();
+        // The same database under another configuration, as after a change of it.
+        let under = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            config.oidc.issuer = "https://login.example.org".into();
+            change(&mut config);
+            let Sessions { store, vault, clock, .. } = bed.sessions.clone();
+            Sessions::new(store, &vault, ConfigHandle::new(config), clock)
+        };
+        let role =
+            async |sessions: Sessions| sessions.find(token.expose_secret()).await.unwrap().map(|session| session.role);
+
+        let operator = role(under(|config| config.oidc.operators = vec!["ops".into()])).await;
+        let admin = role(under(|config| config.oidc.admins = vec!["ops".into()])).await;
+        let nobody = role(under(|config| config.oidc.admins = vec!["others".into()])).await;
+        let again = role(under(|config| config.oidc.admins = vec!["ops".into()])).await;
+
+        assert_eq!([operator, admin, nobody, again], [Some(Role::Operator), Some(Role::Admin), None, None]);
     }
 
     #[actix_web::test]

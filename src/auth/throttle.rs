@@ -203,8 +203,8 @@ impl Attempt<'_> {
     }
 }
 
-/// Whoever has one IPv6 address usually has 2^64 of them.
-fn neighbourhood(ip: IpAddr) -> IpAddr {
+/// Whom an address is counted with: whoever has one IPv6 address usually has 2^64 of them.
+pub fn neighbourhood(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(six) => {
             let [a, b, c, d, ..] = six.segments();

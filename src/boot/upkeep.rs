@@ -10,11 +10,12 @@ use omniroute_actors::supervisor::Ping;
 use serde_json::json;
 
 use crate::app::App;
+use crate::auth::Sessions;
 use crate::evals;
 use crate::infra::backups::{LOOK_EVERY, Shelf};
 use crate::infra::metrics::{Metrics, UPKEEP_EVERY};
 use crate::infra::notify::ServiceManager;
-use crate::routes::api::learn_models;
+use crate::routes::api::{exchange_configurations, learn_models, recheck_accounts};
 use crate::store::{AuditEntry, Engine, StoreError};
 
 const DAY_MS: i64 = 86_400_000;
@@ -28,6 +29,10 @@ const AUDIT_EVERY: Duration = Duration::from_secs(3_600);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// A provider whose list of models is old is asked within this time.
 const MODELS_EVERY: Duration = Duration::from_secs(300);
+/// Somebody whose provider is to be asked again is asked about within this time.
+const ACCOUNTS_EVERY: Duration = Duration::from_secs(20);
+/// An exchange of configurations that is due begins within this time.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// A flood of large answers takes a hundred megabytes in this time.
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
 
@@ -42,8 +47,9 @@ impl Drop for Upkeep {
 }
 
 /// Start everything on this thread.
-pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>) -> Upkeep {
+pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>, sessions: &Sessions) -> Upkeep {
     let (metrics, backups) = (Arc::clone(metrics), Arc::clone(backups));
+    let accounts = (app.clone(), sessions.clone());
     let mut tasks = vec![
         every(UPKEEP_EVERY, move || count(Arc::clone(&metrics))),
         every(LOOK_EVERY, move || keep_backups(Arc::clone(&backups))),
@@ -55,6 +61,8 @@ pub fn start(app: &App, metrics: &Arc<Metrics>, backups: &Arc<Shelf>) -> Upkeep 
         with(app, STATUS_EVERY, status),
         with(app, MEMORY_EVERY, memory),
         with(app, MODELS_EVERY, learn_models),
+        every(ACCOUNTS_EVERY, move || recheck_accounts(accounts.0.clone(), accounts.1.clone())),
+        with(app, SYNC_EVERY, exchange_configurations),
     ];
     // Twice as often as the service manager asks: one late turn of a busy machine is no death.
     tasks.extend(ServiceManager.watchdog().map(|within| with(app, within / 2, alive)));

@@ -2,6 +2,7 @@
 
 use super::secret::Secret;
 use super::section::section;
+use super::setting::{SyncDirection, SyncMode};
 
 section! {
     /// The audit log: every management write and security event, chained so that a change of it shows.
@@ -31,6 +32,12 @@ section! {
         operators: Vec<String> = Vec::new();
         /// Values of the claim that make a viewer; `*` makes one of everybody whom the provider signs in.
         viewers: Vec<String> = Vec::new();
+        /// Minutes after which the provider is asked again about whoever is signed in, where it gave a refresh token (many
+        /// want `offline_access` among the scopes for that); 0 never asks. A session that the provider could not be asked
+        /// about four times as long ends.
+        recheck_min: u64 = 15, within 0..=1_440;
+        /// Whether a session without a refresh token ends with its ID token.
+        end_with_token: bool = false;
     }
 }
 
@@ -50,5 +57,12 @@ section! {
         accept: bool = false;
         /// How old a bundle may be.
         replay_window_s: u64 = 300, within 10..=86_400;
+        /// Minutes between exchanges that come by themselves once `/api/sync/cloud` is enabled, more rarely while they fail;
+        /// 0 makes none.
+        every_min: u64 = 0, within 0..=44_640;
+        /// Which way the configuration goes then.
+        direction: SyncDirection = SyncDirection::Pull;
+        /// Whether what the configuration does not name stays there or goes.
+        mode: SyncMode = SyncMode::Merge;
     }
 }

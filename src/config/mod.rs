@@ -41,7 +41,7 @@ pub use resilience::{
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Auth, Demo, Logging, Server, Storage, Usage};
-pub use setting::{LedgerUnavailable, LogFormat, When};
+pub use setting::{LedgerUnavailable, LogFormat, SyncDirection, SyncMode, When};
 pub use upstream::{Deadlines, Providers, Routing, Upstream};
 
 use section::section;

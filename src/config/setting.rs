@@ -138,6 +138,22 @@ choice! {
         Json,
     }
 
+    /// Which way a configuration goes by itself.
+    pub enum SyncDirection = "\"pull\" or \"push\"" {
+        /// From the other instance to this one.
+        Pull,
+        /// From this one to the other.
+        Push,
+    }
+
+    /// What becomes of rows that a configuration does not name.
+    pub enum SyncMode = "\"merge\" or \"replace\"" {
+        /// They stay.
+        Merge,
+        /// They go.
+        Replace,
+    }
+
     /// What happens to calls while their usage cannot be written down. A database that is away is no reason yet: the
     /// journal on the disk waits for it.
     pub enum LedgerUnavailable = "\"spool\" or \"refuse\"" {

@@ -3,7 +3,7 @@
 //! ```text
 //! POST /api/evals ── stored as queued ── waits for one of a few places ── running n/m
 //!    each case: room for what can wait? ── the usual pipeline ── the answer is scored ── (a judge model, the same way)
-//!        '── done, cancelled, failed; interrupted where the process went away
+//!        '── done, cancelled, failed; interrupted where the process went away; taken over where only the start did
 //! ```
 //! The store says how far a run is, and of an end and a cancellation lets one win. Which runs this process works on, and
 //! how to stop them, an actor knows; how many work at a time, a semaphore.
@@ -11,6 +11,7 @@
 pub mod builtin;
 mod call;
 mod case;
+mod inheritance;
 pub mod judge;
 mod progress;
 pub mod report;
@@ -27,19 +28,26 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::store::{Engine, StoreError};
 
-pub use run::{Job, NotBegun, Target, begin};
+use inheritance::Inheritance;
+pub use run::{Job, NotBegun, Target, begin, take_over};
 
 /// What this process works on.
 #[derive(Clone)]
 pub struct Evals {
     runs: Addr<BackgroundRuns>,
     places: Arc<Semaphore>,
+    inheritance: Arc<Inheritance>,
 }
 
 impl Evals {
     /// With so many runs at a time.
     pub fn new(runs: Addr<BackgroundRuns>, at_a_time: usize) -> Self {
-        Self { runs, places: Arc::new(Semaphore::new(at_a_time.max(1))) }
+        Self { runs, places: Arc::new(Semaphore::new(at_a_time.max(1))), inheritance: Arc::default() }
+    }
+
+    /// Another start takes this one's place in the same process, and goes on with its runs.
+    pub fn go_over_to(&self, next: &Self) {
+        self.inheritance.goes_to(&next.inheritance);
     }
 
     /// Stop a run, if this process works on it.

@@ -18,6 +18,11 @@ impl Progress {
         Self { results: vec![None; cases], tally: EvalTally::default(), changed: false }
     }
 
+    /// The places without a result.
+    pub(super) fn open(&self) -> Vec<usize> {
+        self.results.iter().enumerate().filter(|(_, result)| result.is_none()).map(|(place, _)| place).collect()
+    }
+
     /// A case has its result.
     pub(super) fn add(&mut self, place: usize, outcome: Outcome) {
         let Some(slot) = self.results.get_mut(place) else { return };

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::case;
+use super::inheritance::Leftover;
 use super::progress::Progress;
 use super::suite::{Case, Suite};
 use crate::app::App;
@@ -139,6 +140,20 @@ pub async fn begin(job: Job) -> Result<Vec<(String, JoinHandle<()>)>, NotBegun> 
     Ok(started.collect())
 }
 
+/// On each worker: go on with the runs that the start before this one left behind.
+pub async fn take_over(app: web::Data<App>, router: web::Data<Addr<Router>>) {
+    while let Some(leftover) = app.evals.inheritance.next().await {
+        let Leftover { id, operator, key, suite, target, progress } = leftover;
+        let asker = Arc::new(Asker { app: app.clone(), router: router.clone(), operator, key });
+        let run = Run { id, asker, suite, target, progress };
+        match ticket(&app, &run.id).await {
+            Ok(ticket) => drop(actix_rt::spawn(run.make(ticket))),
+            // There are enough without it.
+            Err(_) => run.keep(&End::Leaving).await,
+        }
+    }
+}
+
 async fn ticket(app: &App, id: &str) -> Result<RunTicket, NotBegun> {
     let most = app.config.load().evals.max_queued;
     let runs = app.evals.runs.clone();
@@ -216,17 +231,27 @@ impl End {
 
 impl Run {
     async fn make(mut self, mut ticket: RunTicket) {
+        // Who goes away waits until what was found out is in good hands.
+        let _in_flight = self.asker.app.lifecycle.enter();
         let end = tokio::select! {
             end = self.go_on() => end,
             () = ticket.stopped() => End::Unwanted,
         };
-        self.keep(&end).await;
+        let inheritance = Arc::clone(&self.asker.app.evals.inheritance);
+        if !matches!(end, End::Leaving) || !inheritance.has_heir() {
+            return self.keep(&end).await;
+        }
+        drop(ticket);
+        let Self { id, asker, suite, target, progress } = self;
+        let (operator, key) = (Arc::clone(&asker.operator), asker.key.clone());
+        inheritance.leave(Leftover { id, operator, key, suite, target, progress });
     }
 
     async fn go_on(&mut self) -> End {
         let Self { id, asker, suite, target, progress } = self;
         let (asker, target, app) = (&*asker, &*target, &asker.app);
-        let cases = suite.cases.iter().enumerate();
+        let open = progress.open();
+        let cases = suite.cases.iter().enumerate().filter(|(place, _)| open.contains(place));
         let mut tick = interval(SAID_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut place = std::pin::pin!(app.evals.places.acquire());

@@ -164,8 +164,7 @@ pub async fn attempt(means: &Means<'_>, inbound: &Inbound, lease: &mut Lease) ->
 
 /// Whether the model is known to think when it is asked to.
 fn thinks(lease: &Lease) -> bool {
-    let can = lease.leg().and_then(|leg| leg.target.facts.can);
-    can.is_some_and(|can| can.covers(Needs::REASONING))
+    lease.leg().is_some_and(|leg| leg.target.facts.surely_can(Needs::REASONING))
 }
 
 /// A body on its way to the provider.

@@ -23,6 +23,7 @@ use super::surroundings::Surroundings;
 use super::tally::{Ended, Tally, millis, tokens};
 use super::whole_body::{WholeBody, is_large};
 use crate::error::{ApiError, Problem};
+use crate::infra::lateness;
 use crate::infra::lifecycle::InFlight;
 use crate::wire::chat::{Answer, Dropped};
 use crate::wire::usage::Usage;
@@ -152,9 +153,10 @@ impl Delivery {
         headers.insert(TOKENS_OUT.clone(), all.completion.into());
         let ended = Ended { outcome: Outcome::Success, status: 200, class: RetryClass::Answered, at: now };
         self.tally.attempt_ended(whole.place, ended);
-        let first_content = now.duration_since(whole.began);
+        let lost = lateness::lost();
+        let first_content = Some(lease.permit.provider_time(now.duration_since(whole.began), lost));
         lease.permit.true_up(used.prompt.saturating_add(used.completion));
-        lease.permit.settle(Settlement { first_content: Some(first_content), ..Outcome::Success.into() });
+        lease.permit.settle_after(Settlement { first_content, ..Outcome::Success.into() }, lost);
         if is_large(whole.body.len()) {
             return response.set_body(BoxBody::new(WholeBody::new(whole.body, self.tally, used, self.in_flight)));
         }

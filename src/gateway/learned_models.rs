@@ -1,4 +1,5 @@
-//! What providers say about their models in the lists that they offer: windows, longest answers, prices.
+//! What providers say about their models in the lists that they offer: windows, longest answers, prices,
+//! abilities.
 //!
 //! It lies between the table that is compiled in and what operators store: a provider knows better than a table, an
 //! operator better than a provider. It is kept among the settings, by provider, so that a restart begins with it.
@@ -9,6 +10,7 @@ use omniroute_actors::router::facts::ModelFacts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::learned_abilities::abilities;
 use crate::providers::model_table::{FactsText, PriceText, base_name, own_name};
 
 /// The setting that holds it.
@@ -57,6 +59,7 @@ pub fn told(entry: &Value) -> Option<FactsText> {
         context: number(&CONTEXT),
         max_output: number(&OUTPUT),
         price: price(entry),
+        abilities: abilities(entry),
         ..FactsText::default()
     };
     (facts != FactsText::default()).then_some(facts)
@@ -136,6 +139,11 @@ impl LearnedModels {
     /// When the provider was asked last.
     pub fn asked_at(&self, provider: &str) -> Option<i64> {
         self.said.get(provider).map(|said| said.at)
+    }
+
+    /// When any provider was asked last.
+    pub fn newest(&self) -> Option<i64> {
+        self.said.values().map(|said| said.at).max()
     }
 
     /// Lay what is known over what the table says.

@@ -30,6 +30,7 @@ mod frames;
 pub mod handoff;
 pub mod inbound;
 pub mod keeper;
+mod learned_abilities;
 pub mod learned_models;
 pub mod ledger;
 mod limits;

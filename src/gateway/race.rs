@@ -21,7 +21,7 @@ use super::inbound::Inbound;
 use super::ledger::{HEDGE_LOST, Place};
 use super::patience::{Patience, Then};
 use super::tally::{Ended, Tally};
-use crate::infra::lateness::{Deadline, Late};
+use crate::infra::lateness::{self, Deadline, Late};
 
 /// What the steps of one request share.
 pub struct Step<'a, 't> {
@@ -146,7 +146,7 @@ impl Step<'_, '_> {
     fn begin(&mut self, lease: &mut Lease) -> Entry {
         let started = Instant::now();
         let place = self.tally.attempt(lease, started);
-        lease.permit.begin();
+        lease.permit.begin(lateness::lost());
         if lease.permit.is_terminal_probe() {
             tracing::info!(
                 request.id = self.inbound.id, connection.id = %lease.config.id, reason = "terminal_probe",
@@ -241,7 +241,7 @@ impl Step<'_, '_> {
         let Fault { outcome, status, class, .. } = *fault;
         self.tally.upstream_took(at.duration_since(entry.started));
         self.tally.attempt_ended(entry.place, Ended { outcome, status, class, at });
-        lease.permit.settle(fault.settlement(None));
+        lease.permit.settle_after(fault.settlement(None), lateness::lost());
         log_failure(self.inbound, lease, fault);
     }
 

@@ -29,7 +29,7 @@ use super::pace::Pace;
 use super::relay::{Progress, Relay};
 use super::stall::{ClientStalled, Watched, watch};
 use super::tally::{CLIENT_GONE, Ended, Tally, tokens};
-use crate::infra::lateness::Wait;
+use crate::infra::lateness::{self, Wait};
 use crate::infra::lifecycle::{Cut, InFlight};
 use crate::upstream::Body;
 use crate::wire::openai_error::ErrorBody;
@@ -78,6 +78,8 @@ struct RunningStream {
     /// Somebody is looked for who goes on, and what is told when nobody does.
     search: Option<(Search, Fault)>,
     first_content: Duration,
+    /// The same without what this thread lost meanwhile: what the connection is judged by.
+    provider_time: Duration,
     last_content: Instant,
     /// What this thread loses since then is not the provider's silence.
     silence: Wait,
@@ -94,8 +96,10 @@ struct RunningStream {
 
 impl RunningStream {
     fn new(parts: StreamParts) -> Self {
-        let now = Instant::now();
+        let (now, lost) = (Instant::now(), lateness::lost());
+        let first_content = now.duration_since(parts.attempt_started);
         let mut body = Self {
+            provider_time: parts.lease.permit.provider_time(first_content, lost),
             relay: parts.stream.relay,
             upstream: parts.stream.upstream,
             lease: Some(parts.lease),
@@ -107,11 +111,11 @@ impl RunningStream {
             place: parts.place,
             go_on: parts.go_on,
             search: None,
-            first_content: now.duration_since(parts.attempt_started),
+            first_content,
             last_content: now,
             silence: Wait::begin(),
             last_write: now,
-            pace: Pace::new(parts.deadlines.min_tokens_per_s, parts.deadlines.idle, now),
+            pace: Pace::new(parts.deadlines.min_tokens_per_s, parts.deadlines.idle, now, lost),
             timer: Box::pin(tokio::time::sleep_until(now)),
             ended: false,
             handed_out: false,
@@ -130,7 +134,7 @@ impl RunningStream {
         if self.search.is_some() {
             return next;
         }
-        self.pace.map_or(next, |pace| next.min(pace.alarm())).min(self.idle_at())
+        self.pace.map_or(next, |pace| next.min(pace.alarm(lateness::lost()))).min(self.idle_at())
     }
 
     /// When the provider has been silent for too long; what the thread lost is given back, as much again at most.
@@ -218,7 +222,7 @@ impl RunningStream {
         }
         let sent = if outcome == Outcome::ClientGone { CLIENT_GONE } else { 200 };
         self.tally.finish(outcome, sent, used);
-        let first_content = Some(self.first_content);
+        let first_content = Some(self.provider_time);
         self.settle_lease(
             used,
             match fault {
@@ -237,7 +241,7 @@ impl RunningStream {
     fn settle_lease(&mut self, used: Tokens, settlement: Settlement) {
         if let Some(mut lease) = self.lease.take() {
             lease.permit.true_up(used.prompt.saturating_add(used.completion));
-            lease.permit.settle(settlement);
+            lease.permit.settle_after(settlement, lateness::lost());
         }
     }
 
@@ -258,7 +262,7 @@ impl RunningStream {
             return Some(Alarm::over(Outcome::IdleTimeout, "the provider stopped sending content"));
         }
         let tokens = self.pace.map_or(0, |_| self.tokens_so_far());
-        if self.pace.as_mut().is_some_and(|pace| pace.is_too_slow(tokens, now)) {
+        if self.pace.as_mut().is_some_and(|pace| pace.is_too_slow(tokens, now, lateness::lost())) {
             return Some(Alarm::over(Outcome::IdleTimeout, "the provider sends hardly any content"));
         }
         heartbeat()
@@ -299,9 +303,9 @@ impl RunningStream {
             return Poll::Ready(None);
         }
         if self.handed_out && self.pace.is_some() {
-            let (now, tokens) = (Instant::now(), self.tokens_so_far());
+            let (now, tokens, lost) = (Instant::now(), self.tokens_so_far(), lateness::lost());
             let pause = now.duration_since(self.last_write);
-            self.pace.iter_mut().for_each(|pace| pace.resumed(pause, tokens, now));
+            self.pace.iter_mut().for_each(|pace| pace.resumed(pause, tokens, now, lost));
         }
         let goes_on = self.upstream.is_some() || self.search.is_some();
         if goes_on && self.relay.waiting() > 0 {

@@ -47,4 +47,11 @@ impl RoutingRows {
             synced: store.provider_models().synced().await?,
         })
     }
+
+    /// Which knowledge about models this is: as of when providers were last asked, or only what came with the release.
+    pub fn models_version(&self) -> String {
+        let synced = self.synced.iter().map(|row| row.synced_at).max();
+        let newest = self.learned.newest().max(synced).and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+        newest.map_or_else(|| "model-metadata-v1:static".to_owned(), |at| format!("model-metadata-v1:{at}"))
+    }
 }

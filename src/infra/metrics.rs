@@ -23,6 +23,7 @@ use omniroute_actors::ports::Observer;
 use omniroute_actors::resilience::health::Transition;
 
 use self::page::Page;
+use super::sync::ExchangeCounts;
 
 /// Samples of histograms wait in buffers until they are counted; nobody may scrape for hours.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -44,19 +45,21 @@ const HISTOGRAMS: [(&str, &str, &[f64]); 3] = [
     ("omniroute_gateway_overhead_seconds", "Time of a request that was spent in the gateway itself.", &OVERHEAD),
 ];
 
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 7] = [
     ("omniroute_requests_total", "Data-plane requests by outcome and status."),
     ("omniroute_breaker_transitions_total", "Moves of circuit breakers by connection and states."),
     ("omniroute_cooldowns_total", "Cooldowns by connection and reason."),
     ("omniroute_shed_requests_total", "Data-plane requests refused because the process carries too much, by reason."),
+    ("omniroute_sync_exchanges_total", "Exchanges of configurations with the other instance, by direction and result."),
     ("omniroute_media_fetches_total", "URLs fetched for providers that take bytes only, by result."),
     ("omniroute_usage_records_total", "Usage records by what became of them: kept, dropped, stored."),
 ];
 
-const GAUGES: [(&str, &str); 4] = [
+const GAUGES: [(&str, &str); 5] = [
     ("omniroute_build_info", "Always 1; the version is a label."),
     ("omniroute_uptime_seconds", "Time since the process started."),
     ("omniroute_in_flight_requests", "Data-plane requests in flight."),
+    ("omniroute_sync_last_success_timestamp_seconds", "When an exchange of configurations worked last; 0 if none did."),
     ("omniroute_draining", "1 while the process is going away."),
 ];
 
@@ -78,6 +81,8 @@ pub struct Vitals {
     pub usage: (u64, u64, u64),
     /// Requests refused because the process carries too much, by reason.
     pub shed: [(&'static str, u64); 4],
+    /// Exchanges of configurations.
+    pub exchanges: ExchangeCounts,
 }
 
 /// All metrics of one gateway. Nothing is global: two gateways in one process count apart.
@@ -140,10 +145,22 @@ impl Metrics {
         for (why, count) in vitals.shed {
             self.counter("omniroute_shed_requests_total", vec![Label::new("reason", why)]).absolute(count);
         }
+        self.write_exchanges(vitals.exchanges);
         let mut page = Page::new(self.handle.render());
         process::write(&mut page);
         connections::write(&mut page, snapshots);
         page.finish()
+    }
+
+    fn write_exchanges(&self, counts: ExchangeCounts) {
+        for (direction, [worked, failed]) in [("pull", counts.pulled), ("push", counts.pushed)] {
+            for (result, count) in [("ok", worked), ("failed", failed)] {
+                let labels = vec![Label::new("direction", direction), Label::new("result", result)];
+                self.counter("omniroute_sync_exchanges_total", labels).absolute(count);
+            }
+        }
+        let seconds = u64::try_from(counts.succeeded_at / 1_000).unwrap_or(0);
+        self.gauge("omniroute_sync_last_success_timestamp_seconds", Vec::new()).set(float(seconds));
     }
 
     /// Handles for one worker.

@@ -4,6 +4,7 @@
 //! and the case do not matter, and `.`, `:` and `_` count as `-`. So one entry fits a model at all who serve it. Prices are
 //! those of the vendor's own list at the date that the file names; elsewhere they are an estimate.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use omniroute_actors::router::facts::{ModelFacts, Price, Tier};
@@ -85,6 +86,9 @@ pub struct FactsText {
     /// What it can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub can: Option<Vec<String>>,
+    /// What is known of single abilities, where not all of them are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abilities: Option<BTreeMap<String, bool>>,
     /// What it costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceText>,
@@ -113,6 +117,14 @@ impl FactsText {
                 can = can.and(Needs::parse(word).ok_or_else(|| ("can", format!("`{word}` is no ability")))?);
             }
             facts.can = Some(can);
+        }
+        if let Some(abilities) = &self.abilities {
+            let (mut has, mut lacks) = (Needs::NONE, Needs::NONE);
+            for (word, is) in abilities {
+                let need = Needs::parse(word).ok_or_else(|| ("abilities", format!("`{word}` is no ability")))?;
+                (has, lacks) = (has.and_if(*is, need), lacks.and_if(!*is, need));
+            }
+            facts.said(has, lacks);
         }
         if let Some(price) = &self.price {
             let price =

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Form, Management, Refusal, RequestId, guard};
 use crate::app::App;
-use crate::auth::{Origin, Principal, Role};
+use crate::auth::{Origin, Principal, Role, neighbourhood};
 use crate::store::AuditEntry;
 
 /// The call as its handler sees it.
@@ -127,7 +127,8 @@ impl Call {
 
     /// A security event that a stranger can cause as often as they like: the first of its kind is written down.
     pub async fn alarm(&self, action: &str, target: &str, particulars: Value) {
-        let who = self.principal.as_ref().map(|principal| principal.label()).or_else(|| self.ip());
+        let address = || self.origin.ip.map(|ip| neighbourhood(ip).to_string());
+        let who = self.principal.as_ref().map(|principal| principal.label()).or_else(address);
         if self.app.alarms.is_news(&format!("{action} {}", who.unwrap_or_default())) {
             self.audit_as(action, target, "refused", particulars).await;
         }

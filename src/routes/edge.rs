@@ -10,19 +10,23 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::{Refusal, guard};
+use super::{Call, Refusal, guard};
 use crate::auth::Origin;
 use crate::gateway::client_format::{ClientFormat, is_ollama};
 
 /// Both spellings of the header that names a request.
 const REQUEST_ID: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
 const LONGEST_ID: usize = 128;
+/// Characters of an unknown path that the audit log takes.
+const LONGEST_TARGET: usize = 200;
 const METHODS: &str = "GET, POST, PUT, DELETE, PATCH, OPTIONS";
 const HEADERS: &str = "Content-Type, Authorization, x-api-key, x-goog-api-key, anthropic-version, idempotency-key, \
      x-request-id, x-omniroute-connection, x-omniroute-no-cache, x-omniroute-progress, accept";
-const EXPOSED: &str = "x-request-id, retry-after, x-should-retry, x-omniroute-model, x-omniroute-provider";
+const EXPOSED: &str = "x-request-id, retry-after, x-should-retry, x-omniroute-model, x-omniroute-provider, \
+     x-model-catalog-version";
 /// For pages and the management API. The data plane needs only the first: nobody renders its answers.
 const SECURITY: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("x-content-type-options"), "nosniff"),
@@ -116,6 +120,7 @@ pub async fn edge<B: MessageBody + 'static>(
     };
     request.extensions_mut().insert(visit.id.clone());
     if !is_let_in(request.request()) {
+        note_kept_out(request.request()).await;
         let refused = visit.refused(&kept_out());
         let mut response = request.into_response(refused).map_into_right_body();
         visit.dress(response.headers_mut());
@@ -191,6 +196,14 @@ fn is_let_in(request: &HttpRequest) -> bool {
     }
     let origin = Origin::of(request, &app.config.load().server.trusted_proxies);
     filter.admits(origin.ip, app.clock.wall().0)
+}
+
+/// The first knock of an address within a minute stands in the audit log. The path is the stranger's own text.
+async fn note_kept_out(request: &HttpRequest) {
+    if let Ok(call) = Call::of(request) {
+        let target: String = request.path().chars().take(LONGEST_TARGET).collect();
+        call.alarm("access.ip_blocked", &target, json!({"method": request.method().as_str()})).await;
+    }
 }
 
 fn kept_out() -> Refusal {

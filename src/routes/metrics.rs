@@ -23,6 +23,7 @@ async fn metrics(request: HttpRequest) -> Result<HttpResponse, Refusal> {
         draining: app.lifecycle.phase() == Phase::Draining,
         usage: app.recorder.counts(),
         shed: app.overload.refused(),
+        exchanges: app.exchanges.counts(),
     };
     let kind = ContentType("text/plain; version=0.0.4; charset=utf-8".parse().map_err(|_| Refusal::internal())?);
     Ok(HttpResponse::Ok().insert_header(kind).body(metrics.render(&vitals, &snapshots)))

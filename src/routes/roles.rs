@@ -23,6 +23,8 @@ const EXCEPTIONS: &[(&str, &str, Role)] = &[
     ("POST", "/api/providers/{id}/sync-models", Role::Operator),
     ("POST", "/api/provider-nodes/validate", Role::Operator),
     ("POST", "/api/combos/test", Role::Operator),
+    ("POST", "/api/evals", Role::Operator),
+    ("POST", "/api/evals/runs/{id}/cancel", Role::Operator),
     // Switches. Of a connection and a combo an operator changes `isActive` and nothing else: their handlers see to it.
     ("POST", "/api/rate-limit", Role::Operator),
     ("POST", "/api/rate-limits", Role::Operator),

@@ -123,6 +123,7 @@ pub(super) async fn bare_in(outside: Outside, change: impl FnOnce(&mut Config)) 
         keys: KeyRing::new(&vault, config.clone(), shared.clone()),
         logins: Arc::new(LoginThrottle::new(config.clone(), shared.clone())),
         alarms: Arc::default(),
+        exchanges: Arc::default(),
         clients,
         minter,
         oauth,
@@ -161,7 +162,7 @@ pub(super) fn all_routes() -> Vec<RouteSpec> {
     [routes(), vec![probe]].concat()
 }
 
-type Answering = EitherBody<BoxBody, BoxBody>;
+pub(super) type Answering = EitherBody<BoxBody, BoxBody>;
 
 /// The running service and, once signed in, a cookie or a key.
 pub(super) struct Site<S> {

@@ -11,6 +11,7 @@ pub mod ip_filter;
 pub mod proxies;
 pub mod system_prompt;
 pub mod thinking;
+pub mod travel;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

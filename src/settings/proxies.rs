@@ -89,6 +89,11 @@ impl Entry {
         Ok(())
     }
 
+    /// The password, if there is one and it opens here.
+    pub fn password(&self, place: &Place, vault: &Vault) -> Option<SecretString> {
+        vault.open(&place.aad(), self.sealed.as_ref()?).ok()
+    }
+
     /// Whether both are the same place to log in at: a password goes nowhere else.
     pub fn is_at(&self, other: &Self) -> bool {
         (&self.r#type, &self.host, self.port, &self.username)

@@ -1,10 +1,11 @@
 //! The configuration as one piece, to be carried to another instance: read as of one moment, put in force as a whole or not
 //! at all.
 //!
-//! What belongs to an instance stays there: keys and sessions, the past, the health of connections. A connection's
+//! What belongs to an instance stays there: keys, sessions and the administrator, the past, the health of connections.
+//! [`travel`] says which settings go along. A connection's
 //! credential stays, too, unless its address changes without a new one: it is only ever sent to the place it was saved for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::Connection as _;
 use diesel::prelude::*;
@@ -16,13 +17,11 @@ use super::connections::{self, ConnectionRow};
 use super::db::{Db, take_turns};
 use super::schema;
 use super::{
-    ComboRow, FallbackChainRow, MappingRow, ModelAliasRow, ModelFactsRow, NodeRow, PolicyRow, SettingRow, Store,
-    StoreError,
+    ComboRow, FallbackChainRow, MappingRow, ModelAliasRow, ModelFactsRow, NodeRow, PolicyRow, ProviderModelRow,
+    SettingRow, Store, StoreError,
 };
 use crate::infra::crypto::Vault;
-
-/// Settings that are configuration; others belong to the instance.
-const SETTINGS: [&str; 2] = ["resilience", "comboDefaults"];
+use crate::settings::travel;
 
 /// The configuration of an instance.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -46,6 +45,23 @@ pub struct Configuration {
     pub policies: Vec<PolicyRow>,
     /// What operators know better about models.
     pub model_facts: Vec<ModelFactsRow>,
+    /// Models that operators added.
+    #[serde(default)]
+    pub provider_models: Vec<ProviderModelRow>,
+    /// By the place of a proxy, a keyed digest of its password: it tells that one has changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxy_passwords: BTreeMap<String, String>,
+}
+
+/// The configuration of an instance with what is secret in it.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Everything but the connections.
+    pub configuration: Configuration,
+    /// These, with their credentials.
+    pub connections: Vec<ConnectionRow>,
+    /// The passwords of proxies, by place.
+    pub passwords: HashMap<String, SecretString>,
 }
 
 /// A connection on its way.
@@ -116,7 +132,7 @@ impl CarriedConnection {
 pub struct Applied {
     /// The configuration.
     pub configuration: Configuration,
-    /// Credentials that came along, by connection.
+    /// Credentials that came along, by connection, and passwords by the place of their proxy.
     pub credentials: HashMap<String, SecretString>,
     /// Whether what it does not name is removed.
     pub replace: bool,
@@ -139,13 +155,13 @@ pub struct Change {
     pub unchanged: usize,
 }
 
-/// What happens, by kind, and which connections lose their credential because their address changes.
+/// What happens, by kind, and which connections and proxies lose their credential because their address changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
     /// By kind.
-    pub kinds: std::collections::BTreeMap<&'static str, Change>,
-    /// Connections whose credential has to be entered again.
+    pub kinds: BTreeMap<&'static str, Change>,
+    /// Connections, and places of proxies, whose credential has to be entered again.
     pub credentials_cleared: Vec<String>,
 }
 
@@ -153,10 +169,13 @@ pub struct Changes {
 pub struct Bundles<'a>(pub(super) &'a Store);
 
 impl Bundles<'_> {
-    /// Everything but the connections, as of one moment; and those with their credentials.
-    pub async fn read(&self) -> Result<(Configuration, Vec<ConnectionRow>), StoreError> {
+    /// All of it as of one moment.
+    pub async fn read(&self) -> Result<Held, StoreError> {
         let vault = self.0.vault.clone();
-        self.0.read(move |db| db.transaction(|db| read(db, &vault))).await
+        let (mut configuration, connections) = self.0.read(move |db| db.transaction(|db| read(db, &vault))).await?;
+        let (settings, passwords) = travel::depart(configuration.settings, &self.0.vault);
+        configuration.settings = settings;
+        Ok(Held { configuration, connections, passwords })
     }
 
     /// Put a configuration in force, or tell what that would change.
@@ -168,10 +187,11 @@ impl Bundles<'_> {
 
 fn read(db: &mut Db, vault: &Vault) -> Result<(Configuration, Vec<ConnectionRow>), StoreError> {
     use schema::{
-        combos, fallback_chains, model_aliases, model_combo_mappings, model_facts, nodes, policies, settings,
+        combos, fallback_chains, model_aliases, model_combo_mappings, model_facts, nodes, policies, provider_models,
+        settings,
     };
     let configuration = Configuration {
-        settings: settings::table.filter(settings::key.eq_any(SETTINGS)).order(settings::key).load(db)?,
+        settings: settings::table.filter(settings::key.eq_any(travel::CARRIED)).order(settings::key).load(db)?,
         nodes: nodes::table.order(nodes::id).load(db)?,
         connections: Vec::new(),
         combos: combos::table.order(combos::id).load(db)?,
@@ -180,6 +200,8 @@ fn read(db: &mut Db, vault: &Vault) -> Result<(Configuration, Vec<ConnectionRow>
         fallback_chains: fallback_chains::table.order(fallback_chains::model).load(db)?,
         policies: policies::table.order(policies::id).load(db)?,
         model_facts: model_facts::table.order(model_facts::pattern).load(db)?,
+        provider_models: provider_models::table.order((provider_models::provider, provider_models::model)).load(db)?,
+        proxy_passwords: BTreeMap::new(),
     };
     Ok((configuration, connections::load_all(db, vault)?))
 }
@@ -213,7 +235,8 @@ fn apply(db: &mut Db, applied: Applied, vault: &Vault) -> Result<Changes, StoreE
     let how = How { replace, dry, at };
     let (now, connections) = read(db, vault)?;
     let mut changes = Changes::default();
-    new.settings.retain(|row| SETTINGS.contains(&row.key.as_str()));
+    let arrived = travel::arrive(new.settings, &now.settings, &mut credentials, vault, replace)?;
+    (new.settings, changes.credentials_cleared) = (arrived.rows, arrived.cleared);
     for row in &mut new.settings {
         let version = now.settings.iter().find(|stored| stored.key == row.key).map_or(0, |stored| stored.version);
         (row.version, row.updated_at) = (version + 1, at);
@@ -227,6 +250,9 @@ fn apply(db: &mut Db, applied: Applied, vault: &Vault) -> Result<Changes, StoreE
     carry!(db, changes, "fallbackChains", fallback_chains.model, now.fallback_chains, new.fallback_chains, how);
     carry!(db, changes, "policies", policies.id, now.policies, new.policies, how);
     carry!(db, changes, "modelFacts", model_facts.pattern, now.model_facts, new.model_facts, how);
+
+    let change = carry_models(db, now.provider_models, new.provider_models, &how)?;
+    changes.kinds.insert("providerModels", change);
 
     let (change, written) = compare_connections(&connections, new.connections, &credentials, &moved, &how);
     let mut stored: HashMap<_, _> = connections.into_iter().map(|row| (row.id.clone(), row)).collect();
@@ -263,6 +289,28 @@ fn apply(db: &mut Db, applied: Applied, vault: &Vault) -> Result<Changes, StoreE
     changes.credentials_cleared.sort();
     changes.kinds.insert("connections", change);
     Ok(changes)
+}
+
+/// Models have a key of two parts, which no slash divides for sure: both rows are there to be deleted by.
+fn carry_models(
+    db: &mut Db,
+    stored: Vec<ProviderModelRow>,
+    incoming: Vec<ProviderModelRow>,
+    how: &How,
+) -> Result<Change, StoreError> {
+    let name = |row: &ProviderModelRow| format!("{}/{}", row.provider, row.model);
+    let (change, written) = compare(stored.clone(), incoming, name, how.replace);
+    if how.dry {
+        return Ok(change);
+    }
+    for row in stored.iter().filter(|row| change.removed.contains(&name(row)) || change.changed.contains(&name(row))) {
+        let key = (row.provider.clone(), row.model.clone());
+        diesel::delete(schema::provider_models::table.find(key)).execute(db)?;
+    }
+    for row in written {
+        diesel::insert_into(schema::provider_models::table).values(row).execute(db)?;
+    }
+    Ok(change)
 }
 
 /// Connections whose requests would go elsewhere than before.

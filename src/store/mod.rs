@@ -53,7 +53,7 @@ pub use api_keys::{ApiKeyRow, ApiKeys, KeyPage};
 pub use assessments::{AssessmentRow, Assessments};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow, AuditVerdict};
 pub use backup::{Backups, Contents, Take};
-pub use bundle::{Applied, Bundles, CarriedConnection, Change, Changes, Configuration};
+pub use bundle::{Applied, Bundles, CarriedConnection, Change, Changes, Configuration, Held};
 pub use combo_states::{ComboStateRow, ComboStates};
 pub use combos::{ComboRow, Combos};
 pub use connection_state::{ConnectionStateRow, ConnectionStates};

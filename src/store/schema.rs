@@ -118,6 +118,11 @@ diesel::table! {
         user_agent -> Nullable<Text>,
         subject -> Text,
         role -> Text,
+        role_values -> Nullable<Text>,
+        refresh_token -> Nullable<Text>,
+        token_until -> Nullable<BigInt>,
+        confirmed_at -> Nullable<BigInt>,
+        checked_at -> Nullable<BigInt>,
     }
 }
 

@@ -8,6 +8,7 @@ use super::db::{Db, take_turns};
 use super::json::JsonText;
 use super::schema::settings;
 use super::{Store, StoreError};
+use crate::settings::travel::is_placed;
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Queryable, Insertable, AsChangeset)]
@@ -40,8 +41,11 @@ impl Settings<'_> {
         self.0.read(|db| Ok(settings::table.order(settings::key).load(db)?)).await
     }
 
-    /// Write a setting. With an expected version (0: not there yet) a write in between is a conflict.
+    /// Write a setting that [`travel`](crate::settings::travel) knows. With an expected version (0: not there yet) a write in between is a conflict.
     pub async fn put(&self, key: &str, value: Value, expected: Option<i64>, at: i64) -> Result<SettingRow, StoreError> {
+        if !is_placed(key) {
+            return Err(StoreError::Other(format!("nobody said whether the setting {key} travels in a bundle").into()));
+        }
         let key = key.to_owned();
         self.0.write(move |db| put(db, key, value, expected, at)).await
     }

@@ -296,3 +296,29 @@ async fn ctrl_c_says_that_it_drains_and_a_second_one_ends_it() {
     assert!(told.is_some(), "{}", gateway.log());
     assert_eq!(status.code(), Some(1));
 }
+
+#[test]
+fn check_reads_the_files_that_the_configuration_names_and_tells_the_line() {
+    let home = home();
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("oauth.toml"), "# ours\n[gitlab]\nclient_idd = \"x\"\n").unwrap();
+    std::fs::write(path("roots.pem"), "no certificate").unwrap();
+    std::fs::write(path("journal"), "a file").unwrap();
+    let (oauth, roots) = (path("oauth.toml"), format!("{},{}", path("roots.pem"), path("missing.pem")));
+    let journal = path("journal");
+    let environment = [
+        ("OMNIROUTE__OAUTH__FILE", oauth.as_str()),
+        ("OMNIROUTE__UPSTREAM__EXTRA_ROOTS", roots.as_str()),
+        ("OMNIROUTE__USAGE__JOURNAL_DIR", journal.as_str()),
+    ];
+
+    let output = run(home.path(), &["check", "--json"], &environment);
+
+    let said: Value = serde_json::from_str(&complaint(&output)).unwrap();
+    let told: Vec<_> = said["problems"].as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap()).collect();
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(told, ["oauth.file", "upstream.extra_roots", "upstream.extra_roots", "usage.journal_dir"], "{said}");
+    let message = said["problems"][0]["message"].as_str().unwrap();
+    assert!(message.contains("oauth.toml:3: the entry `gitlab`") && message.contains("client_idd"), "{message}");
+    assert!(said.to_string().contains("missing.pem") && said.to_string().contains("it holds no certificate"), "{said}");
+}

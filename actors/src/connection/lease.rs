@@ -46,6 +46,9 @@ pub struct Permit {
     ticket: Ticket,
     used: Option<u64>,
     begun: bool,
+    /// What the holder's thread had lost when it began, and of what it lost since, all that is not the provider's time.
+    lost_before: Duration,
+    held_up: Duration,
     limits: Vec<Reported>,
     /// Counts the permits of the connection.
     #[cfg(test)]
@@ -75,6 +78,8 @@ impl Permit {
             ticket: Ticket::default(),
             used: None,
             begun: false,
+            lost_before: Duration::ZERO,
+            held_up: Duration::ZERO,
             limits: Vec::new(),
             #[cfg(test)]
             #[cfg(not(feature = "loom"))]
@@ -127,9 +132,17 @@ impl Permit {
         self.admitted_at
     }
 
-    /// Something is sent from here on: what it was charged is not given back any more.
-    pub const fn begin(&mut self) {
+    /// Something is sent from here on: what it was charged is not given back any more. `lost` is the time in which the
+    /// holder's thread stood still, as a meter that only grows reads it.
+    pub const fn begin(&mut self, lost: Duration) {
         self.begun = true;
+        self.lost_before = lost;
+    }
+
+    /// A time that ends now and began with the attempt, without that in which the thread stood still: the provider cannot
+    /// be blamed for it. `lost` is the same meter, read now.
+    pub const fn provider_time(&self, took: Duration, lost: Duration) -> Duration {
+        took.saturating_sub(lost.saturating_sub(self.lost_before))
     }
 
     /// The tokens it used, both ways: takes the place of the estimate. The last word counts.
@@ -140,6 +153,14 @@ impl Permit {
     /// What the answer's headers said about the provider's limits, whatever the answer is.
     pub fn hear_limits(&mut self, limits: Vec<Reported>) {
         self.limits = limits;
+    }
+
+    /// [`Permit::settle`], where the meter of lost time now reads this.
+    pub fn settle_after(&mut self, settlement: impl Into<Settlement>, lost: Duration) {
+        if self.settlement.is_none() {
+            self.held_up = lost.saturating_sub(self.lost_before);
+        }
+        self.settle(settlement);
     }
 
     /// Say how it ended. The first word counts; the report leaves with the drop.
@@ -156,7 +177,7 @@ impl Drop for Permit {
         });
         let (now, running) = (self.clock.now(), self.handle.in_flight());
         self.pay(&settlement, now);
-        let took = now.since(self.admitted_at);
+        let took = now.since(self.admitted_at).saturating_sub(self.held_up);
         count(&self.handle, &self.model, &settlement, took, now);
         // After the limiter: whoever waits for the slot finds what came back.
         self.handle.give_back();

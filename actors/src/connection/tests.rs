@@ -110,7 +110,7 @@ async fn slots_are_bounded_and_come_back() {
 async fn a_refusal_by_the_limiter_says_when_to_come_back() {
     let rig = Rig::start(vec![ConnectionConfig { requests_per_minute: 2, ..config("a") }]).await;
     let handle = rig.connection("a");
-    (0..2).for_each(|_| handle.acquire(&"m".into(), &rig.clock()).unwrap().begin());
+    (0..2).for_each(|_| handle.acquire(&"m".into(), &rig.clock()).unwrap().begin(Duration::ZERO));
 
     let refused = handle.acquire(&"m".into(), &rig.clock()).unwrap_err();
 
@@ -250,4 +250,23 @@ impl Handler<Die> for Connection {
     fn handle(&mut self, _: Die, _: &mut Self::Context) {
         panic!("injected outside the guard");
     }
+}
+
+#[actix::test]
+async fn the_time_in_which_our_own_thread_stood_still_is_not_the_providers() {
+    let rig = Rig::start(vec![config("a")]).await;
+    let mut permit = take(&rig, "a").unwrap();
+    let ms = Duration::from_millis;
+
+    permit.begin(ms(500));
+    rig.clock.advance(ms(900));
+    let first_content = permit.provider_time(ms(900), ms(1_300));
+    rig.clock.advance(ms(100));
+    permit.settle_after(Settlement { first_content: Some(first_content), ..Outcome::Success.into() }, ms(1_350));
+    drop(permit);
+
+    assert_eq!(first_content, ms(100));
+    let handle = rig.connection("a");
+    assert_eq!(handle.traffic.stats().service_time(), Some(ms(150)));
+    assert!((handle.latency().millis() - 100.0).abs() < 0.01, "{}", handle.latency().millis());
 }

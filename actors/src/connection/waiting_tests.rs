@@ -125,7 +125,7 @@ async fn one_that_waits_for_the_pace_goes_when_its_time_has_come() {
     let rig = Rig::start(vec![ConnectionConfig { requests_per_minute: 1, ..config("a") }]).await;
     drop({
         let mut permit = take(&rig).unwrap();
-        permit.begin();
+        permit.begin(Duration::ZERO);
         permit
     });
     assert_eq!(take(&rig).unwrap_err(), Refusal::LocalRateLimit);
@@ -269,7 +269,7 @@ async fn a_learned_limit_paces_a_paced_connection_and_no_other() {
         settle().await;
         let begun = (0..20).filter(|_| {
             take(&rig).is_ok_and(|mut permit| {
-                permit.begin();
+                permit.begin(Duration::ZERO);
                 true
             })
         });
@@ -381,7 +381,7 @@ async fn history(seed: u64) {
             2..=4 => waiting.push(wait_for(&rig, ["x", "y", "z"][rng.random_range(0..3)], Duration::from_secs(30))),
             5 if !held.is_empty() => {
                 let mut permit: Permit = held.swap_remove(rng.random_range(0..held.len()));
-                permit.begin();
+                permit.begin(Duration::ZERO);
                 permit.true_up(rng.random_range(0..60));
                 permit.settle(Outcome::Success);
             }

@@ -112,6 +112,10 @@ pub struct ModelFacts {
     pub max_output: Option<u32>,
     /// What it can do.
     pub can: Option<Needs>,
+    /// What it is said to be able to do, where not everything is known.
+    pub has: Needs,
+    /// And what it is said not to be able to do.
+    pub lacks: Needs,
     /// What it costs.
     pub price: Option<Price>,
     /// What it is good at, such as `coding`; the words of `auto/<category>`.
@@ -126,6 +130,34 @@ impl ModelFacts {
         self.price.map(|price| price.of(features, cached))
     }
 
+    /// What it is known to lack of this.
+    pub const fn missing(&self, needs: Needs) -> Needs {
+        match self.can {
+            Some(can) => needs.beyond(can),
+            None => needs.beyond(Needs::ALL.beyond(self.lacks)),
+        }
+    }
+
+    /// Lay what somebody says about single abilities over what is known; what they do not speak of stays.
+    pub fn said(&mut self, has: Needs, lacks: Needs) {
+        match self.can {
+            Some(can) => self.can = Some(can.beyond(lacks).and(has)),
+            None if has.and(lacks) == Needs::ALL => self.can = Some(has),
+            None => {
+                self.has = self.has.beyond(lacks).and(has);
+                self.lacks = self.lacks.beyond(has).and(lacks);
+            }
+        }
+    }
+
+    /// Whether it is known to be able to do this.
+    pub const fn surely_can(&self, need: Needs) -> bool {
+        match self.can {
+            Some(can) => can.covers(need),
+            None => self.has.covers(need),
+        }
+    }
+
     /// Whether it is known to be good at this.
     pub fn is_for(&self, category: &str) -> bool {
         self.categories.iter().any(|known| known.eq_ignore_ascii_case(category))
@@ -135,6 +167,24 @@ impl ModelFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn single_abilities_are_laid_over_what_is_known_and_the_unknown_excludes_nothing() {
+        let (tools, vision) = (Needs::TOOLS, Needs::VISION);
+        let mut unknown = ModelFacts::default();
+        let mut known = ModelFacts { can: Some(tools), ..ModelFacts::default() };
+
+        unknown.said(tools, vision);
+        known.said(vision, tools);
+
+        assert_eq!(unknown.missing(tools.and(vision).and(Needs::AUDIO)), vision);
+        assert_eq!((known.can, known.missing(tools)), (Some(vision), tools));
+        assert!(unknown.surely_can(tools) && !unknown.surely_can(Needs::AUDIO) && known.surely_can(vision));
+        unknown.said(vision, Needs::NONE);
+        assert!(unknown.missing(Needs::ALL).is_empty());
+        unknown.said(tools, Needs::ALL.beyond(tools));
+        assert_eq!(unknown.can, Some(tools));
+    }
 
     #[test]
     fn a_request_costs_its_input_and_its_output_and_less_from_the_cache() {

@@ -272,7 +272,7 @@ impl Filter<'_> {
         if target.pin == Pin::Gone || target.pool.members.is_empty() {
             return Err(Out::hard(Misfit::NoConnection));
         }
-        let missing = facts.can.map_or(Needs::NONE, |can| self.features.needs.beyond(can));
+        let missing = facts.missing(self.features.needs);
         if !missing.is_empty() {
             return Err(Out::hard(Misfit::Lacks(missing)));
         }

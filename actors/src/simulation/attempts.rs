@@ -99,7 +99,7 @@ impl World {
     /// The call goes out; the step that its events name.
     fn begins(&mut self, number: usize, run: usize, member: usize, mut lease: Lease) -> Result<u32, super::Broken> {
         let now = self.now();
-        lease.permit.begin();
+        lease.permit.begin(Duration::ZERO);
         self.summary.attempts += 1;
         self.summary.probes += u64::from(lease.permit.is_probe());
         self.summary.terminal_probes += u64::from(lease.permit.is_terminal_probe());

@@ -58,7 +58,7 @@ impl World {
     fn gently(&mut self, number: usize, handle: &Arc<ConnectionHandle>, model: &ModelName) -> Result<(), Refused> {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let mut permit = handle.acquire(model, &clock)?;
-        permit.begin();
+        permit.begin(Duration::ZERO);
         permit.settle(Outcome::Success);
         drop(permit);
         for report in take_lost() {

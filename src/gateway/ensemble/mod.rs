@@ -34,6 +34,7 @@ use super::ledger::Place;
 use super::race::Step;
 use super::surroundings::Surroundings;
 use super::tally::{Ended, Tally, tokens};
+use crate::infra::lateness;
 use crate::wire::chat::{self, Request};
 use crate::wire::usage::Usage;
 use omniroute_actors::router::fallback::RetryClass;
@@ -189,8 +190,9 @@ pub fn conclude(tally: &mut Tally, dispatched: Dispatched) -> Result<Read, Fault
     tally.attempt_ended(place, ended);
     tally.ledger_mut().spent(place, used);
     lease.permit.true_up(used.prompt.saturating_add(used.completion));
-    let first_content = Some(now.duration_since(dispatched.attempt_started));
-    lease.permit.settle(Settlement { first_content, ..Outcome::Success.into() });
+    let lost = lateness::lost();
+    let first_content = Some(lease.permit.provider_time(now.duration_since(dispatched.attempt_started), lost));
+    lease.permit.settle_after(Settlement { first_content, ..Outcome::Success.into() }, lost);
     let read = Read { answer: *answer, usage, place, by: Speaker::of(&lease) };
     if read.text().trim().is_empty() {
         return Err(Fault::own(Outcome::BrokenAnswer, "the answer has no text"));

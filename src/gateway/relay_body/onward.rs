@@ -12,6 +12,7 @@ use crate::gateway::dispatch::Dispatched;
 use crate::gateway::fault::Fault;
 use crate::gateway::pace::Pace;
 use crate::gateway::tally::{Tally, tokens};
+use crate::infra::lateness;
 
 impl RunningStream {
     /// It broke off: somebody else goes on with it, or the client reads why it ends.
@@ -64,14 +65,15 @@ impl RunningStream {
         };
         let Some(trunk) = self.relay.trunk() else { return false };
         trunk.splice(stream.relay, stream.upstream.is_none(), &note(&lease));
-        let now = Instant::now();
+        let (now, lost) = (Instant::now(), lateness::lost());
         self.upstream = stream.upstream;
-        self.lease = Some(lease);
         self.tally.join(tally);
         (self.attempt_started, self.place) = (attempt_started, place);
         self.first_content = now.duration_since(attempt_started);
+        self.provider_time = lease.permit.provider_time(self.first_content, lost);
+        self.lease = Some(lease);
         (self.last_content, self.last_write) = (now, now);
-        self.pace = Pace::new(self.deadlines.min_tokens_per_s, self.deadlines.idle, now);
+        self.pace = Pace::new(self.deadlines.min_tokens_per_s, self.deadlines.idle, now, lost);
         let alarm = self.next_alarm();
         self.timer.as_mut().reset(alarm);
         true

@@ -14,6 +14,7 @@ const VITALS: Vitals = Vitals {
     draining: true,
     usage: (10, 1, 9),
     shed: [("in_flight", 0), ("key_share", 0), ("event_loop_lag", 2), ("memory", 0)],
+    exchanges: ExchangeCounts { pulled: [2, 1], pushed: [0, 0], succeeded_at: 7_000 },
 };
 
 fn snapshot(name: &str) -> Snapshot {

@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
 use crate::infra::crypto::{CryptoError, Vault};
-use crate::store::{CarriedConnection, Configuration, ConnectionRow};
+use crate::store::{CarriedConnection, Configuration, Held};
 
 const FORMAT: &str = "omniroute-bundle/1";
 
@@ -27,7 +27,7 @@ pub struct Envelope {
     pub nonce: String,
     /// The configuration; its text is what was hashed.
     pub bundle: Box<RawValue>,
-    /// Credentials by connection, sealed under the shared key.
+    /// Credentials by connection and passwords by the place of their proxy, sealed under the shared key.
     #[serde(default)]
     credentials: BTreeMap<String, String>,
     /// Absent where the instances share no key.
@@ -59,7 +59,7 @@ pub enum Rejected {
 pub struct Opened {
     /// The configuration.
     pub configuration: Configuration,
-    /// The credentials that came along.
+    /// The credentials and passwords that came along.
     pub credentials: HashMap<String, SecretString>,
 }
 
@@ -81,19 +81,23 @@ pub struct Wish<'a> {
 ///
 /// # Errors
 /// When it cannot be written or sealed.
-pub fn seal(
-    mut configuration: Configuration,
-    connections: &[ConnectionRow],
-    wish: Wish<'_>,
-) -> Result<Envelope, CryptoError> {
+pub fn seal(held: Held, wish: Wish<'_>) -> Result<Envelope, CryptoError> {
+    let Held { mut configuration, connections, passwords } = held;
+    let shared = wish.shared.filter(|_| wish.with_credentials);
     let mut credentials = BTreeMap::new();
     for row in connections {
         let mut digest = None;
-        if let (Some(shared), Some(held)) = (wish.shared.filter(|_| wish.with_credentials), &row.credential) {
-            digest = Some(shared.bundles().hash(&format!("{}|{}", row.id, held.expose_secret())));
+        if let (Some(shared), Some(held)) = (shared, &row.credential) {
+            digest = Some(digest_of(shared, &row.id, held));
             credentials.insert(row.id.clone(), shared.seal(&aad(&row.id), held)?);
         }
-        configuration.connections.push(CarriedConnection::of(row, digest));
+        configuration.connections.push(CarriedConnection::of(&row, digest));
+    }
+    if let Some(shared) = shared {
+        for (place, password) in passwords {
+            configuration.proxy_passwords.insert(place.clone(), digest_of(shared, &place, &password));
+            credentials.insert(place.clone(), shared.seal(&aad(&place), &password)?);
+        }
     }
     let bundle = to_raw_value(&configuration).map_err(|_| CryptoError::Seal)?;
     let mut envelope = Envelope {
@@ -147,6 +151,10 @@ impl Envelope {
     }
 }
 
+fn digest_of(shared: &Vault, id: &str, secret: &SecretString) -> String {
+    shared.bundles().hash(&format!("{id}|{}", secret.expose_secret()))
+}
+
 fn aad(id: &str) -> String {
     format!("bundle|{id}|credential|v1")
 }
@@ -158,6 +166,7 @@ fn hash(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ConnectionRow;
 
     const NOW: i64 = 1_000_000;
 
@@ -170,7 +179,7 @@ mod tests {
         row.credential = Some("sk-canary".into());
         let (instance, nonce) = ("i".to_owned(), "n".to_owned());
         let wish = Wish { instance, at: NOW, nonce, shared: Some(shared), with_credentials };
-        let envelope = seal(Configuration::default(), &[row], wish).unwrap();
+        let envelope = seal(Held { connections: vec![row], ..Held::default() }, wish).unwrap();
         serde_json::to_string(&envelope).unwrap()
     }
 

@@ -7,6 +7,8 @@
 
 mod envelope;
 mod peer;
+mod tally;
 
 pub use envelope::{Envelope, Opened, Rejected, Wish, seal};
 pub use peer::{Peer, PeerError};
+pub use tally::{ExchangeCounts, Exchanges};

@@ -1,6 +1,7 @@
 //! The table of servers: what is compiled in, what the operator's file lays over it, and the clients of the environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -192,15 +193,70 @@ pub enum BookError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// It is no TOML. The line is not repeated, it may hold a secret.
+    /// It is no TOML. The text of the line is not repeated, it may hold a secret.
     #[error("oauth.file: {0} is no TOML of tables")]
-    NoToml(PathBuf),
+    NoToml(Spot),
     /// An entry is wrong.
-    #[error("oauth.file: the entry `{0}` is wrong: {1}")]
-    Entry(String, String),
+    #[error("oauth.file: {0}: the entry `{1}` is wrong: {2}")]
+    Entry(Spot, String, String),
     /// The secret of a client cannot be had.
-    #[error("oauth.file: the client_secret of `{0}`: {1}")]
-    Secret(String, SecretError),
+    #[error("oauth.file: {0}: the client_secret of `{1}`: {2}")]
+    Secret(Spot, String, SecretError),
+}
+
+/// A file, and the line of it that is meant.
+#[derive(Debug)]
+pub struct Spot {
+    path: PathBuf,
+    line: Option<usize>,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.path.display()),
+            None => write!(f, "{}", self.path.display()),
+        }
+    }
+}
+
+/// The operator's file, to find places in it.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn at(&self, line: Option<usize>) -> Spot {
+        Spot { path: self.path.to_owned(), line }
+    }
+
+    /// Where a parser stopped.
+    fn of(&self, error: &toml::de::Error) -> Spot {
+        let before = error.span().and_then(|span| self.text.get(..span.start));
+        self.at(before.map(|before| before.matches('\n').count() + 1))
+    }
+
+    /// The line of a key of this entry, or of the entry itself.
+    fn of_key(&self, id: &str, key: Option<&str>) -> Spot {
+        let numbered = || self.text.lines().map(str::trim).enumerate();
+        let header = |line: &str| {
+            let name = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name.trim());
+            name.is_some_and(|name| name.trim_matches(['"', '\'']) == id)
+        };
+        let Some((first, _)) = numbered().find(|(_, line)| header(line)) else { return self.at(None) };
+        let is_key = |line: &str| {
+            line.split_once('=').is_some_and(|(name, _)| Some(name.trim().trim_matches(['"', '\''])) == key)
+        };
+        let own = numbered().skip(first + 1).take_while(|(_, line)| !line.starts_with('['));
+        let found = own.filter(|(_, line)| is_key(line)).map(|(number, _)| number).next();
+        self.at(Some(found.unwrap_or(first) + 1))
+    }
+}
+
+/// The word that a message is about: parsers put it into backquotes.
+fn quoted(message: &str) -> Option<&str> {
+    message.split('`').nth(1)
 }
 
 /// Every server, by name.
@@ -215,18 +271,21 @@ impl OauthBook {
     /// # Errors
     /// What is wrong with the file.
     pub fn read(file: &Path, environment: &Environment) -> Result<Self, BookError> {
-        let mut tables: Table = BUILTIN.parse().map_err(|_| BookError::NoToml("the built-in table".into()))?;
-        if !file.as_os_str().is_empty() {
-            let text = std::fs::read_to_string(file)
-                .map_err(|source| BookError::Unreadable { path: file.to_owned(), source })?;
-            let own: Table = text.parse().map_err(|_| BookError::NoToml(file.to_owned()))?;
-            own.into_iter().for_each(|(id, entry)| lay_over(&mut tables, id, entry));
-        }
+        let builtin = Source { path: Path::new("the built-in table"), text: BUILTIN };
+        let mut tables: Table = BUILTIN.parse().map_err(|error| BookError::NoToml(builtin.of(&error)))?;
+        let text = if file.as_os_str().is_empty() { Ok(String::new()) } else { std::fs::read_to_string(file) };
+        let text = text.map_err(|source| BookError::Unreadable { path: file.to_owned(), source })?;
+        let source = Source { path: file, text: &text };
+        let own: Table = text.parse().map_err(|error| BookError::NoToml(source.of(&error)))?;
+        own.into_iter().for_each(|(id, entry)| lay_over(&mut tables, id, entry));
         let entry = |(id, entry): (String, Value)| {
-            let mut spec: OauthSpec = entry
-                .try_into()
-                .map_err(|error: toml::de::Error| BookError::Entry(id.clone(), error.message().into()))?;
-            spec.complete(&id, environment).map_err(|error| BookError::Secret(id.clone(), error))?;
+            let wrong = |error: toml::de::Error| {
+                let spot = source.of_key(&id, quoted(error.message()));
+                BookError::Entry(spot, id.clone(), error.message().into())
+            };
+            let mut spec: OauthSpec = entry.try_into().map_err(wrong)?;
+            let secret = |error| BookError::Secret(source.of_key(&id, Some("client_secret")), id.clone(), error);
+            spec.complete(&id, environment).map_err(secret)?;
             Ok((id, Arc::new(spec)))
         };
         tables.into_iter().map(entry).collect::<Result<_, _>>().map(Self)
@@ -315,6 +374,21 @@ mod tests {
         for text in wrong {
             let error = book(text, &[]).unwrap_err().to_string();
             assert!(error.starts_with("oauth.file: ") && !error.contains("very-secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let wrong = [
+            ("[gitlab]\nclient_id = \"me\"\n\nclient_idd = \"x\"", ":4: the entry `gitlab`"),
+            ("# mine\n[new]\nclient_id = \"me\"", ":2: the entry `new`"),
+            ("[gitlab]\nclient_secret = \"env:NOT_THERE\"", ":2: the client_secret"),
+            ("[gitlab]\nclient_id = \"me\"\nscopes = [", "oauth.toml:3 is no TOML"),
+        ];
+
+        for (text, place) in wrong {
+            let error = book(text, &[]).unwrap_err().to_string();
+            assert!(error.contains(place), "{error}");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::infra::backups::{Backup, Part, write_archive};
 use crate::routes::body::iso;
 use crate::routes::file::{self, Fleeting, Limits, Named};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
+use crate::settings::travel::ADMIN_PASSWORD;
 use crate::store::{Contents, StoreError, Take};
 
 /// Rows of the usage log that the full archive holds at most.
@@ -25,7 +26,7 @@ const SQLITE: &str = "application/octet-stream";
 const ARCHIVE: &str = "application/gzip";
 const FORMAT: &str = "omniroute-full-backup-v1";
 /// Settings that are nobody's business outside.
-const KEPT_IN: [&str; 1] = ["admin_password"];
+const KEPT_IN: [&str; 1] = [ADMIN_PASSWORD];
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;

@@ -47,6 +47,8 @@ mod oauth_begin;
 mod oauth_callback;
 mod oauth_end;
 mod oidc;
+mod oidc_provider;
+mod oidc_recheck;
 mod openapi;
 mod policies;
 mod policy_form;
@@ -67,6 +69,8 @@ mod settings;
 mod settings_aliases;
 mod stored;
 mod sync;
+mod sync_exchange;
+mod sync_schedule;
 mod sync_tokens;
 mod system;
 mod system_prompt;
@@ -76,7 +80,9 @@ mod token_health;
 mod tool_settings;
 
 pub use learn::look as learn_models;
+pub use oidc_recheck::look as recheck_accounts;
 pub use resilience_numbers::{SETTING as RESILIENCE_SETTING, effective_resilience};
+pub use sync_schedule::look as exchange_configurations;
 
 use super::RouteSpec;
 

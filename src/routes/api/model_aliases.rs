@@ -7,9 +7,10 @@ use omniroute_actors::router::resolve::{Resolved, Unresolved};
 use serde_json::{Value, json};
 
 use super::combo_check::{World, home_of};
-use super::models::{CATALOG_HEADER, CATALOG_VERSION, alias_map};
+use super::models::alias_map;
 use crate::providers::Catalog;
 use crate::routes::body::put as put_field;
+use crate::routes::v1::models::CATALOG_HEADER;
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{ModelAliasRow, StoreError};
 
@@ -31,14 +32,15 @@ struct Query {
 
 async fn show(call: Call, query: web::Query<Query>) -> Result<HttpResponse, Refusal> {
     let rows = call.app.directory.routing();
+    let version = rows.models_version();
     let answer = match query.into_inner().alias {
-        None => json!({"aliases": alias_map(&rows.aliases), "catalogVersion": CATALOG_VERSION}),
+        None => json!({"aliases": alias_map(&rows.aliases), "catalogVersion": version}),
         Some(alias) => {
             let resolved = resolve(&call, alias.trim(), &rows.aliases)?;
-            json!({"alias": alias, "resolved": resolved, "catalogVersion": CATALOG_VERSION})
+            json!({"alias": alias, "resolved": resolved, "catalogVersion": version})
         }
     };
-    Ok(HttpResponse::Ok().insert_header((CATALOG_HEADER, CATALOG_VERSION)).json(answer))
+    Ok(HttpResponse::Ok().insert_header((CATALOG_HEADER, version.as_str())).json(answer))
 }
 
 /// Where requests for this name go.

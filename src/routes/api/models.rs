@@ -15,14 +15,9 @@ use serde_json::{Map, Value, json};
 use super::model_aliases;
 use crate::app::App;
 use crate::providers::{Catalog, usd};
-use crate::routes::v1::models::kind_of;
+use crate::routes::v1::models::{CATALOG_HEADER, kind_of};
 use crate::routes::{Call, Form, JsonBody, Refusal, RouteSpec, Scope};
 use crate::store::{ModelAliasRow, ProviderModelRow};
-
-/// Which table of models an answer was made from.
-pub(super) const CATALOG_VERSION: &str = "model-metadata-v1:static";
-/// The header that says so.
-pub(super) const CATALOG_HEADER: &str = "x-model-catalog-version";
 
 pub(super) fn routes() -> Vec<RouteSpec> {
     use Scope::Management as M;
@@ -81,9 +76,10 @@ async fn catalog(call: Call) -> HttpResponse {
     let of = |id: &ProviderId| routing.models.iter().filter(|row| row.provider == id.as_str()).collect::<Vec<_>>();
     let providers: Map<_, _> =
         ordered(&plan).filter_map(|(id, _)| Some((id.to_string(), provider(&plan, id, &of(id))?))).collect();
+    let version = routing.models_version();
     HttpResponse::Ok()
-        .insert_header((CATALOG_HEADER, CATALOG_VERSION))
-        .json(json!({"catalog": providers, "catalogVersion": CATALOG_VERSION}))
+        .insert_header((CATALOG_HEADER, version.as_str()))
+        .json(json!({"catalog": providers, "catalogVersion": version}))
 }
 
 fn provider(plan: &RoutingPlan, id: &ProviderId, said: &[&ProviderModelRow]) -> Option<Value> {

@@ -32,6 +32,11 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// Models shown of one list.
 const MOST_MODELS: usize = 5_000;
 const MODEL_CHARS: usize = 512;
+/// Models that are looked at one by one.
+const MOST_SHOWN: usize = 100;
+/// Ollama's list, and what it tells about one model.
+const TAGS: &str = "/api/tags";
+const SHOW: &str = "/api/show";
 
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +131,11 @@ pub(super) async fn test(subject: &Subject<'_>, model: Option<&str>) -> Diagnosi
 
 /// The models that a connection offers.
 pub(super) async fn models(subject: &Subject<'_>) -> Result<Vec<Offered>, Diagnosis> {
-    subject.authorized(Instant::now() + WITHIN, async |asked| asked.models().await).await
+    let offered = async |asked: Asked<'_>| {
+        let offered = asked.models().await?;
+        Ok(asked.shown(offered).await)
+    };
+    subject.authorized(Instant::now() + WITHIN, offered).await
 }
 
 impl Subject<'_> {
@@ -215,6 +224,28 @@ impl Asked<'_> {
         let entries = named.unwrap_or(&list).as_array().ok_or_else(|| not_json(status))?;
         let offered = |entry: &Value| Some(Offered { id: model_name(entry)?, facts: learned_models::told(entry) });
         Ok(entries.iter().filter_map(offered).take(MOST_MODELS).collect())
+    }
+
+    /// With what Ollama tells of a model only when it is asked for that one; a server that does not say stays unheard.
+    async fn shown(self, mut offered: Vec<Offered>) -> Vec<Offered> {
+        let url = self.config.target.models_url.as_deref().and_then(|url| url.strip_suffix(TAGS));
+        let Some(base) = url else { return offered };
+        for one in offered.iter_mut().take(MOST_SHOWN) {
+            let asked = self.list_request(&format!("{base}{SHOW}")).map(|request| UpstreamRequest {
+                method: Method::POST,
+                body: json!({"model": one.id}).to_string().into(),
+                ..request
+            });
+            let Ok(request) = asked else { break };
+            // Without an answer in time there is none for the others either.
+            let Ok((status, body)) = self.send(request).await else { break };
+            let entry: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let abilities = learned_models::told(&entry).and_then(|facts| facts.abilities);
+            if status.is_success() && abilities.is_some() {
+                one.facts.get_or_insert_default().abilities = abilities;
+            }
+        }
+        offered
     }
 
     async fn chat(self, model: &str) -> Result<(), Diagnosis> {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use omniroute_actors::router::facts::ModelFacts as Facts;
 use omniroute_actors::router::features::Needs;
 use omniroute_actors::router::plan::RoutingPlan;
@@ -91,16 +91,22 @@ pub struct Page {
     before_id: Option<String>,
 }
 
+/// The header that says which knowledge a list was made of.
+pub const CATALOG_HEADER: &str = "x-model-catalog-version";
+
 /// List all models. Anthropic's clients ask the same address: their header tells them apart.
 pub async fn list(request: HttpRequest, app: web::Data<App>, page: Option<web::Query<Page>>) -> HttpResponse {
+    let version = app.directory.routing().models_version();
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((CATALOG_HEADER, version));
     if request.headers().contains_key("anthropic-version") {
         let page = page.map(web::Query::into_inner).unwrap_or_default();
-        return anthropic_page(&visible(&request, &app), &page);
+        return anthropic_page(answer, &visible(&request, &app), &page);
     }
-    HttpResponse::Ok().json(List { object: "list", data: visible(&request, &app) })
+    answer.json(List { object: "list", data: visible(&request, &app) })
 }
 
-fn anthropic_page(models: &[Model], page: &Page) -> HttpResponse {
+fn anthropic_page(mut answer: HttpResponseBuilder, models: &[Model], page: &Page) -> HttpResponse {
     let listed = |model: &Model| anthropic::ListedModel {
         id: model.id.clone(),
         display_name: model.id.clone(),
@@ -109,7 +115,7 @@ fn anthropic_page(models: &[Model], page: &Page) -> HttpResponse {
     let models: Vec<_> = models.iter().map(listed).collect();
     let page =
         anthropic::Page { limit: page.limit, after_id: page.after_id.as_deref(), before_id: page.before_id.as_deref() };
-    HttpResponse::Ok().content_type("application/json").body(anthropic::models_page(&models, page))
+    answer.content_type("application/json").body(anthropic::models_page(&models, page))
 }
 
 /// One model; its id may hold slashes.

@@ -9,6 +9,7 @@ use diesel::sql_types::Text;
 use super::super::StoreError;
 use super::super::db::Db;
 use super::Take;
+use crate::settings::travel::ADMIN_PASSWORD;
 
 /// What is not taken: the past, what belongs to running processes, and what the database knows of itself.
 const NEVER: [&str; 8] = [
@@ -26,8 +27,6 @@ const NEVER: [&str; 8] = [
 const ADDED: [&str; 4] = ["usage_records", "responses", "oauth_tokens", "eval_runs"];
 /// Who may come in with which key.
 const KEYS: [&str; 2] = ["api_keys", "sync_tokens"];
-/// The setting that holds the password's hash.
-const PASSWORD: &str = "admin_password";
 
 #[derive(QueryableByName)]
 struct Table {
@@ -63,7 +62,7 @@ fn statements(table: &str, take: Take) -> Option<String> {
         _ if NEVER.contains(&table) => None,
         _ if KEYS.contains(&table) && take == Take::ButAccess => None,
         "settings" if take == Take::ButAccess => Some(format!(
-            "DELETE FROM main.settings WHERE key <> '{PASSWORD}'; INSERT INTO {columns} WHERE key <> '{PASSWORD}'"
+            "DELETE FROM main.settings WHERE key <> '{ADMIN_PASSWORD}'; INSERT INTO {columns} WHERE key <> '{ADMIN_PASSWORD}'"
         )),
         _ if ADDED.contains(&table) => Some(format!("INSERT OR IGNORE INTO {columns}")),
         _ => Some(format!("DELETE FROM main.{table}; INSERT INTO {columns}")),

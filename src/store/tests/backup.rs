@@ -9,7 +9,7 @@ use diesel::prelude::*;
 async fn filled() -> Bed {
     let bed = sqlite();
     bed.store.connections().insert(&connection("c1")).await.unwrap();
-    bed.store.settings().put("some", json!(1), None, 1).await.unwrap();
+    bed.store.settings().put("general", json!(1), None, 1).await.unwrap();
     bed.store.settings().put("admin_password", json!("old"), None, 1).await.unwrap();
     bed
 }
@@ -54,12 +54,12 @@ async fn what_somebody_else_may_have_made_says_nothing_about_who_may_sign_in() {
     let bed = filled().await;
     let path = copied(&bed).await;
     bed.store.settings().put("admin_password", json!("new"), None, 2).await.unwrap();
-    bed.store.settings().put("some", json!(2), None, 2).await.unwrap();
+    bed.store.settings().put("general", json!(2), None, 2).await.unwrap();
 
     bed.store.backups().put_back(path, Take::ButAccess).await.unwrap();
 
     let value = async |key| bed.store.settings().get(key).await.unwrap().unwrap().value;
-    assert_eq!((value("admin_password").await, value("some").await), (json!("new"), json!(1)));
+    assert_eq!((value("admin_password").await, value("general").await), (json!("new"), json!(1)));
 }
 
 #[tokio::test]

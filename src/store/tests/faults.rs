@@ -26,7 +26,7 @@ async fn eight_instances_that_read_and_then_write_are_never_refused() {
         let stores: Vec<Store> = (0..8).map(|_| bed.reopen().unwrap()).collect();
         let loops = stores.iter().map(|store| async move {
             for _ in 0..25 {
-                store.settings().put("counter", json!(1), None, 1).await?;
+                store.settings().put("resilience", json!(1), None, 1).await?;
             }
             Ok::<(), StoreError>(())
         });
@@ -34,7 +34,7 @@ async fn eight_instances_that_read_and_then_write_are_never_refused() {
         let results = futures_util::future::join_all(loops).await;
 
         assert!(results.iter().all(Result::is_ok), "{results:?}");
-        assert_eq!(bed.store.settings().get("counter").await.unwrap().unwrap().version, 200);
+        assert_eq!(bed.store.settings().get("resilience").await.unwrap().unwrap().version, 200);
     }
 }
 
@@ -214,7 +214,7 @@ async fn a_job_that_panics_costs_only_its_caller() {
         let read: Result<(), StoreError> = bed.store.read(|_| panic!("a bug in a read job")).await;
 
         assert!(matches!(written, Err(StoreError::Other(_))) && matches!(read, Err(StoreError::Other(_))));
-        assert_eq!(bed.store.settings().get("k").await.unwrap(), None);
+        assert_eq!(bed.store.settings().get("general").await.unwrap(), None);
         bed.store.nodes().insert(&node("a", "a")).await.unwrap();
         bed.store.ping().await.unwrap();
     }
@@ -229,7 +229,7 @@ async fn a_failed_job_leaves_nothing_behind() {
         });
 
         assert!(matches!(failed.await, Err(StoreError::Invalid(_))));
-        assert_eq!(bed.store.settings().get("k").await.unwrap(), None);
+        assert_eq!(bed.store.settings().get("general").await.unwrap(), None);
     }
 }
 
@@ -310,7 +310,7 @@ async fn a_connection_lost_inside_a_transaction_is_reported_and_replaced() {
 
     let lost = lost.await;
     assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
-    assert_eq!(bed.store.settings().get("k").await.unwrap(), None);
+    assert_eq!(bed.store.settings().get("general").await.unwrap(), None);
     bed.store.nodes().insert(&node("a", "a")).await.unwrap();
 }
 

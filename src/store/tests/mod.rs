@@ -6,6 +6,7 @@ mod accounts;
 mod audit;
 mod backup;
 mod bed;
+mod bundle;
 mod evals;
 mod faults;
 mod migrations;

@@ -132,6 +132,11 @@ fn state(id: &str, breaker: &str) -> ConnectionStateRow {
 
 fn session(id: &str, expires_at: i64) -> SessionRow {
     SessionRow {
+        role_values: None,
+        refresh_token: None,
+        token_until: None,
+        confirmed_at: None,
+        checked_at: None,
         id_hash: id.into(),
         created_at: 1,
         last_seen: 1,
@@ -361,16 +366,16 @@ async fn sessions_are_touched_expired_and_ended() {
 async fn a_setting_written_in_between_is_a_conflict() {
     for bed in beds() {
         let settings = bed.store.settings();
-        let first = settings.put("ui", json!({"theme": "dark"}), Some(0), 1).await.unwrap();
-        settings.put("ui", json!({"theme": "light"}), Some(first.version), 2).await.unwrap();
+        let first = settings.put("general", json!({"theme": "dark"}), Some(0), 1).await.unwrap();
+        settings.put("general", json!({"theme": "light"}), Some(first.version), 2).await.unwrap();
 
-        let stale = settings.put("ui", json!({}), Some(first.version), 3).await;
-        let again = settings.put("ui", json!({}), Some(0), 3).await;
-        let forced = settings.put("ui", json!(null), None, 4).await.unwrap();
+        let stale = settings.put("general", json!({}), Some(first.version), 3).await;
+        let again = settings.put("general", json!({}), Some(0), 3).await;
+        let forced = settings.put("general", json!(null), None, 4).await.unwrap();
 
         assert!(matches!(stale, Err(StoreError::Conflict(_))) && matches!(again, Err(StoreError::Conflict(_))));
         assert_eq!((forced.version, forced.updated_at), (3, 4));
-        assert_eq!(settings.get("ui").await.unwrap(), Some(forced.clone()));
+        assert_eq!(settings.get("general").await.unwrap(), Some(forced.clone()));
         assert_eq!(settings.get("other").await.unwrap(), None);
         assert_eq!(settings.all().await.unwrap(), [forced]);
     }

@@ -264,6 +264,29 @@ async fn after_a_crash_a_run_is_interrupted_and_keeps_what_it_found_out() {
 }
 
 #[tokio::test]
+async fn after_a_restart_in_place_a_run_goes_on_with_what_it_found_out() {
+    let mut open = suite();
+    open["cases"][4]["input"] = json!({"messages": [{"role": "user", "content": "the capital of France?"}]});
+    let site = site_with(&open).await;
+    site.a.control.always("hang_before_head");
+    let id = begin(&site, &on("a/m")).await;
+    let path = format!("/api/evals/runs/{id}");
+    let far = eventually(PATIENCE, async || {
+        Some(site.admin.get(&path).await["run"].clone()).filter(|run| run["progress"]["done"] == 4)
+    });
+    assert!(far.await.is_some());
+
+    site.a.control.always("ok text=Paris");
+    let restarted = post(&site, "/api/restart", &json!({})).await;
+    let run = becomes(&site, &id, "done").await;
+
+    assert_eq!(restarted.status(), 202, "{}", restarted.text());
+    let passed: Vec<_> = run["results"].as_array().unwrap().iter().map(|result| result["passed"].clone()).collect();
+    assert_eq!((passed, &run["progress"]["done"]), (vec![json!(true); 5], &json!(5)), "{run}");
+    assert_eq!(site.a.control.requests().len(), 6, "only the case that was under way is asked again");
+}
+
+#[tokio::test]
 async fn outputs_that_are_given_are_scored_and_nobody_is_asked() {
     let site = site_with(&suite()).await;
 

@@ -391,3 +391,41 @@ async fn the_page_that_a_browser_comes_back_to_changes_nothing_and_needs_no_sess
     assert!(page.text().contains("/api/oauth/callback.js") && !page.text().contains("code=c"), "{}", page.text());
     assert_eq!(handed.status(), 200, "{}", handed.text());
 }
+
+#[tokio::test]
+async fn tokens_that_are_brought_later_take_the_place_of_those_of_the_account() {
+    let place = Place::open().await;
+    let id = place.sign_in().await["connection"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(place.ask().await.status(), 200);
+    let node = place.admin.get(&format!("/api/providers/{id}")).await["connection"]["provider"].clone();
+    let update = async |credentials: Value| {
+        let body = json!({"provider": node, "credentials": credentials});
+        place.admin.send(Request::post("/api/cloud/credentials/update", &body)).await.status()
+    };
+    let account = async || {
+        let connections = place.admin.post("/api/cloud/auth", &json!({})).await["connections"].clone();
+        connections.as_array().unwrap().iter().find(|row| row["id"] == json!(id)).cloned().unwrap()
+    };
+    let signed_in = account().await;
+
+    let brought = update(json!({"accessToken": "at-brought", "expiresIn": 3_600})).await;
+    let served = place.ask().await;
+    let after = account().await;
+    place.server.accepts(7);
+    let ended = update(json!({"refreshToken": "rt7", "accessToken": "at-ended", "expiresIn": 1})).await;
+    let renewed = place.admin.post(&format!("/api/providers/{id}/refresh"), &json!({})).await;
+    let wrong = update(json!({"accessToken": "not one\nline"})).await;
+
+    assert_eq!([brought, ended, wrong], [200, 200, 400]);
+    assert_eq!(
+        (served.status(), place.seen().last().map(String::as_str)),
+        (200, Some("at-brought")),
+        "{}",
+        served.text()
+    );
+    let facts = |row: &Value| ["hasApiKey", "hasAccessToken", "hasRefreshToken"].map(|name| row[name] == json!(true));
+    assert_eq!((facts(&signed_in), facts(&after)), ([false, true, true], [false, true, true]), "{after}");
+    assert!(after["expiresAt"].is_string() && after["expiresAt"] != signed_in["expiresAt"], "{after}");
+    assert_eq!(renewed["success"], json!(true), "the refresh token that was brought works: {renewed}");
+    assert!(!format!("{after}").contains("at-brought"));
+}

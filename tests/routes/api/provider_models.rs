@@ -3,6 +3,7 @@
 use omniroute_testkit::http::Request;
 use serde_json::{Value, json};
 
+use crate::common::scripted::Scripted;
 use crate::common::{KEY, Site, calm, chat_with};
 
 async fn listed(site: &Site) -> Vec<Value> {
@@ -137,4 +138,46 @@ async fn a_model_is_asked_for_a_sign_of_life() {
 
     assert_eq!((&good["status"], &bad["status"], &bad["statusCode"]), (&json!("ok"), &json!("error"), &json!(401)));
     assert_eq!(nobody.status(), 404, "{}", nobody.text());
+}
+
+/// A provider whose list, and what it shows of one model, say what its models can do.
+async fn telling() -> Scripted {
+    Scripted::start(|_, asked| {
+        let card = |id: &str, inputs: Value| {
+            let parameters = json!(["tools", "structured_outputs", "reasoning"]);
+            json!({"id": id, "architecture": {"input_modalities": inputs}, "supported_parameters": parameters})
+        };
+        let answer = match asked.path.as_str() {
+            "/v1/models" => json!({"data": [card("seer", json!(["text", "image"])), card("reader", json!(["text"]))]}),
+            "/api/tags" => json!({"models": [{"name": "llama"}]}),
+            "/api/show" if asked.body.contains("llama") => json!({"capabilities": ["completion", "tools"]}),
+            _ => return (404, "{}".to_owned()),
+        };
+        (200, answer.to_string())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_provider_says_its_models_can_do_is_learned_filtered_by_and_explained() {
+    let (site, provider) = (Site::open(calm()).await, telling().await);
+    for (kind, prefix, base) in [("openai-compatible", "told", "/v1"), ("ollama-compatible", "local", "")] {
+        let node = json!({"name": prefix, "prefix": prefix, "type": kind, "baseUrl": provider.url(base)});
+        let node = site.admin.post("/api/provider-nodes", &node).await["node"]["id"].clone();
+        let id = site.admin.create_connection(node.as_str().unwrap(), prefix, "sk-x").await;
+        site.admin.post(&format!("/api/providers/{id}/sync-models"), &json!({})).await;
+    }
+    let lacks = async |model: &str, need: &str| {
+        let question = json!({"model": model, "features": {"needs": [need]}});
+        site.admin.send(Request::post("/api/explain", &question)).await.text().contains("lacks")
+    };
+
+    let seen = [lacks("told/seer", "vision").await, lacks("told/reader", "vision").await];
+    let audible = [lacks("told/seer", "audio").await, lacks("told/seer", "files").await];
+    let local = [lacks("local/llama", "tools").await, lacks("local/llama", "vision").await];
+    let facts = json!({"pattern": "reader", "can": ["tools", "vision"]});
+    site.admin.put("/api/models/facts", &facts).await;
+
+    assert_eq!((seen, audible, local), ([false, true], [true, false], [false, true]));
+    assert!(!lacks("told/reader", "vision").await, "an operator knows better");
 }

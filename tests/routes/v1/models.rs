@@ -67,3 +67,24 @@ async fn a_key_sees_only_what_it_may_use() {
     assert_eq!(ids, ["team"]);
     assert_eq!(hidden.status(), 404);
 }
+
+#[tokio::test]
+async fn a_list_says_which_knowledge_it_was_made_of() {
+    let site = Site::open(calm()).await;
+    let version = async |request: Request| {
+        let answer = site.gateway.ask(&request.key(KEY)).await;
+        answer.header("x-model-catalog-version").unwrap_or_default().to_owned()
+    };
+    let before = version(Request::get("/v1/models")).await;
+
+    with_openai(&site).await;
+    let connections = site.admin.get("/api/providers").await["connections"].clone();
+    let openai = connections.as_array().unwrap().iter().find(|row| row["provider"] == "openai").unwrap();
+    site.admin.post(&format!("/api/providers/{}/sync-models", openai["id"].as_str().unwrap()), &json!({})).await;
+    let after = version(Request::get("/v1/models")).await;
+    let anthropic = version(Request::get("/v1/models").header("anthropic-version", "2023-06-01")).await;
+
+    assert_eq!(before, "model-metadata-v1:static");
+    assert!(after.starts_with("model-metadata-v1:20") && after.ends_with('Z'), "{after}");
+    assert_eq!(anthropic, after);
+}

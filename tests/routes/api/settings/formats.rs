@@ -11,7 +11,13 @@ use crate::common::{KEY, calm};
 /// The formats of clients.
 pub const CLIENTS: [&str; 5] = ["chat", "responses", "anthropic", "gemini", "ollama"];
 /// The formats of providers; the models of each begin with `to-` and its name.
-pub const PROVIDERS: [&str; 5] = CLIENTS;
+pub const PROVIDERS: [&str; 7] = ["chat", "responses", "anthropic", "gemini", "ollama", "cohere", "bedrock"];
+
+/// A model of this provider; on Bedrock only Claude's thinking can be asked for.
+pub fn model(provider: &str) -> String {
+    let model = if provider == "bedrock" { "anthropic.claude-3-7-sonnet-20250219" } else { "m" };
+    format!("to-{provider}/{model}")
+}
 
 /// A gateway in front of one provider of each format, which all refuse: these tests look at what they are asked.
 pub struct World {
@@ -94,6 +100,7 @@ pub fn instructions(format: &str, body: &Value) -> Vec<String> {
         "responses" => [words(&body["instructions"]), texts(&body["input"])].concat(),
         "anthropic" => words(&body["system"]),
         "gemini" => words(&body["systemInstruction"]["parts"]),
+        "bedrock" => words(&body["system"]),
         _ => texts(&body["messages"]),
     }
 }
@@ -113,7 +120,8 @@ pub fn thinking(format: &str, body: &Value) -> Value {
     match format {
         "chat" => body["reasoning_effort"].clone(),
         "responses" => body["reasoning"]["effort"].clone(),
-        "anthropic" => body["thinking"].clone(),
+        "anthropic" | "cohere" => body["thinking"].clone(),
+        "bedrock" => body["additionalModelRequestFields"]["thinking"].clone(),
         "gemini" => body["generationConfig"]["thinkingConfig"]["thinkingBudget"].clone(),
         _ => body["think"].clone(),
     }

@@ -36,6 +36,24 @@ async fn a_blocked_address_is_refused_before_anything_else_in_the_form_of_its_cl
 }
 
 #[tokio::test]
+async fn a_blocked_address_leaves_one_row_however_often_it_knocks() {
+    let site = Site::open(calm().set("server.trusted_proxies", "127.0.0.0/8")).await;
+    site.admin.put(FILTER, &json!({"enabled": true, "addBlacklist": ["203.0.113.0/24", "2001:db8::/32"]})).await;
+
+    for address in ["203.0.113.9", "203.0.113.9", "2001:db8::7", "203.0.113.9", "2001:db8::8"] {
+        assert_eq!(site.gateway.ask(&from(Request::get("/v1/models"), address)).await.status(), 403);
+    }
+
+    let log = site.admin.get("/api/compliance/audit-log?action=access.ip_blocked").await;
+    let rows = log.as_array().unwrap();
+    let mut from: Vec<_> = rows.iter().filter_map(|row| row["ip"].as_str()).collect();
+    from.sort_unstable();
+    assert_eq!(from, ["2001:db8::7", "203.0.113.9"], "{log}");
+    let told = |row: &serde_json::Value| row["target"] == "/v1/models" && row["status"] == "refused";
+    assert!(rows.iter().all(told), "{log}");
+}
+
+#[tokio::test]
 async fn an_address_that_a_client_claims_for_itself_opens_nothing() {
     let site = Site::open(calm().set("server.trusted_proxies", "127.0.0.0/8")).await;
     let allowed = json!({"enabled": true, "mode": "whitelist", "whitelist": ["127.0.0.1", "198.51.100.7"]});

@@ -3,7 +3,7 @@
 use omniroute_testkit::http::Request;
 use serde_json::{Value, json};
 
-use super::formats::{CLIENTS, PROVIDERS, World, instructions, thinking};
+use super::formats::{CLIENTS, PROVIDERS, World, instructions, model, thinking};
 use crate::common::{KEY, Site, calm, chat};
 
 const PROMPT: &str = "/api/settings/system-prompt";
@@ -22,7 +22,7 @@ async fn the_operators_instructions_reach_every_format_from_every_format() {
         let setting = json!({"enabled": true, "prompt": "ours", "mode": mode, "prefixPrompt": "before", "suffixPrompt": "behind"});
         world.admin.put(PROMPT, &setting).await;
         for (client, provider) in CLIENTS.iter().flat_map(|client| PROVIDERS.map(|provider| (*client, provider))) {
-            let body = world.asked(client, &format!("to-{provider}/m")).await;
+            let body = world.asked(client, &model(provider)).await;
             assert_eq!(instructions(provider, &body), expected, "{client} -> {provider}, {mode}: {body}");
             assert_eq!(body.to_string().matches("hello").count(), 1, "{client} -> {provider}: {body}");
         }
@@ -60,13 +60,14 @@ async fn each_mode_of_thinking_reaches_every_format_from_every_format() {
     for tokens in [10_240, 900] {
         world.admin.put(THINKING, &json!({"mode": "custom", "customBudget": tokens})).await;
         for (client, provider) in pairs() {
-            let body = world.asked(client, &format!("to-{provider}/m")).await;
+            let body = world.asked(client, &model(provider)).await;
             let told = thinking(provider, &body);
             let word = if tokens == 900 { "low" } else { "medium" };
             let fits = match provider {
                 "chat" | "responses" => told == word,
                 // Anthropic's least is 1024.
-                "anthropic" => told == json!({"type": "enabled", "budget_tokens": tokens.max(1_024)}),
+                "anthropic" | "bedrock" => told == json!({"type": "enabled", "budget_tokens": tokens.max(1_024)}),
+                "cohere" => told == json!({"type": "enabled", "token_budget": tokens}),
                 "gemini" => told == tokens,
                 _ => told == true || told == word,
             };
@@ -75,14 +76,14 @@ async fn each_mode_of_thinking_reaches_every_format_from_every_format() {
     }
     world.admin.put(THINKING, &json!({"mode": "custom", "customBudget": 0})).await;
     for (client, provider) in pairs() {
-        let body = world.asked(client, &format!("to-{provider}/m")).await;
+        let body = world.asked(client, &model(provider)).await;
         let told = thinking(provider, &body);
         let off = [json!("none"), json!({"type": "disabled"}), json!(0), json!(false)];
         assert!(off.contains(&told), "{client} -> {provider}: {body}");
     }
     world.admin.put(THINKING, &json!({"mode": "auto"})).await;
     for (client, provider) in pairs() {
-        let body = world.asked(client, &format!("to-{provider}/m")).await;
+        let body = world.asked(client, &model(provider)).await;
         assert_eq!(thinking(provider, &body), Value::Null, "{client} -> {provider}: {body}");
     }
     world.admin.put(THINKING, &json!({"mode": "passthrough"})).await;
