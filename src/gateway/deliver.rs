@@ -81,10 +81,11 @@ impl Delivery {
                 return self.refuse(&ApiError::new(Problem::Internal, "Nothing to show."), Outcome::GatewayFault);
             }
             attempt::Answer::Stream(stream) => {
-                let headers = self.stream_headers(&lease);
+                let mut response = HttpResponse::Ok().finish();
+                self.stream_headers(response.headers_mut(), &lease);
                 let (deadlines, prompt_chars) = (self.inbound.deadlines(), self.inbound.ask.prompt_chars);
                 let trunk = is_trunk(&self.inbound.ask, lease.itinerary.combo.as_deref());
-                let go_on = trunk.then(|| GoOn { around: around.clone(), inbound: self.inbound });
+                let go_on = trunk.then(|| Box::new(GoOn { around: around.clone(), inbound: self.inbound }));
                 let parts = StreamParts {
                     stream,
                     lease,
@@ -97,11 +98,7 @@ impl Delivery {
                     place,
                     go_on,
                 };
-                let mut response = HttpResponse::Ok().body(RelayBody::new(parts));
-                for (name, value) in headers {
-                    response.headers_mut().insert(name, value);
-                }
-                response
+                response.set_body(BoxBody::new(RelayBody::new(parts)))
             }
         };
         name_dropped(response.headers_mut(), &dropped);
@@ -164,13 +161,11 @@ impl Delivery {
         response.set_body(BoxBody::new(whole.body))
     }
 
-    fn stream_headers(&self, lease: &Lease) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(14);
+    fn stream_headers(&self, headers: &mut HeaderMap, lease: &Lease) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.inbound.ask.client.stream_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
-        self.explain(&mut headers, Some(lease));
-        headers
+        self.explain(headers, Some(lease));
     }
 
     /// Say in headers what was tried, and why.

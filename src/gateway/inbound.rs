@@ -39,7 +39,7 @@ pub struct Inbound {
     /// Its id.
     pub id: String,
     /// What it asks for.
-    pub ask: Ask,
+    pub ask: Box<Ask>,
     /// Which connections may serve it.
     pub only: Only,
     /// What routing looks at.
@@ -67,7 +67,7 @@ impl Inbound {
     pub fn making(&self, ask: Ask, features: RequestFeatures) -> Self {
         Self {
             id: self.id.clone(),
-            ask,
+            ask: Box::new(ask),
             only: self.only.clone(),
             features: Arc::new(features),
             session: self.session,

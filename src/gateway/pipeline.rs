@@ -5,6 +5,8 @@
 //! ```
 
 use std::cell::{OnceCell, RefCell};
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use actix::Addr;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use omniroute_actors::ids::{ConnectionId, KeyId};
 use omniroute_actors::router::{NoRoute, Only, Route, Router};
 use tokio::time::Instant;
@@ -71,22 +74,11 @@ impl Incoming {
         let started = Instant::now();
         let in_flight = self.app.lifecycle.enter();
         let id = RequestId::of(&self.request);
-        match self.take(read).await {
-            Ok(Taken { ask: Ask { ready: Some(body), .. }, .. }) => {
-                HttpResponse::Ok().content_type("application/json").body(body)
-            }
-            Ok(taken) if taken.ask.background.is_some() => match background::start(taken, started).await {
-                Ok(begun) => begun,
-                Err(error) => error.to_response_for(client, id.as_ref().map(RequestId::as_str)),
-            },
-            Ok(taken) => {
-                let (app, router) = (taken.app.clone(), taken.router.clone());
-                let (call, pass) = Call::open(taken, started);
-                // Boxed: it is large, and what holds it is moved from hand to hand before it runs.
-                Box::pin(call.answer(&app, &router, in_flight.carrying(pass))).await
-            }
-            Err(error) => error.to_response_for(client, id.as_ref().map(RequestId::as_str)),
-        }
+        let answered = match self.take(read).await {
+            Ok(taken) => taken.answer(started, in_flight).await,
+            Err(error) => Err(error),
+        };
+        answered.unwrap_or_else(|error| error.to_response_for(client, id.as_ref().map(RequestId::as_str)))
     }
 
     /// Let it in and read it.
@@ -145,7 +137,7 @@ impl LetIn {
     ) -> Result<Taken, ApiError> {
         let Self { principal, config, head, app, router, pass } = self;
         let reader = Reader { principal: &principal, app: &app, config: &config };
-        let mut ask = read(body, reader).await?;
+        let mut ask = Box::new(read(body, reader).await?);
         ask.remember(app.seals.of(Arc::clone(&principal.owner)));
         ask.strict = config.routing.strict_params || is_strict(head.headers());
         if !principal.may_use_model(&ask.model) {
@@ -200,7 +192,7 @@ pub struct Reader<'a> {
 /// A request that was let in and read.
 pub struct Taken {
     /// What it asks for.
-    pub ask: Ask,
+    pub ask: Box<Ask>,
     /// Who asks.
     pub principal: Arc<Principal>,
     /// The configuration that holds for it.
@@ -217,7 +209,24 @@ pub struct Taken {
     pub booked: Option<Booked>,
 }
 
+/// The answer to a request on its way. Boxed: it is large, and what waits for it is moved from hand to hand.
+type Answering = Pin<Box<dyn Future<Output = Result<HttpResponse, ApiError>>>>;
+
 impl Taken {
+    /// Answer it.
+    fn answer(mut self, started: Instant, in_flight: InFlight) -> Answering {
+        if let Some(body) = self.ask.ready.take() {
+            return Box::pin(ready(Ok(HttpResponse::Ok().content_type("application/json").body(body))));
+        }
+        if self.ask.background.is_some() {
+            return Box::pin(background::start(self, started));
+        }
+        let (app, router) = (self.app.clone(), self.router.clone());
+        let (call, pass) = Call::open(self, started);
+        let answering = call.answer(&app, &router, in_flight.carrying(pass));
+        Box::pin(answering.map(Ok))
+    }
+
     /// Which connections may serve it.
     pub fn only(&self) -> Only {
         Only { allowed: self.principal.allowed_connections.clone(), forced: forced(self.head.headers()) }
@@ -271,24 +280,27 @@ impl Call {
         (Self { inbound, config, tally }, pass)
     }
 
-    pub(super) async fn answer(
-        mut self,
+    /// Answer it. No `async fn`, which would hold what it is given twice.
+    pub(super) fn answer(
+        self,
         app: &web::Data<App>,
-        router: &Addr<Router>,
+        router: &web::Data<Addr<Router>>,
         in_flight: InFlight,
-    ) -> HttpResponse {
-        let around = Surroundings { app: app.clone(), router: router.clone(), config: self.config };
-        let found = find(&around, &self.inbound, &mut self.tally).await;
-        let delivery = Delivery { inbound: self.inbound, tally: self.tally, in_flight };
-        match found {
-            Ok(Found::Answer(dispatched)) => delivery.answer(&around, *dispatched),
-            Ok(Found::Ensemble(Ending::Answered(inbound, dispatched))) => {
-                Delivery { inbound: *inbound, ..delivery }.answer(&around, *dispatched)
-            }
-            Ok(Found::Ensemble(Ending::Settled(read, all))) => delivery.settled(*read, all),
-            Err(failed) => {
-                let (error, outcome) = refusal(failed, &delivery.inbound.ask.model);
-                delivery.refuse(&error, outcome)
+    ) -> impl Future<Output = HttpResponse> + use<> {
+        let Self { inbound, config, tally } = self;
+        let around = Surroundings { app: app.clone(), router: router.clone(), config };
+        let mut delivery = Delivery { inbound, tally, in_flight };
+        async move {
+            match find(&around, &delivery.inbound, &mut delivery.tally).await {
+                Ok(Found::Answer(dispatched)) => delivery.answer(&around, *dispatched),
+                Ok(Found::Ensemble(Ending::Answered(inbound, dispatched))) => {
+                    Delivery { inbound: *inbound, ..delivery }.answer(&around, *dispatched)
+                }
+                Ok(Found::Ensemble(Ending::Settled(read, all))) => delivery.settled(*read, all),
+                Err(failed) => {
+                    let (error, outcome) = refusal(failed, &delivery.inbound.ask.model);
+                    delivery.refuse(&error, outcome)
+                }
             }
         }
     }

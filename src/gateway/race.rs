@@ -67,45 +67,47 @@ struct Entry {
     started: Instant,
 }
 
-/// Try this candidate.
+/// Try this candidate. No `async fn`, which would hold the lease twice.
 ///
 /// # Errors
 /// How it failed, and where to go on.
-pub async fn step(to: &mut Step<'_, '_>, mut lease: Lease) -> Outcomes {
+pub fn step(to: &mut Step<'_, '_>, mut lease: Lease) -> impl Future<Output = Outcomes> {
     let entry = to.begin(&mut lease);
     let (means, inbound) = (to.means, to.inbound);
-    let Some(patience) = Patience::with(&lease, means, inbound, entry.started) else {
-        let answered = attempt(means, inbound, &mut lease).await;
-        return to.end(entry, lease, answered);
-    };
-    let onward = lease.next(inbound.only.clone());
-    let mut running: Running<'_> = Box::pin(attempt(means, inbound, &mut lease));
-    let patient = Deadline::new(patience.until, inbound.deadlines().total);
-    let early = match patient.wait_for(&mut running).await {
-        Ok(answered) => Some(answered),
-        // Who is held up does not ask for more.
-        Err(Late::Ours) => Some((&mut running).await),
-        Err(Late::Theirs) => None,
-    };
-    if let Some(answered) = early {
-        drop(running);
-        return to.end(entry, lease, answered);
+    async move {
+        let Some(patience) = Patience::with(&lease, means, inbound, entry.started) else {
+            let answered = attempt(means, inbound, &mut lease).await;
+            return to.end(entry, lease, answered);
+        };
+        let onward = lease.next(inbound.only.clone());
+        let mut running: Running<'_> = Box::pin(attempt(means, inbound, &mut lease));
+        let patient = Deadline::new(patience.until, inbound.deadlines().total);
+        let early = match patient.wait_for(&mut running).await {
+            Ok(answered) => Some(answered),
+            // Who is held up does not ask for more.
+            Err(Late::Ours) => Some((&mut running).await),
+            Err(Late::Theirs) => None,
+        };
+        if let Some(answered) = early {
+            drop(running);
+            return to.end(entry, lease, answered);
+        }
+        let Some(mut other) = to.another(onward, patience.then).await else {
+            let answered = running.await;
+            return to.end(entry, lease, answered);
+        };
+        if patience.then == Then::Instead {
+            drop(running);
+            let fault = Fault::own(Outcome::FirstContentTimeout, "the provider is much slower than it usually is");
+            let fault = fault.after_sending(RetryClass::MaybeAccepted);
+            to.fail(entry, &mut lease, &fault, Instant::now());
+            return Err(Box::new(Lost { fault, probe: false, onward: Onward::Go(Box::new(other)) }));
+        }
+        let beside = to.begin(&mut other);
+        [entry, beside].into_iter().for_each(|entry| to.tally.ledger_mut().hedged(entry.place));
+        let (first, second) = race(running, Box::pin(attempt(means, inbound, &mut other))).await;
+        to.decide(Racer { entry, lease, done: first }, Racer { entry: beside, lease: other, done: second })
     }
-    let Some(mut other) = to.another(onward, patience.then).await else {
-        let answered = running.await;
-        return to.end(entry, lease, answered);
-    };
-    if patience.then == Then::Instead {
-        drop(running);
-        let fault = Fault::own(Outcome::FirstContentTimeout, "the provider is much slower than it usually is");
-        let fault = fault.after_sending(RetryClass::MaybeAccepted);
-        to.fail(entry, &mut lease, &fault, Instant::now());
-        return Err(Box::new(Lost { fault, probe: false, onward: Onward::Go(Box::new(other)) }));
-    }
-    let beside = to.begin(&mut other);
-    [entry, beside].into_iter().for_each(|entry| to.tally.ledger_mut().hedged(entry.place));
-    let (first, second) = race(running, Box::pin(attempt(means, inbound, &mut other))).await;
-    to.decide(Racer { entry, lease, done: first }, Racer { entry: beside, lease: other, done: second })
 }
 
 /// An attempt that ended, and when.

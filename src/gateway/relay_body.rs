@@ -60,7 +60,7 @@ pub struct StreamParts {
     /// Its place in the ledger.
     pub place: Place,
     /// The way to go on elsewhere, where the answer may.
-    pub go_on: Option<GoOn>,
+    pub go_on: Option<Box<GoOn>>,
 }
 
 /// The state behind the body. The body polls it; the stall watch ends it when the body is polled no more.
@@ -74,9 +74,9 @@ struct RunningStream {
     prompt_chars: u64,
     attempt_started: Instant,
     place: Place,
-    go_on: Option<GoOn>,
+    go_on: Option<Box<GoOn>>,
     /// Somebody is looked for who goes on, and what is told when nobody does.
-    search: Option<(Search, Fault)>,
+    search: Option<(Search, Box<Fault>)>,
     first_content: Duration,
     /// The same without what this thread lost meanwhile: what the connection is judged by.
     provider_time: Duration,

@@ -16,7 +16,7 @@ pub struct Surroundings {
     /// What handlers share.
     pub app: web::Data<App>,
     /// This worker's router.
-    pub router: Addr<Router>,
+    pub router: web::Data<Addr<Router>>,
     /// The configuration that holds for the request.
     pub config: Arc<Config>,
 }

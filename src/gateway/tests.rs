@@ -100,7 +100,7 @@ impl Rig {
         let body = format!(r#"{{"model":"team","stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#);
         Inbound {
             id: uuid::Uuid::now_v7().to_string(),
-            ask: Ask::chat(ChatRequest::parse(Bytes::from(body)).unwrap()),
+            ask: Box::new(Ask::chat(ChatRequest::parse(Bytes::from(body)).unwrap())),
             forwarded: Vec::new(),
             created: 1,
             only: Only::default(),

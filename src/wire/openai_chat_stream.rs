@@ -4,6 +4,8 @@
 //! decides between complete, truncated and empty, and the caller writes the last event: [`DONE_FRAME`] or an error.
 //! `[DONE]`, upstream errors and broken events are therefore never forwarded from here.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use memchr::memchr;
 use serde_json::value::RawValue;
@@ -134,7 +136,7 @@ impl StreamWatch {
             return Step::drop(Kind::Lifecycle);
         }
         if event.event.as_deref() == Some(b"error") {
-            return self.error(UpstreamErrorBody::parse(&event.data));
+            return Step::drop(self.error(UpstreamErrorBody::parse(&event.data)));
         }
         if event.data.is_empty() {
             return Step::drop(Kind::Lifecycle);
@@ -190,38 +192,42 @@ impl StreamWatch {
     }
 
     fn chunk(&mut self, event: &SseEvent) -> Step {
-        let again = self.stencil.as_ref().and_then(|stencil| stencil.chars(&event.data));
-        if let Some(chars) = again {
+        if let Some((chars, forward)) = self.stencil.as_ref().and_then(|stencil| stencil.again(event)) {
             self.chars_out = self.chars_out.saturating_add(chars);
-            return Step { forward: Some(event.raw.clone()), kind: Kind::Content { first: false } };
+            return Step { forward: Some(forward), kind: Kind::Content { first: false } };
         }
+        let text = std::str::from_utf8(&event.data).unwrap_or_default();
         let before = self.chars_out;
-        let step = self.parsed(event);
-        if matches!(step.kind, Kind::Content { .. }) && step.forward.as_ref() == Some(&event.raw) {
-            self.stencil = Stencil::cut(&event.data, self.chars_out.saturating_sub(before));
+        let (kind, shown) = match self.parsed(text) {
+            Ok(read) => read,
+            Err(broken) => return Step::drop(broken),
+        };
+        // Before any usage only: a stencil with usage in it would have to be read again.
+        if let (Kind::Content { .. }, Shown::Without(hidden), None) = (&kind, &shown, self.usage) {
+            self.stencil = Stencil::cut(text, self.chars_out.saturating_sub(before), hidden);
         }
-        step
+        Step { forward: shown.of(event, text), kind }
     }
 
-    fn parsed(&mut self, event: &SseEvent) -> Step {
-        let text = std::str::from_utf8(&event.data).unwrap_or_default();
-        let Ok(Any(chunk)) = serde_json::from_str::<Any<Chunk<'_>>>(text) else { return self.invalid() };
+    /// What a chunk means, and what of it the client gets; or how it breaks the stream.
+    fn parsed(&mut self, text: &str) -> Result<(Kind, Shown), Kind> {
+        let Ok(Any(chunk)) = serde_json::from_str::<Any<Chunk<'_>>>(text) else { return Err(self.invalid()) };
         if !chunk.object {
             // Gemini wraps its error into an array, even here.
             let error = serde_json::from_str(text).ok().as_ref().and_then(UpstreamErrorBody::from_json);
-            return match error {
+            return Err(match error {
                 Some(error) => self.error(error),
                 None => self.invalid(),
-            };
+            });
         }
         if let Some(error) = chunk.error_body(text) {
-            return self.error(error);
+            return Err(self.error(error));
         }
         self.remember(&chunk);
         let usage = chunk.usage.and_then(Usage::from_openai);
         self.usage = usage.or(self.usage);
         let kind = self.judge(&chunk, usage.is_some());
-        Step { forward: self.forwarded(event, text, &chunk, usage.is_some()), kind }
+        Ok((kind, self.shown(text, &chunk, usage.is_some())))
     }
 
     fn judge(&mut self, chunk: &Chunk<'_>, has_usage: bool) -> Kind {
@@ -258,20 +264,19 @@ impl StreamWatch {
         }
     }
 
-    /// The client's bytes: the event as it came, or without the usage that the client did not ask for.
-    fn forwarded(&self, event: &SseEvent, text: &str, chunk: &Chunk<'_>, has_usage: bool) -> Option<Bytes> {
+    /// What is for the client: the event as it came, or without the usage that the client did not ask for.
+    fn shown(&self, text: &str, chunk: &Chunk<'_>, has_usage: bool) -> Shown {
         let hidden = chunk.usage.filter(|_| !self.client_wants_usage);
         if chunk.choices.list.is_empty() && has_usage {
-            return if hidden.is_some() { None } else { Some(usage_chunk(event, text, chunk)) };
+            let with_list = || if chunk.choices.given { None } else { with_choices(text) };
+            return if hidden.is_some() { Shown::Nothing } else { with_list().map_or(Shown::ALL, Shown::Instead) };
         }
         // A chunk without choices says nothing to a chat client, and most clients fall over it.
         if !chunk.choices.given {
-            return None;
+            return Shown::Nothing;
         }
         let cut = hidden.and_then(|usage| splice::member_cut(text, splice::place_of(usage.get(), text)));
-        let Some(cut) = cut else { return Some(event.raw.clone()) };
-        let (before, after) = (text.get(..cut.start)?, text.get(cut.end..)?);
-        Some(framed(&[before, after]))
+        cut.map_or(Shown::ALL, Shown::Without)
     }
 
     fn remember(&mut self, chunk: &Chunk<'_>) {
@@ -282,14 +287,14 @@ impl StreamWatch {
         }
     }
 
-    fn error(&mut self, error: UpstreamErrorBody) -> Step {
+    fn error(&mut self, error: UpstreamErrorBody) -> Kind {
         self.broken = Some(Truncation::UpstreamError);
-        Step::drop(Kind::Error(error))
+        Kind::Error(error)
     }
 
-    fn invalid(&mut self) -> Step {
+    fn invalid(&mut self) -> Kind {
         self.broken = Some(Truncation::InvalidJson);
-        Step::drop(Kind::InvalidJson)
+        Kind::InvalidJson
     }
 }
 
@@ -299,16 +304,36 @@ impl Step {
     }
 }
 
-/// The usage chunk for a client that asked for it; clients iterate over `choices`, so it must be a list.
-fn usage_chunk(event: &SseEvent, text: &str, chunk: &Chunk<'_>) -> Bytes {
-    if chunk.choices.given {
-        return event.raw.clone();
+/// What of a chunk the client gets.
+enum Shown {
+    /// Nothing.
+    Nothing,
+    /// The event as it came, but for these bytes of its data.
+    Without(Range<usize>),
+    /// This event.
+    Instead(Bytes),
+}
+
+impl Shown {
+    const ALL: Self = Self::Without(0..0);
+
+    fn of(self, event: &SseEvent, text: &str) -> Option<Bytes> {
+        match self {
+            Self::Nothing => None,
+            Self::Without(hidden) if hidden.is_empty() => Some(event.raw.clone()),
+            Self::Without(hidden) => Some(framed(&[text.get(..hidden.start)?, text.get(hidden.end..)?])),
+            Self::Instead(other) => Some(other),
+        }
     }
+}
+
+/// The usage chunk for a client that asked for it; clients iterate over `choices`, so it must be a list.
+fn with_choices(text: &str) -> Option<Bytes> {
     let keys = splice::keys_of(text).unwrap_or_default();
     let object = splice::Object::new(text, &keys);
     let edit = |index| if object.name(index) == "choices" { splice::Edit::Remove } else { splice::Edit::Keep };
-    let with_list = object.rebuild(edit, &["\"choices\":[]".to_owned()]);
-    with_list.map_or_else(|| event.raw.clone(), |text| framed(&[&text]))
+    let with_list = object.rebuild(edit, &["\"choices\":[]".to_owned()])?;
+    Some(framed(&[&with_list]))
 }
 
 /// One event of the joined parts. Data that came in several lines goes out in several lines.

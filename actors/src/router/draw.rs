@@ -11,6 +11,7 @@ use super::facts::Tier;
 use super::features::RequestFeatures;
 use super::filter::{Filter, Misfit, Rule, Screen};
 use super::itinerary::{Excluded, Itinerary, Leg, Path};
+use super::lately::Meaning;
 use super::plan::{Combo, ComboRoute, Link, LinkTo, ReadyPlan, Strategy, Target, in_pool};
 use super::resolve::{EXTENDED_WINDOW, Resolution, Resolved};
 use super::sample::Looks;
@@ -32,8 +33,9 @@ pub(super) struct Question<'a> {
 }
 
 /// Draw up the itinerary for a resolved model. When nothing meets every wish, wishes are dropped once.
-pub(super) fn draw<R: Rng>(question: &Question<'_>, resolution: Resolution, rng: &mut R) -> Itinerary {
+pub(super) fn draw<R: Rng>(question: &Question<'_>, meaning: Meaning, rng: &mut R) -> Itinerary {
     let (features, plan) = (&**question.features, question.plan);
+    let Meaning { resolution, direct } = meaning;
     let full = resolution.resolved.to_string_if(!plan.policies.is_empty());
     let mut screen = Screen::new(plan.shared_policies(), features, &[question.asked, &full]);
     let root = match &resolution.resolved {
@@ -45,7 +47,7 @@ pub(super) fn draw<R: Rng>(question: &Question<'_>, resolution: Resolution, rng:
         true => route.combo.state.take_turn(),
         false => route.combo.state.turn(),
     });
-    let start = Start { question, resolution: &resolution, root, turn };
+    let start = Start { question, resolution: &resolution, direct, root, turn };
     let mut drawn = start.run(&screen, false, rng);
     let relaxed = drawn.legs.is_empty() && drawn.has_wishes;
     if relaxed {
@@ -74,6 +76,7 @@ impl Resolved {
 struct Start<'a> {
     question: &'a Question<'a>,
     resolution: &'a Resolution,
+    direct: Option<Arc<Target>>,
     root: Option<&'a ComboRoute>,
     turn: u64,
 }
@@ -104,17 +107,13 @@ impl Start<'_> {
             looks: Looks::default(),
             out: Outcome::default(),
         };
-        let legs = match (self.root, &self.resolution.resolved) {
-            (Some(route), _) => {
+        let legs = match self.root {
+            Some(route) => {
                 let took_turn = AtomicBool::new(true);
                 let path = Arc::new(Path { combo: Arc::clone(&route.combo), above: None, took_turn });
                 drawing.combo(route, (self.turn, 0), rule, &path)
             }
-            (None, Resolved::Direct { provider, model }) => {
-                let target = plan.direct(provider, model);
-                target.and_then(|target| drawing.direct(target, rule)).into_iter().collect()
-            }
-            (None, _) => Vec::new(),
+            None => self.direct.as_ref().and_then(|target| drawing.direct(target, rule)).into_iter().collect(),
         };
         let plain = self.root.is_none_or(|route| route.is_plain);
         drawing.out.legs = legs;
@@ -292,8 +291,8 @@ impl<R: Rng> Drawing<'_, R> {
         }
     }
 
-    fn direct(&mut self, target: Arc<Target>, rule: Rule) -> Option<Leg> {
-        let target = self.fits(&target, rule)?;
+    fn direct(&mut self, target: &Arc<Target>, rule: Rule) -> Option<Leg> {
+        let target = self.fits(target, rule)?;
         Some(Leg { target, why: "direct", factors: None, step: 0, path: None })
     }
 

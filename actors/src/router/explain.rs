@@ -10,6 +10,7 @@ use super::draw::{Question, draw};
 use super::features::RequestFeatures;
 use super::filter::Misfit;
 use super::itinerary::{Itinerary, Leg};
+use super::lately::Meaning;
 use super::lease::Only;
 use super::members::{Members, comparison, score, usable, within};
 use super::plan::pool::Group;
@@ -114,9 +115,9 @@ pub fn explain(
     only: &Only,
     now: Moment,
 ) -> Result<Explanation, Unresolved> {
-    let resolution = plan.resolve(model)?;
+    let meaning = Meaning::of(plan, model)?;
     let question = Question { plan, asked: model, features, now, dry: true };
-    let itinerary = draw(&question, resolution, &mut SmallRng::seed_from_u64(0));
+    let itinerary = draw(&question, meaning, &mut SmallRng::seed_from_u64(0));
     let look = Look { itinerary: &itinerary, only, now };
     Ok(Explanation {
         path: itinerary.resolution.steps(),

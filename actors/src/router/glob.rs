@@ -67,6 +67,9 @@ impl Glob {
 
 /// One letter for both cases; the few letters that become several when they are lowered stay as they are.
 fn small(letter: char) -> char {
+    if letter.is_ascii() {
+        return letter.to_ascii_lowercase();
+    }
     let mut lowered = letter.to_lowercase();
     match (lowered.next(), lowered.next()) {
         (Some(one), None) => one,

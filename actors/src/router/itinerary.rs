@@ -94,7 +94,7 @@ pub struct Excluded {
 #[derive(Debug)]
 pub struct Itinerary {
     /// What the model string means, and how that was found.
-    pub resolution: Resolution,
+    pub resolution: Arc<Resolution>,
     /// The combo, if it is one.
     pub combo: Option<Arc<Combo>>,
     /// In order.
@@ -139,7 +139,7 @@ impl Itinerary {
 
     fn with(&self, legs: Vec<Leg>) -> Self {
         Self {
-            resolution: self.resolution.clone(),
+            resolution: Arc::clone(&self.resolution),
             combo: self.combo.clone(),
             legs,
             excluded: Vec::new(),

@@ -1,7 +1,7 @@
 //! The router: one replica per worker. It turns "this model, please" into a [`Lease`] on a connection, or
 //! into the reasons why there is none.
 //!
-//! A replica owns nothing but its random numbers: the plan is published, the connections are reached through
+//! A replica owns nothing but its random numbers and what it worked out lately: the plan is published, the connections are reached through
 //! their handles. So a message to it costs half a microsecond and replicas never disagree.
 //!
 //! The way of a request: [`resolve`] (what the model string means), [`filter`] (what can serve it, and may),
@@ -18,6 +18,7 @@ pub mod filter;
 pub mod glob;
 mod hash;
 pub mod itinerary;
+mod lately;
 pub mod lease;
 mod members;
 mod pick;
@@ -45,6 +46,7 @@ use self::draw::{Question, draw};
 pub use self::explain::{Explanation, explain};
 use self::features::RequestFeatures;
 use self::itinerary::{Itinerary, Leg};
+use self::lately::Lately;
 pub use self::lease::{Attempted, Decision, Lease, Only, Tried};
 use self::pick::{Picked, Walk};
 use self::plan::{ReadyPlan, Strategy};
@@ -62,17 +64,18 @@ pub struct Router {
     plan: PublishedPlan,
     clock: Arc<dyn Clock>,
     rng: SmallRng,
+    lately: Lately,
 }
 
 impl Router {
     /// A replica.
     pub fn new(plan: PublishedPlan, clock: Arc<dyn Clock>) -> Self {
-        Self { plan, clock, rng: SmallRng::from_rng(&mut rand::rng()) }
+        Self { plan, clock, rng: SmallRng::from_rng(&mut rand::rng()), lately: Lately::default() }
     }
 
     /// A replica whose choices repeat.
     pub fn seeded(plan: PublishedPlan, clock: Arc<dyn Clock>, seed: u64) -> Self {
-        Self { plan, clock, rng: SmallRng::seed_from_u64(seed) }
+        Self { plan, clock, rng: SmallRng::seed_from_u64(seed), lately: Lately::default() }
     }
 
     /// Answer a question without a message: for whoever drives the router in one thread with everything else.
@@ -92,10 +95,10 @@ impl Router {
 
     fn draw(&mut self, ask: &Route) -> Result<Arc<Itinerary>, NoRoute> {
         let plan = self.plan.load();
-        let resolution = plan.resolve(&ask.model).map_err(NoRoute::Unresolved)?;
+        let meaning = self.lately.meaning(&plan, &ask.model).map_err(NoRoute::Unresolved)?;
         let (features, now) = (&ask.features, self.clock.now());
         let question = Question { plan: &plan, asked: &ask.model, features, now, dry: false };
-        let itinerary = Arc::new(draw(&question, resolution, &mut self.rng));
+        let itinerary = Arc::new(draw(&question, meaning, &mut self.rng));
         if itinerary.legs.is_empty() && !itinerary.excluded.is_empty() {
             return Err(NoRoute::NothingFits { itinerary });
         }
@@ -220,6 +223,7 @@ impl Supervised for Router {}
 impl Rebuild for Router {
     fn rebuild(&mut self) {
         self.rng = SmallRng::from_rng(&mut rand::rng());
+        self.lately = Lately::default();
     }
 
     fn label(&self) -> String {

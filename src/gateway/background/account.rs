@@ -106,7 +106,7 @@ async fn next(body: &mut BoxBody) -> Option<Bytes> {
 /// What a client would have read.
 pub(super) async fn answer(
     call: Call,
-    (app, router): (&web::Data<App>, &Addr<Router>),
+    (app, router): (&web::Data<App>, &web::Data<Addr<Router>>),
     account: Option<&mut Account>,
 ) -> Ended {
     let response = call.answer(app, router, InFlight::counted_elsewhere()).await;

@@ -19,7 +19,7 @@ impl RunningStream {
     pub(super) fn broke(&mut self, fault: Fault, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match self.begin_search(&fault) {
             Some(search) => {
-                self.search = Some((search, fault));
+                self.search = Some((search, Box::new(fault)));
                 self.look(cx)
             }
             None => Poll::Ready(Some(self.fail(&fault))),

@@ -45,7 +45,7 @@ impl Kept {
 /// Keeps, until every handle is gone.
 pub struct Keeper {
     finished: Receiver<Box<Finished>>,
-    events: Receiver<Event>,
+    events: Receiver<Box<Event>>,
     errands: mpsc::UnboundedReceiver<Errand>,
     clock: Arc<dyn Clock>,
     audit: Option<Store>,
@@ -55,7 +55,7 @@ pub struct Keeper {
 impl Keeper {
     pub(super) fn new(
         finished: Receiver<Box<Finished>>,
-        events: Receiver<Event>,
+        events: Receiver<Box<Event>>,
         errands: mpsc::UnboundedReceiver<Errand>,
         clock: Arc<dyn Clock>,
         audit: Option<Store>,
@@ -91,7 +91,7 @@ impl Keeper {
             self.kept.hear(&finished, now);
         }
         self.kept.sessions.forget_idle(now);
-        let news: Vec<_> = self.events.try_iter().collect();
+        let news: Vec<_> = self.events.try_iter().map(|event| *event).collect();
         news.iter().for_each(|event| self.kept.events.hear(event.clone()));
         news
     }

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::store::Store;
 
 /// Finished requests that wait between two looks.
-const QUEUE: usize = 16_384;
+const QUEUE: usize = 8_192;
 /// Transitions that wait; there are few of them.
 const EVENTS: usize = 4_096;
 
@@ -44,9 +44,9 @@ pub(super) type Errand = Box<dyn FnOnce(&mut Kept) + Send>;
 /// A handle; clones share the keeper.
 #[derive(Clone)]
 pub struct Stats {
-    /// Boxed: the queue holds room for all of them.
+    // Boxed: the queues hold room for all that they may hold, from the start.
     finished: SyncSender<Box<Finished>>,
-    events: SyncSender<events::Event>,
+    events: SyncSender<Box<events::Event>>,
     errands: mpsc::UnboundedSender<Errand>,
     lost: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
@@ -103,7 +103,7 @@ impl Stats {
 impl Observer for Stats {
     fn changed(&self, connection: &ConnectionHandle, transition: &Transition) {
         let event = events::Event::of(connection, transition, self.clock.both());
-        self.count_lost(self.events.try_send(event).is_err());
+        self.count_lost(self.events.try_send(Box::new(event)).is_err());
     }
 }
 
