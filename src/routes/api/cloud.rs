@@ -106,7 +106,7 @@ async fn update(call: Call, body: JsonBody) -> Result<HttpResponse, Refusal> {
     let Some(id) = found else { return Err(Refusal::not_found("There is no active connection of this provider")) };
     let row = call.app.store.connections().get(&id).await?;
     let until = expires_in.map(|seconds| call.now().saturating_add(seconds.saturating_mul(1_000)));
-    let brought = Brought { access: access.map(Into::into), refresh: refresh.map(Into::into), expires_at: until };
+    let brought = Brought { access, refresh, expires_at: until };
     if row.auth_type == AUTH_TYPE {
         to_account(&call, row, brought).await?
     } else {
