@@ -58,7 +58,7 @@ pub struct ApiKeyRow {
 }
 
 /// Found keys are counted so far.
-pub const MOST_FOUND: i64 = 10_000;
+const MOST_FOUND: i64 = 10_000;
 
 #[diesel::declare_sql_function]
 extern "SQL" {
@@ -88,7 +88,7 @@ impl ApiKeys<'_> {
     }
 
     /// A page of them, oldest first, and how many there are on all pages; of those that are searched for nobody counts
-    /// further than [`MOST_FOUND`].
+    /// further than ten thousand.
     pub async fn page(&self, wish: KeyPage) -> Result<(Vec<ApiKeyRow>, usize), StoreError> {
         self.0.read(move |db| page(db, &wish)).await
     }

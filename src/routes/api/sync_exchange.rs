@@ -100,11 +100,8 @@ pub(super) struct Exchanged {
 impl Exchanged {
     /// Whether anything became different.
     pub(super) fn changed_something(&self) -> bool {
-        let lists = |kind: &Value| {
-            ["added", "changed", "removed"]
-                .iter()
-                .any(|list| kind[list].as_array().is_some_and(|rows| !rows.is_empty()))
-        };
+        let rows = |kind: &Value, list: &str| kind.get(list)?.as_array().map(|rows| !rows.is_empty());
+        let lists = |kind: &Value| ["added", "changed", "removed"].iter().any(|list| rows(kind, list) == Some(true));
         let kinds = self.changes.get("kinds").and_then(Value::as_object);
         // A peer that tells nothing may have changed anything.
         kinds.is_none_or(|kinds| kinds.values().any(lists))

@@ -74,7 +74,7 @@ async fn finish(app: &App, done: Result<Value, Refusal>, every: Duration) -> Res
             Ok(())
         }
         // What changed nothing is no event.
-        Ok(particulars) if particulars["changes"].is_null() => Ok(()),
+        Ok(particulars) if particulars.get("changes").is_none_or(Value::is_null) => Ok(()),
         Ok(particulars) => {
             let entry = AuditEntry::by_system(now, "sync.exchanged", "sync", particulars);
             app.store.audit().append(entry).await.map(drop)
