@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use omniroute::infra::crypto::Vault;
 use omniroute::infra::sync::{Wish, seal};
-use omniroute::store::Configuration;
+use omniroute::store::Held;
 use omniroute_testkit::gateway::Builder;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -149,6 +149,6 @@ fn envelope(nth: usize, asked: &Asked) -> String {
     let shared = Vault::shared(&SecretString::from(SHARED));
     let at = jiff::Timestamp::now().as_millisecond() - i64::try_from(nth).unwrap_or_default() * 60_000;
     let wish = Wish { instance: "peer".into(), at, nonce, shared: Some(&shared), with_credentials: false };
-    let sealed = seal(Configuration::default(), &[], wish).expect("an envelope");
+    let sealed = seal(Held::default(), wish).expect("an envelope");
     serde_json::to_string(&sealed).expect("an envelope")
 }
