@@ -111,9 +111,22 @@ impl Clock for SystemClock {
     }
 
     fn wall(&self) -> UnixMillis {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        UnixMillis(signed(millis(since)))
+        UnixMillis(signed(millis(since_epoch())))
     }
+
+    /// The wall time of the very moment, which is whole milliseconds: otherwise the same moment would be shown now as one
+    /// millisecond and now as the next.
+    fn both(&self) -> Now {
+        let (elapsed, since) = (self.origin.elapsed(), since_epoch());
+        let part = Duration::from_nanos(u64::from(elapsed.subsec_nanos()) % NANOS_PER_MILLI);
+        Now { moment: Moment(millis(elapsed)), wall: UnixMillis(signed(millis(since.saturating_sub(part)))) }
+    }
+}
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A clock that stands still until it is told to move. Tests and the simulation use it.
@@ -149,6 +162,21 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_shown_as_the_same_time_whenever_it_is_asked_for() {
+        let clock = SystemClock::default();
+        let shown = || clock.both().to_wall(Moment::from_millis(7));
+        let stays = |_| {
+            let (begin, first) = (std::time::Instant::now(), shown());
+            std::iter::repeat_with(shown)
+                .take_while(|_| begin.elapsed() < Duration::from_millis(3))
+                .all(|at| at == first)
+        };
+
+        // More than once, for a wall clock that is being set right at this moment.
+        assert!((0..5).any(stays));
+    }
 
     #[test]
     fn a_moment_survives_the_trip_over_a_restart() {

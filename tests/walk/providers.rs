@@ -34,6 +34,7 @@ async fn made(area: &Area) -> String {
     let id = text(&made["connection"]["id"]).to_owned();
     let shown = area.call("GET /api/providers/{id}").at(&id).says(200).await;
     let listed = area.call("GET /api/providers").says(200).await;
+    area.call("GET /api/providers").query("cursor=made-up").says(400).await;
     area.call("GET /api/providers/{id}").at("nobody").says(404).await;
     area.expect("a connection is read as it was made", &shown["connection"]["name"], &json!("main"));
     area.must("a connection is listed", listed.to_string().contains(&id), &listed);

@@ -29,6 +29,8 @@ async fn numbers(area: &Area) {
     let before = get().answers(200).await;
     let version = before.header("etag").unwrap_or_default().to_owned();
     get().query("events=many").says(400).await;
+    let nobody = get().query("connectionId=nobody").says(200).await;
+    area.expect("nobody is shown", &nobody["state"]["connections"], &json!([]));
 
     let change = json!({"requestQueue": {"requestsPerMinute": 77}, "waitForCooldown": {"maxRetries": 1}});
     let changed = put().json(change.clone()).header("If-Match", &version).says(200).await;
@@ -50,6 +52,7 @@ async fn limits(area: &Area) {
     let id = &area.site.at_a.connections[0];
     area.call("POST /api/rate-limits").json(json!({"connectionId": id, "enabled": true})).says(200).await;
     let limits = area.call("GET /api/rate-limits").says(200).await;
+    area.call("GET /api/rate-limits").query("cursor=made-up").says(400).await;
     let all = limits["connections"].as_array().cloned().unwrap_or_default();
     let own = all.iter().find(|one| one["connectionId"] == id.as_str()).cloned().unwrap_or_default();
     area.expect("the switch of a connection", &own["enabled"], &json!(true));

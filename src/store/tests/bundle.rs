@@ -19,7 +19,7 @@ const CARRIED: [&str; 10] = [
     "model_facts",
     "provider_models",
 ];
-const AT_HOME: [&str; 18] = [
+const AT_HOME: [&str; 19] = [
     "__diesel_schema_migrations",
     "meta",
     // Who may come in here.
@@ -41,6 +41,7 @@ const AT_HOME: [&str; 18] = [
     "connection_state",
     "combo_states",
     "synced_models",
+    "revisions",
 ];
 
 #[derive(QueryableByName)]

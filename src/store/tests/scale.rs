@@ -28,7 +28,7 @@ async fn each_change_counts_for_its_own_noun_and_for_no_other() {
             assert!(!after.moved(before, Noun::Keys) && !after.moved(before, Noun::Settings));
         }
         assert!(!three.is_next(&one, Noun::Connections), "two changes are not one");
-        let SettingRow { version, .. } = bed.store.settings().put("s", json!(1), None, 1).await.unwrap();
+        let SettingRow { version, .. } = bed.store.settings().put("ipFilter", json!(1), None, 1).await.unwrap();
         assert_eq!(version, 1);
         assert!(counted(&bed).await.moved(&three, Noun::Settings) && counted(&bed).await.is_ahead_of(&three));
     }

@@ -200,8 +200,7 @@ fn a_burst_that_passes_is_let_in_whole() {
 fn a_noisy_key_takes_nothing_from_a_quiet_one() {
     let mut site = Loop::new();
     let start = site.now;
-    let mut clients =
-        [(1, 2_500.0), (2, 20.0), (3, 60.0)].map(|(key, rate)| Client::new(key, start, rate));
+    let mut clients = [(1, 2_500.0), (2, 20.0), (3, 60.0)].map(|(key, rate)| Client::new(key, start, rate));
     site.run(&mut clients, 2.0);
     clients.iter_mut().for_each(|client| client.refused = 0);
 
