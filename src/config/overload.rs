@@ -10,7 +10,7 @@ section! {
         max_in_flight: u64 = 10_000, within 0..=10_000_000;
         /// Delay of a worker's event loop, without a moment of rest, from which on it takes fewer calls a second; 0 never
         /// takes fewer.
-        max_lag_ms: u64 = 5, within 0..=60_000;
+        max_lag_ms: u64 = 3, within 0..=60_000;
         /// Share of the memory that the process may have (the limit of its control group) from which on new calls are
         /// refused; 0 does not look.
         max_memory_percent: u64 = 85, within 0..=100;

@@ -57,7 +57,8 @@ impl Lately {
     }
 }
 
-#[cfg(test)]
+// The whole-crate model build has no connections to test with.
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
     use crate::ids::{ModelName, ProviderId};

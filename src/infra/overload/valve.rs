@@ -10,7 +10,7 @@ use super::pace::{Pace, SATURATED, Shown, WINDOW};
 use super::share::level;
 
 /// Two delays in a row of so many times the most that is allowed: what comes in no longer fits.
-const FLOOD: u32 = 6;
+const FLOOD: u32 = 10;
 
 /// One key in one window.
 #[derive(Debug, Default, Clone, Copy)]

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 
-const MOST: Duration = Duration::from_millis(5);
+const MOST: Duration = Duration::from_millis(3);
 const NAP: Duration = Duration::from_millis(5);
 const REFUSAL: Duration = Duration::from_micros(30);
 /// A call is worked on in so many rounds.
