@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// Length of a window.
 pub const WINDOW: Duration = Duration::from_millis(50);
 /// So many late windows in a row are no burst that passes.
-const LASTING: u32 = 3;
+const LASTING: u32 = 5;
 /// So many calls a second are taken however late it is: lateness may have another cause than calls.
 const FLOOR: f64 = 100.0;
 /// Calls that may come at once at the slowest pace, and as a time at any other.
@@ -21,7 +21,7 @@ const BURST: (f64, Duration) = (4.0, Duration::from_millis(5));
 /// Calls that may come when the limit begins: a burst has its stragglers.
 const FIRST: f64 = 10.0;
 /// From this share of busy time on a loop that is late is late because of its work.
-pub const SATURATED: f64 = 0.9;
+const SATURATED: f64 = 0.9;
 /// The share of busy time that is aimed at while calls are limited: near 1 everybody waits long.
 const AIM: f64 = 0.9;
 /// The most that a window in time takes from the pace, and adds to it.

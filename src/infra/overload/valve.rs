@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::{Pace, SATURATED, Shown, WINDOW};
+use super::pace::{Pace, Shown, WINDOW};
 use super::share::level;
 
-/// Two delays in a row of so many times the most that is allowed: what comes in no longer fits.
-const FLOOD: u32 = 10;
+/// While the loop is held up for so long, what comes in no longer fits. Hundreds of calls at once are a burst that passes.
+const FLOOD: Duration = Duration::from_millis(100);
 
 /// One key in one window.
 #[derive(Debug, Default, Clone, Copy)]
@@ -36,7 +36,6 @@ pub struct Sample {
 #[derive(Debug)]
 struct Window {
     first: Sample,
-    last: Sample,
     best: Duration,
 }
 
@@ -48,17 +47,22 @@ pub struct Valve {
     level: u32,
     uses: HashMap<usize, Use>,
     window: Option<Window>,
+    /// By how much the last look was late.
+    late: Duration,
 }
 
 impl Default for Valve {
     fn default() -> Self {
-        Self { pace: Pace::default(), level: u32::MAX, uses: HashMap::new(), window: None }
+        Self { pace: Pace::default(), level: u32::MAX, uses: HashMap::new(), window: None, late: Duration::ZERO }
     }
 }
 
 impl Valve {
-    /// Whether a call of this key is taken.
-    pub fn takes(&mut self, key: usize, now: Instant) -> bool {
+    /// Whether a call of this key is taken, while the next look at the loop is `overdue`.
+    pub fn takes(&mut self, key: usize, now: Instant, overdue: Duration) -> bool {
+        if self.late.max(overdue) > FLOOD {
+            self.pace.brace();
+        }
         let level = self.level;
         let one = self.uses.entry(key).or_default();
         one.asked = one.asked.saturating_add(1);
@@ -79,20 +83,16 @@ impl Valve {
 
     /// Look at the loop, which may be late by `most`.
     pub fn see(&mut self, sample: Sample, most: Duration) {
+        self.late = sample.late;
         let Some(window) = &mut self.window else {
-            self.window = Some(Window { first: sample, last: sample, best: Duration::MAX });
+            self.window = Some(Window { first: sample, best: Duration::MAX });
             return;
         };
-        let floods = |sample: Sample| sample.late > most * FLOOD;
-        if floods(window.last) && floods(sample) && share(window.last, sample) >= SATURATED {
-            self.pace.brace();
-        }
         window.best = window.best.min(sample.late);
-        window.last = sample;
         let length = sample.now.duration_since(window.first.now);
         if length >= WINDOW {
             let (busy, best) = (share(window.first, sample), window.best);
-            *window = Window { first: sample, last: sample, best: Duration::MAX };
+            *window = Window { first: sample, best: Duration::MAX };
             self.close(length, best.as_secs_f64() / most.as_secs_f64().max(f64::EPSILON), busy);
         }
     }

@@ -31,7 +31,8 @@ pub(super) fn takes(key: usize) -> bool {
         if valve.is_unused() {
             CALLED.with(|called| called.notify_one());
         }
-        valve.takes(key, Instant::now())
+        let now = Instant::now();
+        valve.takes(key, now, lateness::overdue(now))
     })
 }
 

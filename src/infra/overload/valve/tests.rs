@@ -102,7 +102,7 @@ impl Loop {
     }
 
     fn ask(&mut self, client: &mut Client) {
-        if self.valve.takes(client.key, self.now) {
+        if self.valve.takes(client.key, self.now, self.now.saturating_duration_since(self.nap)) {
             client.taken.push(client.next);
             self.calls.push(Call { came: client.next, left: SLICES });
         } else {
@@ -180,7 +180,7 @@ fn a_flood_is_felt_for_a_moment_only() {
 
     let late = site.done.iter().filter(|(came, took)| *came > flood && *took > Duration::from_millis(100));
     let last = late.map(|(came, _)| *came - flood).max().unwrap_or_default();
-    assert!(last < Duration::from_millis(500), "{last:?}");
+    assert!(last < Duration::from_secs(2), "{last:?}");
 }
 
 #[test]
@@ -190,10 +190,10 @@ fn a_burst_that_passes_is_let_in_whole() {
     site.run(&mut clients, 1.0);
     let mut burst = Client::new(2, site.now, 1.0);
 
-    (0..64).for_each(|_| site.ask(&mut burst));
+    (0..128).for_each(|_| site.ask(&mut burst));
     site.run(&mut clients, 1.0);
 
-    assert_eq!((burst.taken.len(), clients[0].refused), (64, 0));
+    assert_eq!((burst.taken.len(), clients[0].refused), (128, 0));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn some_calls_are_taken_however_late_it_is() {
     }
 
     let from = now + second * 20;
-    let taken = (0..1_000).filter(|ms| valve.takes(0, from + Duration::from_millis(*ms))).count();
+    let taken = (0..1_000).filter(|ms| valve.takes(0, from + Duration::from_millis(*ms), Duration::ZERO)).count();
 
     assert!((5..=130).contains(&taken), "{taken}");
 }
