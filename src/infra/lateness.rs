@@ -46,11 +46,6 @@ pub async fn nap(until: Instant) -> Duration {
     late
 }
 
-/// By how much the nap of this thread that runs is too long already.
-pub fn overdue(now: Instant) -> Duration {
-    LOST.get().due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due))
-}
-
 /// All that this thread has lost so far.
 pub fn lost() -> Duration {
     LOST.get().at(Instant::now())

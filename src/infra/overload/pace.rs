@@ -21,7 +21,7 @@ const BURST: (f64, Duration) = (4.0, Duration::from_millis(5));
 /// Calls that may come when the limit begins: a burst has its stragglers.
 const FIRST: f64 = 10.0;
 /// From this share of busy time on a loop that is late is late because of its work.
-const SATURATED: f64 = 0.9;
+pub const SATURATED: f64 = 0.9;
 /// The share of busy time that is aimed at while calls are limited: near 1 everybody waits long.
 const AIM: f64 = 0.9;
 /// The most that a window in time takes from the pace, and adds to it.

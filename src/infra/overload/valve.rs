@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::{Pace, Shown, WINDOW};
+use super::pace::{Pace, SATURATED, Shown, WINDOW};
 use super::share::level;
 
 /// While the loop is held up for so long, what comes in no longer fits. Hundreds of calls at once are a burst that passes.
@@ -36,6 +36,7 @@ pub struct Sample {
 #[derive(Debug)]
 struct Window {
     first: Sample,
+    last: Sample,
     best: Duration,
 }
 
@@ -47,22 +48,17 @@ pub struct Valve {
     level: u32,
     uses: HashMap<usize, Use>,
     window: Option<Window>,
-    /// By how much the last look was late.
-    late: Duration,
 }
 
 impl Default for Valve {
     fn default() -> Self {
-        Self { pace: Pace::default(), level: u32::MAX, uses: HashMap::new(), window: None, late: Duration::ZERO }
+        Self { pace: Pace::default(), level: u32::MAX, uses: HashMap::new(), window: None }
     }
 }
 
 impl Valve {
-    /// Whether a call of this key is taken, while the next look at the loop is `overdue`.
-    pub fn takes(&mut self, key: usize, now: Instant, overdue: Duration) -> bool {
-        if self.late.max(overdue) > FLOOD {
-            self.pace.brace();
-        }
+    /// Whether a call of this key is taken.
+    pub fn takes(&mut self, key: usize, now: Instant) -> bool {
         let level = self.level;
         let one = self.uses.entry(key).or_default();
         one.asked = one.asked.saturating_add(1);
@@ -83,16 +79,20 @@ impl Valve {
 
     /// Look at the loop, which may be late by `most`.
     pub fn see(&mut self, sample: Sample, most: Duration) {
-        self.late = sample.late;
         let Some(window) = &mut self.window else {
-            self.window = Some(Window { first: sample, best: Duration::MAX });
+            self.window = Some(Window { first: sample, last: sample, best: Duration::MAX });
             return;
         };
+        // Who is held up without work is starved by others.
+        if sample.late > FLOOD && share(window.last, sample) >= SATURATED {
+            self.pace.brace();
+        }
+        window.last = sample;
         window.best = window.best.min(sample.late);
         let length = sample.now.duration_since(window.first.now);
         if length >= WINDOW {
             let (busy, best) = (share(window.first, sample), window.best);
-            *window = Window { first: sample, best: Duration::MAX };
+            *window = Window { first: sample, last: sample, best: Duration::MAX };
             self.close(length, best.as_secs_f64() / most.as_secs_f64().max(f64::EPSILON), busy);
         }
     }

@@ -6,12 +6,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::oauth_end::refused;
-use crate::providers::oauth::{Account, Deed, OauthSpec, TokenSet, is_token};
+use super::oauth_end::{refused, token};
+use crate::providers::oauth::{Account, Deed, OauthSpec, TokenSet};
 use crate::routes::{Call, Form, Refusal};
 use crate::store::{ConnectionRow, LeaseWish, Leased, OauthTokenRow};
 
-const LONGEST: usize = 100_000;
 /// Long enough to write; what is renewed meanwhile would be lost.
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -68,14 +67,6 @@ impl Given {
         let account = Account::default();
         Ok(TokenSet { access, refresh: self.refresh, expires_at, scope: None, token_type: None, account })
     }
-}
-
-fn token(tokens: &mut Form, field: &str) -> Option<SecretString> {
-    let text = tokens.text(field, 1..=LONGEST)?;
-    if !is_token(&text) {
-        tokens.problem(field, "Must not contain spaces or control characters");
-    }
-    Some(SecretString::from(text))
 }
 
 /// The account's tokens as they are, which nobody renews meanwhile.

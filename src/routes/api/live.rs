@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use omniroute_actors::clock::Now;
 use omniroute_actors::connection::handle::ConnectionHandle;
 use omniroute_actors::connection::snapshot::{self, Snapshot, Standing};
 use omniroute_actors::ids::ConnectionId;
@@ -40,24 +41,17 @@ pub(super) async fn snapshots(app: &App, of: &[Arc<Listed>]) -> Result<HashMap<C
 
 /// How every connection stands, as it last published itself: sums over all are not worth ten thousand questions.
 pub(super) fn standings(app: &App) -> Vec<Standing> {
-    let now = app.clock.both();
-    let plan = app.plan.load();
-    plan.providers
-        .values()
-        .flat_map(|entry| &entry.connections)
-        .map(|handle| Standing::published(handle, now))
-        .collect()
+    as_published(app, Standing::published)
 }
 
 /// The same with everything that is known.
 pub(in crate::routes) fn published(app: &App) -> Vec<Snapshot> {
-    let now = app.clock.both();
-    let plan = app.plan.load();
-    plan.providers
-        .values()
-        .flat_map(|entry| &entry.connections)
-        .map(|handle| Snapshot::published(handle, now))
-        .collect()
+    as_published(app, Snapshot::published)
+}
+
+fn as_published<T>(app: &App, read: fn(&ConnectionHandle, Now) -> T) -> Vec<T> {
+    let (now, plan) = (app.clock.both(), app.plan.load());
+    plan.providers.values().flat_map(|entry| &entry.connections).map(|handle| read(handle, now)).collect()
 }
 
 /// The handles of all connections of the plan.

@@ -145,7 +145,8 @@ pub(super) async fn import(call: &Call, Asked { spec, mut form }: Asked) -> Resu
     done(call, &spec, Flow::Import, &wish, tokens).await
 }
 
-fn token(form: &mut Form, field: &str) -> Option<SecretString> {
+/// A token that somebody brings; a wrong one is noted in the form.
+pub(super) fn token(form: &mut Form, field: &str) -> Option<SecretString> {
     let text = form.text(field, 1..=LONGEST_TOKEN)?;
     let text = text.trim();
     if !is_token(text) {
