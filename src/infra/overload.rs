@@ -153,6 +153,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
+        watch::ends();
         self.overload.in_flight.fetch_sub(1, Ordering::Relaxed);
         if self.key.0.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.overload.active_keys.fetch_sub(1, Ordering::Relaxed);

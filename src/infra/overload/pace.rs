@@ -5,6 +5,9 @@
 //! tells is the delay of the event loop: while even the best sample of a window is late, there is a queue that does not
 //! drain (as CoDel has it). A late loop that has idle time is not overloaded but starved by others, and taking fewer
 //! calls would not help it.
+//!
+//! How many calls fit is told by those that ended while the loop was so busy. Not by those that were taken: most of what a
+//! call costs comes with its answer, when the provider has thought, and who steers by what was just let in swings.
 
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ pub const WINDOW: Duration = Duration::from_millis(50);
 /// So many late windows in a row are no burst that passes.
 const LASTING: u32 = 5;
 /// So many calls a second are taken however late it is: lateness may have another cause than calls.
-const FLOOR: f64 = 100.0;
+const FLOOR: f64 = 20.0;
 /// Calls that may come at once at the slowest pace, and as a time at any other.
 const BURST: (f64, Duration) = (4.0, Duration::from_millis(5));
 /// Calls that may come when the limit begins: a burst has its stragglers.
@@ -23,13 +26,15 @@ const FIRST: f64 = 10.0;
 /// From this share of busy time on a loop that is late is late because of its work.
 pub const SATURATED: f64 = 0.9;
 /// The share of busy time that is aimed at while calls are limited: near 1 everybody waits long.
-const AIM: f64 = 0.9;
-/// The most that a window in time takes from the pace, and adds to it.
-const GROWTH: (f64, f64) = (-0.05, 0.2);
-/// The least and the most that a late window leaves of the pace.
-const CUT: (f64, f64) = (0.5, 0.95);
-/// The weight of the newest window in what is usual.
-const NEWEST: f64 = 0.2;
+const AIM: f64 = 0.75;
+/// The most that a window adds to a pace that is below what was carried.
+const GROWTH: f64 = 0.2;
+/// How a pace that was carried follows the busy share: slower than the costs of calls follow them.
+const FOLLOW: f64 = 0.01;
+/// The least and the most that a late loop takes of what it carries.
+const CUT: (f64, f64) = (0.1, 0.95);
+/// The weight of the newest window in what is usual: about a second is remembered.
+const NEWEST: f64 = 0.05;
 /// Windows in a row in which nothing was refused and there was idle time, after which nothing is limited.
 const CALM: u32 = 20;
 
@@ -46,6 +51,8 @@ pub struct Shown {
     pub asked: u32,
     /// Calls that were taken.
     pub taken: u32,
+    /// Calls that ended.
+    pub ended: u32,
 }
 
 impl Shown {
@@ -59,8 +66,10 @@ impl Shown {
 pub struct Pace {
     /// Calls a second, while they are limited.
     limit: Option<f64>,
-    /// Calls a second that were usual.
-    usual: f64,
+    /// Calls a second that ended, as is usual lately.
+    ended: f64,
+    /// The share of busy time, likewise.
+    busy: f64,
     tokens: f64,
     counted: Option<Instant>,
     late: u32,
@@ -89,7 +98,7 @@ impl Pace {
     /// The loop is held up far longer than allowed: until it is known whether that lasts, no more than is usual.
     pub fn brace(&mut self) {
         if self.limit.is_none() {
-            self.begin(self.usual);
+            self.begin(self.ended);
         }
     }
 
@@ -100,26 +109,37 @@ impl Pace {
 
     /// A window is over.
     pub fn learn(&mut self, shown: &Shown) {
-        let taken = shown.per_second(shown.taken);
-        self.usual += (taken - self.usual) * NEWEST;
+        self.ended += (shown.per_second(shown.ended) - self.ended) * NEWEST;
+        self.busy += (shown.busy - self.busy) * NEWEST;
         let late = shown.lateness > 1.0 && shown.busy >= SATURATED;
         self.late = if late { self.late + 1 } else { 0 };
-        let carried = taken.max(self.usual);
+        let fits = self.carried() * less(shown.lateness);
         match self.limit {
-            None if self.late >= LASTING => self.begin(carried * less(shown.lateness)),
-            Some(limit) if late => self.limit = Some((carried.min(limit) * less(shown.lateness)).max(FLOOR)),
+            None if self.late >= LASTING => self.begin(fits),
+            Some(limit) if late => self.limit = Some(fits.min(limit).max(FLOOR)),
             Some(limit) => self.limit = self.steer(limit, shown),
             None => {}
         }
     }
 
-    /// Toward the busy share that is aimed at. A pace that nobody asked for proves nothing.
+    /// Calls a second that the loop carries when it has no idle time.
+    fn carried(&self) -> f64 {
+        self.ended / self.busy.max(f64::EPSILON)
+    }
+
+    /// To what was carried, and beyond it slowly toward the busy share that is aimed at. A pace that nobody asked for
+    /// proves nothing.
     fn steer(&mut self, limit: f64, shown: &Shown) -> Option<f64> {
         let refused = shown.asked > shown.taken;
         self.calm = if refused || shown.busy > AIM { 0 } else { self.calm + 1 };
-        let (least, most) = GROWTH;
-        let most = if refused { most } else { 0.0 };
-        (self.calm < CALM).then_some((limit * (1.0 + (AIM - shown.busy).clamp(least, most))).max(FLOOR))
+        let proven = AIM * self.carried();
+        let limit = match refused {
+            true if limit < proven => proven.min(limit * (1.0 + GROWTH)),
+            true if self.busy > AIM => proven.max(limit * (1.0 - FOLLOW)),
+            true => limit * (1.0 + FOLLOW * (AIM - self.busy)),
+            false => limit,
+        };
+        (self.calm < CALM).then_some(limit.max(FLOOR))
     }
 }
 

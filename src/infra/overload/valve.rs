@@ -47,24 +47,31 @@ pub struct Valve {
     /// What each key may have in a window.
     level: u32,
     uses: HashMap<usize, Use>,
+    /// Calls that ended in this window.
+    ended: u32,
     window: Option<Window>,
 }
 
 impl Default for Valve {
     fn default() -> Self {
-        Self { pace: Pace::default(), level: u32::MAX, uses: HashMap::new(), window: None }
+        Self { pace: Pace::default(), level: u32::MAX, uses: HashMap::new(), ended: 0, window: None }
     }
 }
 
 impl Valve {
     /// Whether a call of this key is taken.
     pub fn takes(&mut self, key: usize, now: Instant) -> bool {
-        let level = self.level;
+        let level = if self.uses.len() > 1 { self.level } else { u32::MAX };
         let one = self.uses.entry(key).or_default();
         one.asked = one.asked.saturating_add(1);
         let takes = one.taken < level && self.pace.takes(now, !one.greedy);
         one.taken += u32::from(takes);
         takes
+    }
+
+    /// A call that was taken is over.
+    pub const fn end(&mut self) {
+        self.ended = self.ended.saturating_add(1);
     }
 
     /// Whether it limits at the moment.
@@ -104,7 +111,8 @@ impl Valve {
 
     fn close(&mut self, length: Duration, lateness: f64, busy: f64) {
         let (asked, taken) = (self.sum(|one| one.asked), self.sum(|one| one.taken));
-        self.pace.learn(&Shown { length, lateness, busy, asked, taken });
+        let ended = std::mem::take(&mut self.ended);
+        self.pace.learn(&Shown { length, lateness, busy, asked, taken, ended });
         let scale = WINDOW.as_secs_f64() / length.max(WINDOW).as_secs_f64();
         let mut demands: Vec<u32> = self.uses.values().map(|one| whole(f64::from(one.asked) * scale)).collect();
         let budget = self.pace.limit().map(|limit| whole(limit * WINDOW.as_secs_f64()));

@@ -35,6 +35,12 @@ pub(super) fn takes(key: usize) -> bool {
     })
 }
 
+/// A call that this worker took is over.
+pub(super) fn ends() {
+    // While the thread ends there is nothing left to learn.
+    _ = VALVE.try_with(|valve| valve.borrow_mut().end());
+}
+
 /// Whether this worker takes fewer calls than are asked of it.
 pub(super) fn limits() -> bool {
     VALVE.with_borrow(Valve::limits)
