@@ -109,11 +109,14 @@ fn provider(plan: &RoutingPlan, id: &ProviderId, said: &[&ProviderModelRow]) -> 
     Some(json!({"provider": name, "active": plan.serves(id), "models": models}))
 }
 
-/// Every ability, yes or no; null where nothing is known.
+/// Every ability that is known of, yes or no; null where nothing is known.
 pub(super) fn capabilities(facts: &ModelFacts) -> Value {
-    let has = |can: Needs, word: &str| Needs::parse(word).is_some_and(|need| can.covers(need));
-    let all = |can: Needs| Needs::ALL.words().map(move |word| (word.to_owned(), json!(has(can, word))));
-    facts.can.map_or(Value::Null, |can| Value::Object(all(can).collect()))
+    let has = |need: Needs| facts.surely_can(need).then_some(true);
+    let lacks = |need: Needs| (!facts.missing(need).is_empty()).then_some(false);
+    let all = Needs::ALL.words().filter_map(|word| Some((word, Needs::parse(word)?)));
+    let known = all.filter_map(|(word, need)| Some((word.to_owned(), has(need).or_else(|| lacks(need))?.into())));
+    let known: Map<String, Value> = known.collect();
+    if known.is_empty() { Value::Null } else { known.into() }
 }
 
 /// What it is good at.
@@ -204,4 +207,19 @@ impl Found<'_> {
 /// Aliases by name.
 pub(super) fn alias_map(rows: &[ModelAliasRow]) -> BTreeMap<&str, &str> {
     rows.iter().map(|row| (row.alias.as_str(), row.target.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn abilities_that_are_known_in_part_are_shown_in_part() {
+        let mut facts = ModelFacts::default();
+        let before = capabilities(&facts);
+
+        facts.said(Needs::TOOLS, Needs::VISION);
+
+        assert_eq!((before, capabilities(&facts)), (Value::Null, json!({"tools": true, "vision": false})));
+    }
 }
