@@ -26,9 +26,11 @@ const FIRST: f64 = 10.0;
 /// From this share of busy time on a loop that is late is late because of its work.
 pub const SATURATED: f64 = 0.9;
 /// The share of busy time that is aimed at while calls are limited: near 1 everybody waits long.
-const AIM: f64 = 0.75;
+const AIM: f64 = 0.7;
 /// The most that a window adds to a pace that is below what was carried.
 const GROWTH: f64 = 0.2;
+/// The share of the pace that is kept while the loop is late.
+const HELD: f64 = 0.1;
 /// How a pace that was carried follows the busy share: slower than the costs of calls follow them.
 const FOLLOW: f64 = 0.01;
 /// The least and the most that a late loop takes of what it carries.
@@ -72,6 +74,8 @@ pub struct Pace {
     busy: f64,
     tokens: f64,
     counted: Option<Instant>,
+    /// The last look at the loop found it late.
+    held: bool,
     late: u32,
     calm: u32,
 }
@@ -88,11 +92,18 @@ impl Pace {
         let since = self.counted.replace(now).map_or(Duration::ZERO, |before| now.saturating_duration_since(before));
         let (few, time) = BURST;
         let most = (limit * time.as_secs_f64()).max(few);
-        self.tokens = limit.mul_add(since.as_secs_f64(), self.tokens).min(most.max(self.tokens));
+        let pace = if self.held { (limit * HELD).max(FLOOR) } else { limit };
+        self.tokens = pace.mul_add(since.as_secs_f64(), self.tokens).min(most.max(self.tokens));
         let least = if owing { -a_window(limit) } else { 0.0 };
         let takes = self.tokens - 1.0 >= least;
         self.tokens -= f64::from(u8::from(takes));
         takes
+    }
+
+    /// Whether the loop is late at the moment: while calls are limited hardly any more are taken then, so that what stands
+    /// still for a moment is made up for at full speed and not with the little that is left free.
+    pub const fn hold(&mut self, late: bool) {
+        self.held = late;
     }
 
     /// The loop is held up far longer than allowed: until it is known whether that lasts, no more than is usual.

@@ -91,7 +91,9 @@ impl Valve {
             return;
         };
         // Who is held up without work is starved by others.
-        if sample.late > FLOOD && share(window.last, sample) >= SATURATED {
+        let working = share(window.last, sample) >= SATURATED;
+        self.pace.hold(working && sample.late > most);
+        if working && sample.late > FLOOD {
             self.pace.brace();
         }
         window.last = sample;

@@ -181,7 +181,7 @@ fn beyond_the_capacity_most_of_it_is_used_and_whoever_is_let_in_is_served_in_tim
 
             let (carried, p99) = (per_second(&client, from) / CAPACITY, site.p99(from));
 
-            assert!(carried > 0.6, "{thinks:?}, {times} times: {carried} of the capacity");
+            assert!(carried > 0.55, "{thinks:?}, {times} times: {carried} of the capacity");
             assert!(p99 <= calm * 3, "{thinks:?}, {times} times: {p99:?}, calm {calm:?}");
             assert!(site.slowest_refusal < Duration::from_millis(50), "{:?}", site.slowest_refusal);
         }
@@ -242,7 +242,7 @@ fn many_keys_together_get_no_more_than_one_alone() {
     site.run(&mut clients, 5.0);
 
     let carried: f64 = clients.iter().map(|client| per_second(client, from)).sum();
-    assert!((350.0..=500.0).contains(&carried), "{carried} of 500");
+    assert!((300.0..=500.0).contains(&carried), "{carried} of 500");
     assert!(site.p99(from) < Duration::from_millis(100), "{:?}", site.p99(from));
 }
 
