@@ -1,8 +1,8 @@
 //! The threads that hash passwords: one for whatever time nobody else wants, and one for whoever waited too long for that.
 //!
-//! A hash takes 19 MiB and tens of milliseconds of a core that requests need. So at most one runs at a time, a request that
-//! wants the core gets it at once, and whoever finds all places taken is sent away, which costs next to nothing. On a
-//! machine without any time left over operators get in all the same: the second thread has a share of it.
+//! A hash takes 19 MiB and tens of milliseconds of a core that requests need. So each thread does one at a time, a request
+//! that wants the core of the first gets it at once, and whoever finds all places taken is sent away, which costs next to
+//! nothing. On a machine without any time left over operators get in all the same: the second thread has a share of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ type Job = Arc<dyn Fn() + Send + Sync>;
 
 /// Hands work to the threads, which end with it.
 pub(super) struct Hashing {
-    modest: mpsc::Sender<Job>,
-    insistent: mpsc::Sender<Job>,
+    modest: mpsc::SyncSender<Job>,
+    insistent: mpsc::SyncSender<Job>,
     places: Arc<Semaphore>,
     patience: Duration,
 }
@@ -55,15 +55,16 @@ impl Hashing {
     }
 }
 
-fn thread(name: &str, begin: fn()) -> mpsc::Sender<Job> {
-    let (jobs, queue) = mpsc::channel::<Job>();
+/// What its queue holds is bounded, because those who hung up stand in it until their turn.
+fn thread(name: &str, begin: fn()) -> mpsc::SyncSender<Job> {
+    let (jobs, queue) = mpsc::sync_channel::<Job>(PLACES);
     let work = move || {
         begin();
         queue.iter().for_each(|job| job());
     };
-    // Without the thread the channel is closed, and that is what everybody is told who comes.
+    // Without the thread its queue is closed, which is the same as full to whoever comes.
     if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-        tracing::error!(%error, "no thread for passwords: nobody can sign in with one");
+        tracing::error!(%error, name, "a thread for passwords does not start");
     }
     jobs
 }
@@ -75,11 +76,14 @@ impl Place<'_> {
         work: impl Fn() -> Result<T, CryptoError> + Send + Sync + 'static,
     ) -> Result<T, AdminError> {
         let (job, mut answer) = job(work);
-        self.hashing.modest.send(Arc::clone(&job)).map_err(|_| gone())?;
-        let done = match timeout(self.hashing.patience, answer.recv()).await {
-            Ok(done) => done,
-            Err(_) => {
-                self.hashing.insistent.send(job).map_err(|_| gone())?;
+        let in_time = match self.hashing.modest.try_send(Arc::clone(&job)) {
+            Ok(()) => timeout(self.hashing.patience, answer.recv()).await.ok(),
+            Err(_) => None,
+        };
+        let done = match in_time {
+            Some(done) => done,
+            None => {
+                self.hashing.insistent.try_send(job).map_err(|_| AdminError::Busy)?;
                 timeout(DONE_WITHIN, answer.recv()).await.map_err(|_| AdminError::Busy)?
             }
         };
@@ -194,6 +198,32 @@ mod tests {
         hashing.place().unwrap().run(|| Ok(())).await.unwrap();
 
         assert!(told.try_recv().is_err(), "it was hashed for nobody");
+    }
+
+    #[actix_web::test]
+    async fn those_who_hung_up_neither_pile_up_nor_keep_anybody_out() {
+        let hashing = Hashing { patience: Duration::ZERO, ..Hashing::start() };
+        let (go, blocked) = held();
+        hashing.modest.send(Arc::new(move || drop(blocked()))).unwrap();
+        let password = Arc::new(());
+        for _ in 0..PLACES * 10 {
+            let held = Arc::clone(&password);
+            let mut gone = Box::pin(hashing.place().unwrap().run(move || {
+                let _ = &held;
+                Ok(())
+            }));
+            let _ = futures_util::poll!(gone.as_mut());
+        }
+        let (reached, end) = held();
+        hashing.insistent.send(Arc::new(move || drop(end()))).unwrap();
+        reached.wait();
+        let waiting = Arc::strong_count(&password) - 1;
+
+        let served = hashing.place().unwrap().run(|| Ok(7)).await;
+        go.wait();
+
+        assert!(waiting <= PLACES + 1, "{waiting} passwords of nobody are kept");
+        assert_eq!(served.unwrap(), 7);
     }
 
     #[actix_web::test]
